@@ -1,0 +1,74 @@
+"""Budgets: one unit, everything counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pretrial.errors import UserError
+
+Unit = Literal["steps", "examples", "tokens", "flops", "seconds"]
+_SUFFIX: dict[str, tuple[Unit, float]] = {
+    "steps": ("steps", 1),
+    "examples": ("examples", 1),
+    "tokens": ("tokens", 1),
+    "flops": ("flops", 1),
+    "s": ("seconds", 1),
+    "m": ("seconds", 60),
+    "h": ("seconds", 3600),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much work may be spent.
+
+    Attributes:
+        amount: in `unit`.
+        unit: "steps" (optimiser steps), "examples", "tokens" (as the method counts them in its
+            batches), "flops" (forward and backward, measured) or "seconds" (wall clock).
+    """
+
+    amount: float
+    unit: Unit = "steps"
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Reads "300steps", "2e6tokens", "10m", "1.5h", "90s", "1e12flops", "5000examples".
+
+        Raises:
+            UserError: not of that form.
+        """
+        for suffix in sorted(_SUFFIX, key=len, reverse=True):
+            if text.endswith(suffix):
+                unit, factor = _SUFFIX[suffix]
+                try:
+                    amount = float(text.removesuffix(suffix).strip()) * factor
+                except ValueError:
+                    break
+                if amount > 0:
+                    return cls(amount, unit)
+        raise UserError(
+            f"a budget is a positive number and a unit, such as 10m, 90s, 300steps, 2e6tokens,"
+            f" 1e12flops or 5000examples, not {text!r}"
+        )
+
+
+@dataclass
+class Spent:
+    """What has been spent so far, in all units at once, and on what.
+
+    `by_purpose[purpose][unit]`; purposes are "train", "sample", "execute", "teacher", ...
+    """
+
+    by_purpose: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def add(self, purpose: str, **amounts: float) -> None:
+        """Books `amounts` (unit=number) under a purpose."""
+        row = self.by_purpose.setdefault(purpose, {})
+        for unit, amount in amounts.items():
+            row[unit] = row.get(unit, 0.0) + amount
+
+    def total(self, unit: str) -> float:
+        """Sum over all purposes, in `unit`."""
+        return sum(row.get(unit, 0.0) for row in self.by_purpose.values())

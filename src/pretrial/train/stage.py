@@ -1,0 +1,90 @@
+"""A stage: one stretch of training with its own module, data, budget and optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pretrial.train.budget import Budget
+from pretrial.train.method import Trainable
+
+
+@dataclass(frozen=True)
+class Optim:
+    """One optimiser and its schedule.
+
+    Attributes:
+        lr: peak learning rate.
+        weight_decay: decoupled; not applied to biases, norms and other one-dimensional parameters.
+        betas: of Adam.
+        eps: of Adam.
+        schedule: shape after the warm-up.
+        warmup: steps from 0 to the peak when >= 1, else a share of the budget.
+        final_ratio: learning rate at the end as a share of the peak (linear and cosine).
+        clip_norm: largest gradient norm; 0 turns clipping off.
+        kind: "adamw", "adam" or "sgd".
+        match: regular expression; this optimiser takes the parameters whose name it matches. With
+            several optimisers each trainable parameter must be taken by exactly one.
+    """
+
+    lr: float = 5e-4
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup: float = 0.0
+    final_ratio: float = 0.0
+    clip_norm: float = 1.0
+    kind: Literal["adamw", "adam", "sgd"] = "adamw"
+    match: str = ""
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """Stop when a metric of `Stage.evaluate` has not bettered its best for `patience` evaluations.
+
+    The best weights are restored. With `floor`, stop also as soon as the metric is worse than it.
+    """
+
+    metric: str
+    patience: int = 3
+    better: Literal["higher", "lower"] = "lower"
+    floor: float | None = None
+
+
+@dataclass
+class Stage:
+    """One stretch of training.
+
+    Attributes:
+        name: unique in the run; its folder is called so.
+        module: what is trained; parameters that do not require a gradient stay as they are.
+        data: examples, by position. The order of an epoch is a permutation of (seed, epoch).
+        budget: when to stop.
+        optim: one optimiser or several.
+        batch_size: examples an optimiser step, over all processes.
+        micro_batch_size: examples a forward pass; None takes the whole batch at once. Must divide
+            `batch_size` times the number of processes evenly.
+        evaluate: called with nothing every `evaluate_every` steps and at the end; its numbers are
+            logged under "eval/". It must leave the module's mode and global random state alone.
+        early_stop: see EarlyStop.
+        ema: decay of an exponential moving average of the weights, which replaces them at the end
+            and during `evaluate`; None for none.
+        purpose: what its work is booked under.
+        shuffle: False keeps the data's order.
+    """
+
+    name: str
+    module: Trainable
+    data: Sequence[Any]
+    budget: Budget
+    optim: Optim | tuple[Optim, ...] = field(default_factory=Optim)
+    batch_size: int = 32
+    micro_batch_size: int | None = None
+    evaluate: Callable[[], dict[str, float]] | None = None
+    evaluate_every: int = 0
+    early_stop: EarlyStop | None = None
+    ema: float | None = None
+    purpose: str = "train"
+    shuffle: bool = True
