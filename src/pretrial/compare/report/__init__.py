@@ -1,0 +1,1 @@
+"""Pages and plots: self-contained HTML with inline SVG, no network."""
