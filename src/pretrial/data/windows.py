@@ -1,0 +1,48 @@
+"""Texts as windows of token ids, kept compactly: four bytes a token."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, overload
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_TEXTS_AT_ONCE = 1000
+
+
+class TokenWindows(Sequence[list[int]]):
+    """Windows of at most `length` token ids, without special tokens.
+
+    A text longer than that becomes several windows; texts are never joined, so a window holds one
+    text only. Empty texts give no window.
+    """
+
+    def __init__(
+        self, texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
+    ) -> None:
+        self._ids = array("i")
+        self._ends = array("q", [0])
+        texts = iter(texts)
+        while chunk := list(islice(texts, _TEXTS_AT_ONCE)):
+            for ids in tokenizer(chunk, add_special_tokens=False)["input_ids"]:
+                for start in range(0, len(ids), length):
+                    self._ids.extend(ids[start : start + length])
+                    self._ends.append(len(self._ids))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        return self._ids[self._ends[index] : self._ends[index + 1]].tolist()
