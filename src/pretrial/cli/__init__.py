@@ -1,0 +1,80 @@
+"""The command line. Each command is imported when it is called, so that none pays for another."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from pretrial import discover
+from pretrial.errors import UserError, nearest
+
+# Command: what it does, and the function that does it with the rest of the command line.
+_COMMANDS = {
+    "list": ("show all methods", "pretrial.cli.show:list_methods"),
+    "info": ("show one method: its idea, data fields, published claims", "pretrial.cli.show:info"),
+    "demo": ("run a method's demonstration on data of this machine", "pretrial.cli.show:demo"),
+    "train": ("train a method on your data", "pretrial.cli.train:train"),
+    "predict": ("use a trained run on new data", "pretrial.cli.use:predict"),
+    "eval": ("measure a trained run on a task", "pretrial.cli.use:evaluate"),
+    "export": ("write a trained run as a folder other tools load", "pretrial.cli.use:export"),
+    "trial": ("put a method on trial against its baseline", "pretrial.compare.commands:trial"),
+    "compare": ("set records of trials side by side", "pretrial.compare.commands:compare"),
+    "report": ("render the pages of trials", "pretrial.compare.commands:report"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit code is 0, or 2 for what the user can mend.
+
+    Args:
+        argv: the words after `pretrial`; those of the process by default.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _run(words)
+        sys.stdout.flush()
+    except UserError as error:
+        return _say(error, 2)
+    except ModuleNotFoundError as error:
+        mend = discover.missing(error)
+        if mend is None:
+            raise
+        return _say(mend, 2)
+    except KeyboardInterrupt:
+        return _say("stopped", 130)
+    except BrokenPipeError:  # `pretrial list | head`: nobody reads on, which is no mistake
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _run(words: list[str]) -> None:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return
+    if words[0] == "--version":
+        from pretrial import __version__
+
+        print(__version__)
+        return
+    if words[0] not in _COMMANDS:
+        raise UserError(
+            f"there is no command {words[0]!r}; the nearest: {nearest(words[0], _COMMANDS)}"
+        )
+    module, function = _COMMANDS[words[0]][1].split(":")
+    getattr(importlib.import_module(module), function)(words[1:])
+
+
+def _usage() -> str:
+    width = max(map(len, _COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (text, _) in _COMMANDS.items()]
+    return "\n".join(
+        ["usage: pretrial COMMAND [...]", "", *lines, "", "pretrial COMMAND --help tells more."]
+    )
+
+
+def _say(message: object, code: int) -> int:
+    """Prints one line, whatever the message held."""
+    print("pretrial:", " ".join(str(message).split()), file=sys.stderr)
+    return code

@@ -1,0 +1,106 @@
+"""Options of a command: dataclasses and signatures in, parsed values or one clear sentence out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import io
+import itertools
+import re
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from pretrial.errors import UserError, nearest
+
+T = TypeVar("T")
+
+
+def parse(cls: type[T], argv: Sequence[str], *, prog: str, description: str = "") -> T:
+    """Reads the options that are the fields of a dataclass; `--help` prints them and exits.
+
+    Raises:
+        UserError: an option is unknown (it names the nearest), missing or of the wrong type.
+    """
+    known = set(_names(cls))
+    for word in argv:
+        option = word.split("=")[0].replace("_", "-")
+        if option.startswith("--") and option not in {*known, "--help"}:
+            raise UserError(f"{prog} has no option {option}; the nearest: {nearest(option, known)}")
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(cls, args=list(argv), prog=prog, description=description)
+    except SystemExit as exit_:
+        if not exit_.code:
+            raise
+    sentence = _sentence(complaint.getvalue()).replace(f"Missing from {prog}:", "missing")
+    raise UserError(f"{prog}: {sentence}")
+
+
+def merge(**parts: Any) -> type:
+    """One dataclass whose options are those of all the parts, side by side.
+
+    Args:
+        **parts: a dataclass, or an instance of one, whose values are then the defaults.
+    """
+    fields: list[Any] = []
+    for name, part in parts.items():
+        kind = part if isinstance(part, type) else type(part)
+        default = dataclasses.field() if kind is part else dataclasses.field(default=part)
+        fields.append((name, typing.Annotated[kind, tyro.conf.arg(name="")], default))
+    return dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True)
+
+
+def from_signature(function: Callable[..., Any], name: str) -> type:
+    """A dataclass of a function's keyword-only parameters, documented by its `Args:` section."""
+    hints = typing.get_type_hints(function)
+    fields: list[Any] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
+        default: Any = (
+            dataclasses.field()
+            if parameter.default is parameter.empty
+            else dataclasses.field(default=parameter.default)
+        )
+        fields.append((parameter.name, hints.get(parameter.name, str), default))
+    made = dataclasses.make_dataclass(name, fields, frozen=True, kw_only=True)
+    made.__doc__ = inspect.getdoc(function) or ""
+    return made
+
+
+def first_word(argv: Sequence[str], prog: str, what: str) -> tuple[str, list[str]]:
+    """Takes the word that a command begins with, such as a slug or the folder of a run.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not argv or argv[0].startswith("-"):
+        raise UserError(f"{prog} needs {what}: {prog} {what.split()[-1].upper()} [options]")
+    return argv[0], list(argv[1:])
+
+
+def _names(cls: Any, prefix: str = "") -> Iterator[str]:
+    """Spellings of all options of a dataclass, nested ones as --outer.inner."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    for field in dataclasses.fields(cls):
+        hint = hints[field.name]
+        merged = typing.get_origin(hint) is typing.Annotated
+        kind = typing.get_args(hint)[0] if merged else hint
+        name = field.name.replace("_", "-")
+        if dataclasses.is_dataclass(kind):
+            yield from _names(kind, prefix if merged else f"{prefix}{name}.")
+            continue
+        yield f"--{prefix}{name}"
+        if kind is bool:
+            yield f"--{prefix}no-{name}"
+
+
+def _sentence(box: str) -> str:
+    """The text of tyro's error box: between its title and its first rule, on one line."""
+    lines = [line.strip("│ ") for line in re.sub(r"\x1b\[[\d;]*m", "", box).splitlines()[1:]]
+    return " ".join(itertools.takewhile(lambda line: line[:1] not in "─╰", lines))

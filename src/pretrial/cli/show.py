@@ -1,0 +1,85 @@
+"""`list`, `info` and `demo`."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from pretrial import discover
+from pretrial.card import Card
+from pretrial.errors import UserError
+
+
+def list_methods(argv: Sequence[str]) -> None:
+    """Prints the methods, one a line, by family."""
+    if argv:
+        raise UserError(f"pretrial list takes no options, not {argv[0]!r}: pretrial info SLUG")
+    entries = discover.methods()
+    if not entries:
+        return
+    width = max(map(len, entries))
+    family = ""
+    for slug, entry in entries.items():
+        if entry.family != family:
+            family = entry.family
+            print(family)
+        print(f"  {slug:<{width}}  {entry.card.year}  {entry.card.summary}")
+
+
+def info(argv: Sequence[str]) -> None:
+    """Prints what a method is, without importing it."""
+    slug, rest = _slug(argv, "pretrial info")
+    if rest:
+        raise UserError(f"pretrial info takes one slug, not {rest[0]!r} as well")
+    entry = discover.find(slug)
+    text = ast.get_docstring(ast.parse(entry.path.read_text(encoding="utf-8"))) or ""
+    print("\n".join(_page(entry.card, text)))
+
+
+def demo(argv: Sequence[str]) -> None:
+    """Runs the `demo` function of a method's module; its parameters are the options."""
+    slug, rest = _slug(argv, "pretrial demo")
+    loaded = discover.load(slug)
+    if loaded.demo is None:
+        raise UserError(f"{slug} has no demonstration: pretrial train {slug} --data ...")
+    import dataclasses
+
+    from pretrial.cli import options
+
+    prog = f"pretrial demo {slug}"
+    made: Any = options.parse(options.from_signature(loaded.demo, "Options"), rest, prog=prog)
+    loaded.demo(**{f.name: getattr(made, f.name) for f in dataclasses.fields(made)})
+
+
+def _slug(argv: Sequence[str], prog: str) -> tuple[str, list[str]]:
+    if not argv or argv[0].startswith("-"):
+        raise UserError(f"{prog} needs the slug of a method: pretrial list shows them")
+    return argv[0], list(argv[1:])
+
+
+def _page(card: Card, text: str) -> list[str]:
+    lines = [
+        card.title,
+        f"{card.authors}, {card.year}, arXiv {card.arxiv}",
+        "",
+        *textwrap.wrap(card.summary, 100),
+        "",
+        f"on trial against  {card.baseline}",
+        f"abilities         {', '.join(card.abilities)}",
+    ]
+    if card.extra:
+        lines.append(f"needs             pip install 'pretrial[{card.extra}]'")
+    lines += ["", "Data fields"]
+    width = max((len(field.name) for field in card.fields), default=0)
+    for field in card.fields:
+        lines.append(
+            f"  {field.name:<{width}}  {field.meaning}{'' if field.required else ' (optional)'}"
+        )
+    lines += ["", "Published"]
+    for claim in card.claims:
+        lines += textwrap.wrap(
+            f"{claim.text} [{claim.source}]", 100, initial_indent="  ", subsequent_indent="    "
+        )
+    return [*lines, "", text, "", f"pretrial train {card.slug} --help shows its options."]

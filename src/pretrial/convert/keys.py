@@ -1,0 +1,194 @@
+"""Weights from elsewhere: every key and shape must fit, or the error says which does not.
+
+transformers only warns of weights that are missing and fills them at random. A model that was
+silently filled so trains, and answers nothing; here it stops at once. Code that comes with a
+checkpoint is never run, and pickled weights are read as tensors only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from pretrial.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+KeyMap = Sequence[tuple[str, str]]
+_SHOWN = 3
+
+
+def load_pretrained(model_class: Any, source: str | Path, **options: Any) -> PreTrainedModel:
+    """`model_class.from_pretrained(source)`, with every weight accounted for.
+
+    Args:
+        model_class: a model class of transformers, or an Auto class.
+        source: name or folder of a checkpoint.
+        **options: handed on, such as `dtype`.
+
+    Raises:
+        UserError: there is no such checkpoint, or it is of another architecture.
+    """
+    try:
+        model, report = model_class.from_pretrained(
+            str(source), output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+    except OSError as error:
+        raise UserError(_unreachable(source, error)) from error
+    except ValueError as error:
+        if "configuration class" not in str(error):
+            raise
+        raise UserError(_misfit(source, model_class.__name__, [])) from error
+    shapes = {key: (tuple(theirs), tuple(ours)) for key, theirs, ours in report["mismatched_keys"]}
+    differences = _differences(report["missing_keys"], report["unexpected_keys"], shapes)
+    if differences:
+        raise UserError(_misfit(source, model_class.__name__, differences))
+    return model
+
+
+def load_tokenizer(source: str | Path) -> Any:
+    """The tokenizer of a checkpoint.
+
+    Raises:
+        UserError: there is none at `source`.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(source))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source} has no tokenizer that can be read ({_first(error)})") from error
+
+
+def load_strict(
+    module: nn.Module, state: Mapping[str, Tensor], source: str | Path, keys: KeyMap = ()
+) -> None:
+    """Loads weights into a module; none may be missing, left over or of another shape.
+
+    Args:
+        module: takes the weights.
+        state: the weights, by their names in the checkpoint.
+        source: where they are from, for the error.
+        keys: pairs (regular expression, replacement), applied in order to each name. A name that
+            becomes empty is left out.
+
+    Raises:
+        UserError: a key or a shape differs; it names the first.
+        ValueError: two names become one.
+    """
+    renamed = rename(state, keys)
+    own = module.state_dict()
+    shapes = {
+        key: (tuple(renamed[key].shape), tuple(own[key].shape))
+        for key in own.keys() & renamed.keys()
+        if renamed[key].shape != own[key].shape
+    }
+    differences = _differences(own.keys() - renamed.keys(), renamed.keys() - own.keys(), shapes)
+    if differences:
+        raise UserError(_misfit(source, type(module).__name__, differences))
+    module.load_state_dict(renamed)
+
+
+def rename(state: Mapping[str, Tensor], keys: KeyMap) -> dict[str, Tensor]:
+    """Applies a key map; see `load_strict`."""
+    renamed: dict[str, Tensor] = {}
+    for key, value in state.items():
+        new = key
+        for pattern, replacement in keys:
+            new = re.sub(pattern, replacement, new)
+        if new in renamed:
+            raise ValueError(f"the key map turns two names into {new!r}")
+        if new:
+            renamed[new] = value
+    return renamed
+
+
+def read_weights(source: str | Path) -> dict[str, Tensor]:
+    """Weights of a file, or of a folder in the layout of the Hub, by name.
+
+    safetensors are taken where there are both; pickles are read with `weights_only=True`, which
+    runs no code.
+
+    Raises:
+        UserError: there are none, or a pickle holds more than tensors.
+    """
+    path = Path(source)
+    if not path.is_dir():
+        return _read_file(path)
+    for suffix in (".safetensors", ".bin", ".pt"):
+        files = sorted(path.glob(f"*{suffix}"))
+        if files:
+            return {key: value for file in files for key, value in _read_file(file).items()}
+    raise UserError(f"{path} holds no weights: no .safetensors, .bin or .pt file")
+
+
+def architecture(source: str | Path) -> str:
+    """What the config.json of a folder, or of a cached name, says it is; "" if it has none."""
+    from transformers import PreTrainedConfig
+
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(str(source))
+    except (OSError, json.JSONDecodeError):
+        return ""
+    return ", ".join(config.get("architectures") or []) or str(config.get("model_type", ""))
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds here, by what is wrong with the pickle
+        raise UserError(
+            f"{path} is not plain weights, and other pickles are not opened since they can run"
+            f" code: convert it to safetensors ({_first(error)})"
+        ) from error
+
+
+def _differences(
+    missing: Iterable[str],
+    unexpected: Iterable[str],
+    shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
+) -> list[str]:
+    """The first few of each kind; shapes are (the checkpoint's, the model's)."""
+    found = []
+    for kind, names in (("lacks", sorted(missing)), ("has besides", sorted(unexpected))):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            found.append(f"it {kind} {', '.join(names[:_SHOWN])}{more}")
+    for key, (theirs, ours) in sorted(shapes.items())[:_SHOWN]:
+        found.append(f"{key} is {list(theirs)} there and {list(ours)} here")
+    return found
+
+
+def _misfit(source: str | Path, name: str, differences: list[str]) -> str:
+    told = architecture(source)
+    says = f" (its config.json says {told})" if told else ""
+    return f"the checkpoint {source}{says} does not fit {name}" + "".join(
+        f"; {difference}" for difference in differences
+    )
+
+
+def _unreachable(source: str | Path, error: OSError) -> str:
+    if Path(source).is_dir():
+        return f"the folder {source} holds no checkpoint that can be read: {_first(error)}"
+    return (
+        f"{source} is neither a folder nor a checkpoint in the cache, and it could not be fetched:"
+        f" {_first(error)}"
+    )
+
+
+def _first(error: Exception) -> str:
+    """The first line of an error's text."""
+    return str(error).strip().split("\n")[0]
