@@ -1,0 +1,210 @@
+"""Folders that are whole or not there, and what a checkpoint holds.
+
+A checkpoint is a folder: one safetensors file for each set of tensors (`weights`, `optimizer`,
+`ema`, `best`) and `state.json` for the rest. It is written under a temporary name, its files are
+synced to the disk, it is renamed, and its parent is synced: at any moment a power cut or a kill
+leaves the old checkpoint or the new one. Nothing is ever pickled.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pretrial.errors import UserError
+from pretrial.train.distributed import copy_whole, whole
+from pretrial.train.method import Trainable
+
+Tensors = dict[str, Tensor]
+STATE = "state.json"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def full_disk_explained(folder: Path, need: int = 0) -> Iterator[None]:
+    """Turns "no space left" into a UserError naming the folder and the bytes needed."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        # safetensors writes in Rust and reports the system's error as text only
+        codes = re.findall(r"code: (\d+)", str(error))
+        code = error.errno if isinstance(error, OSError) else int(codes[0]) if codes else None
+        if code not in _FULL:
+            raise
+        free = shutil.disk_usage(_existing(folder)).free
+        wanted = f"{need / 1e6:.1f} MB are needed there and" if need else "only"
+        raise UserError(
+            f"the disk of {folder} is full ({wanted} {free / 1e6:.1f} MB are free): free some space"
+            " and run the same command again"
+        ) from error
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+@contextmanager
+def whole_folder(folder: Path, need: int = 0) -> Iterator[Path]:
+    """Yields a temporary folder that becomes `folder` when the block ends without an error.
+
+    Args:
+        folder: where the result stands; it must not exist yet.
+        need: bytes that will be written, where known.
+
+    Raises:
+        UserError: the disk is full; nothing is left behind.
+    """
+    partial = folder.with_name(f".partial-{folder.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with full_disk_explained(folder, need):
+            partial.mkdir(parents=True)
+            yield partial
+            for path in [partial, *partial.rglob("*")]:
+                _sync(path)
+            os.rename(partial, folder)
+            _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write(folder: Path, tensors: Mapping[str, Tensors], state: dict[str, Any]) -> None:
+    """Writes a checkpoint; `tensors` maps the name of a file to its tensors on the CPU."""
+    need = sum(tensor.nbytes for part in tensors.values() for tensor in part.values())
+    tied = {}
+    with whole_folder(folder, need) as partial:
+        for name, part in tensors.items():
+            single, tied[name] = _without_duplicates(part)
+            save_file(single, partial / f"{name}.safetensors")
+        (partial / STATE).write_text(json.dumps({**state, "tied": tied}, indent=1))
+
+
+def _without_duplicates(tensors: Tensors) -> tuple[Tensors, dict[str, str]]:
+    """Tensors that are one and the same (tied weights) once, and which name stands for which."""
+    first: dict[Any, str] = {}
+    single, same = {}, {}
+    for name, tensor in tensors.items():
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if tensor.numel() and key in first:
+            same[name] = first[key]
+        else:
+            first[key] = name
+            alone = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+            single[name] = tensor if alone else tensor.clone(memory_format=torch.contiguous_format)
+    return single, same
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The JSON part of a checkpoint."""
+    return json.loads((folder / STATE).read_text())
+
+
+def read_tensors(folder: Path, name: str) -> Tensors:
+    """One set of tensors of a checkpoint, tied names included.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        tensors = load_file(folder / f"{name}.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{folder / name}.safetensors cannot be read ({error}): delete {folder} to go on from"
+            " the checkpoint before it"
+        ) from error
+    for duplicate, original in read_state(folder)["tied"][name].items():
+        tensors[duplicate] = tensors[original]
+    return tensors
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint in a stage's folder."""
+    found = sorted(folder.glob("step-*"))
+    return found[-1] if found else None
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Removes all checkpoints but the newest `keep`, and what a kill left half written."""
+    found = sorted(folder.glob("step-*"))
+    for path in [*found[: len(found) - keep], *folder.glob(".partial-*")]:
+        shutil.rmtree(path)
+
+
+def frozen_prefixes(module: nn.Module) -> tuple[str, ...]:
+    """Prefixes of the names that belong to `frozen` modules, at any depth."""
+    return tuple(
+        f"{name}." if name else ""
+        for name, _ in module.named_modules(remove_duplicate=False)
+        if name.split(".")[-1] == "frozen"
+        and isinstance(module.get_submodule(name.rpartition(".")[0]), Trainable)
+    )
+
+
+def weights_of(module: nn.Module) -> Tensors:
+    """Parameters and buffers on the CPU, without those of frozen modules.
+
+    Tied parameters stay one tensor under several names.
+    """
+    frozen = frozen_prefixes(module)
+    copies: dict[int, Tensor] = {}
+    found = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if not name.startswith(frozen):
+            found[name] = copies.setdefault(id(tensor), whole(tensor).cpu())
+    return found
+
+
+def load_weights(module: nn.Module, tensors: Tensors, origin: Path) -> None:
+    """Copies the weights into the module, frozen modules left alone.
+
+    Raises:
+        UserError: names or shapes do not match; it names them.
+    """
+    frozen = frozen_prefixes(module)
+    own = {
+        name: tensor
+        for name, tensor in module.state_dict(keep_vars=True).items()
+        if not name.startswith(frozen)
+    }
+    shared = own.keys() & tensors.keys()
+    problems = [
+        *_listed("not in the checkpoint", own.keys() - shared),
+        *_listed("not in the model", tensors.keys() - shared),
+        *_listed("of another shape", {n for n in shared if own[n].shape != tensors[n].shape}),
+    ]
+    if problems:
+        raise UserError(
+            f"the weights in {origin} do not fit the model: {'; '.join(problems)}. Use the config"
+            " that the run was started with, or another run folder"
+        )
+    for name, tensor in tensors.items():
+        copy_whole(own[name], tensor)
+
+
+def _listed(what: str, names: Iterable[str], most: int = 5) -> list[str]:
+    names = sorted(names)
+    if not names:
+        return []
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return [f"{what}: {', '.join(names[:most])}{more}"]

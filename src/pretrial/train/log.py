@@ -1,0 +1,198 @@
+"""What a run tells: metrics.jsonl, a progress bar, and optional trackers."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from pretrial.errors import UserError, missing_package, nearest
+from pretrial.train.checkpoint import full_disk_explained
+
+Row = Mapping[str, Any]
+_REFRESH_SECONDS = 0.1
+
+
+class Journal:
+    """metrics.jsonl: one JSON object a line, each row once however often the run was stopped.
+
+    A run that is started again passes through what is finished. Until it comes to the newest thing
+    on the disk, its rows are in the file already and are dropped; what the file holds after that
+    belongs to lost work and is cut off before the first new row.
+
+    Args:
+        path: the file.
+        known: bytes of the file that belong to finished or saved work.
+    """
+
+    def __init__(self, path: Path, known: int) -> None:
+        self.path = path
+        self.known = known
+        self.position = 0
+        self._file: Any = None
+
+    def pass_to(self, position: int) -> None:
+        """Something finished was passed over; its rows reach up to `position`."""
+        self.position = max(position, self.position)
+
+    def go_live(self, position: int | None = None) -> None:
+        """Rows are written from now on, after `position` (by default, after what was passed)."""
+        if position is not None:
+            self.position = position
+        self.known = self.position
+
+    def write(self, row: Row) -> bool:
+        """Appends a row, unless it is in the file already; tells whether it was new.
+
+        Raises:
+            UserError: the disk is full; the row is not in the file then.
+        """
+        if self.position < self.known:
+            return False
+        line = (json.dumps(row) + "\n").encode()
+        with full_disk_explained(self.path.parent, len(line)):
+            if self._file is None:
+                self.path.touch()
+                # unbuffered, so that a kill loses no row
+                self._file = self.path.open("r+b", buffering=0)
+                self._file.truncate(self.position)
+                self._file.seek(self.position)
+            if self._file.write(line) != len(line):
+                self._file.truncate(self.position)
+                raise OSError(errno.ENOSPC, "the row was cut short")
+        self.position += len(line)
+        return True
+
+    def sync(self) -> int:
+        """Puts the file on the disk; its size, for the checkpoint that is about to be written."""
+        if self._file is not None:
+            with full_disk_explained(self.path.parent):
+                os.fsync(self._file.fileno())
+        return self.position
+
+
+def plain(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers as JSON has them: NaN and infinity become null."""
+    values = {
+        name: value if isinstance(value, (int, str)) else float(value)
+        for name, value in numbers.items()
+    }
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
+
+
+class Tracker(Protocol):
+    """Where numbers go besides metrics.jsonl."""
+
+    def log(self, numbers: Mapping[str, float], stage: str, step: int) -> None:
+        """Takes the numbers of one row."""
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def log(self, numbers: Mapping[str, float], stage: str, step: int) -> None:
+        for name, value in numbers.items():
+            self.writer.add_scalar(f"{stage}/{name}", value, step)
+
+
+class _Online:
+    """W&B, and trackio, which has the same calls. Stages restart the step, so it is a number."""
+
+    def __init__(self, package: Any, folder: Path) -> None:
+        self.package = package
+        package.init(project="pretrial", name=folder.name)
+
+    def log(self, numbers: Mapping[str, float], stage: str, step: int) -> None:
+        named = {f"{stage}/{name}": value for name, value in numbers.items()}
+        self.package.log({**named, f"{stage}/step": step})
+
+
+def tracker(name: str, folder: Path) -> Tracker:
+    """A tracker by its name: "tensorboard", "wandb" or "trackio".
+
+    Raises:
+        UserError: no such tracker, or its package is not installed.
+    """
+    try:
+        if name == "tensorboard":
+            return _TensorBoard(folder)
+        if name == "wandb":
+            import wandb
+
+            return _Online(wandb, folder)
+        if name == "trackio":
+            import trackio
+
+            return _Online(trackio, folder)
+    except ImportError as error:
+        raise missing_package(name, "track") from error
+    raise UserError(f"there is no tracker {name!r}; try {nearest(name, _TRACKERS)}")
+
+
+_TRACKERS = ("tensorboard", "wandb", "trackio")
+
+
+class Bar:
+    """A progress bar for one stage: loss, examples a second, time left. Nothing where quiet."""
+
+    def __init__(self, console: Console, stage: str) -> None:
+        self._due = 0.0
+        self._loss = ""
+        self._progress: Progress | None = None
+        if console.is_terminal and not console.quiet:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[text]}"),
+                TimeRemainingColumn(),
+                console=console,
+                auto_refresh=False,
+                transient=True,
+            )
+            self._task = self._progress.add_task(stage, total=1.0, text="")
+            self._progress.start()
+        self._start: tuple[float, float] | None = None
+
+    def update(self, fraction: float, num_examples: float) -> None:
+        """Called every step; draws at most ten times a second."""
+        if self._progress is None:
+            return
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + _REFRESH_SECONDS
+        if self._start is None:
+            self._start = (now, num_examples)
+        began, before = self._start
+        rate = (num_examples - before) / (now - began) if now > began else 0.0
+        text = f"loss {self._loss}  {rate:,.1f} examples/s"
+        self._progress.update(self._task, completed=min(fraction, 1.0), text=text, refresh=True)
+
+    def show_loss(self, loss: float) -> None:
+        """The loss to show from now on, a mean over the last logged steps."""
+        self._loss = f"{loss:.4g}"
+
+    def close(self) -> None:
+        """Takes the bar off the screen."""
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def make_trackers(names: Sequence[str], folder: Path) -> list[Tracker]:
+    """All trackers that were asked for."""
+    return [tracker(name, folder) for name in names]

@@ -1,0 +1,407 @@
+"""The only training loop.
+
+Every step: the micro-batches are made, their counts are summed over the step (over all processes),
+each micro-batch's loss is its share of the step's loss, and the optimisers step once.
+
+The position in the stream of data decides all randomness: a micro-batch is made with a generator
+seeded by (run seed, stage, position of its first example), and so are the global generators before
+its losses, for dropout. So neither a resume nor the number of processes changes what is drawn, and
+a checkpoint needs no generator's state.
+
+Losses are read from the device only when a row is logged, before an evaluation and before a
+checkpoint. A NaN is then found with the step it came in; and since the weights themselves are
+looked at before they are written, no checkpoint ever holds one.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pretrial.errors import UserError
+from pretrial.train import checkpoint, distributed
+from pretrial.train.batches import Batches
+from pretrial.train.early import Watch
+from pretrial.train.ema import Average
+from pretrial.train.flops import FlopMeter
+from pretrial.train.log import Bar
+from pretrial.train.method import Batch, Method, Trainable
+from pretrial.train.optim import Optimizers
+from pretrial.train.run import Run, seed_everything, seed_of
+from pretrial.train.stage import Optim, Stage
+from pretrial.train.stop import Stopped, StopRequest, listening
+from pretrial.train.window import Window
+
+__all__ = ["Stopped", "train"]
+
+Precision = Literal["bf16"] | None
+
+
+@dataclass(frozen=True)
+class How:
+    """How the work is done, which has no say in what is learnt; see `train`."""
+
+    autocast: Precision
+    compile: bool
+    shard: bool
+
+
+def train(
+    method: Method,
+    run: Run,
+    *,
+    autocast: Precision = None,
+    compile: bool = False,
+    shard: bool = False,
+) -> None:
+    """Trains all stages of a method, from where the run's folder stands.
+
+    Args:
+        method: what `stages` is asked of; it holds the trained weights afterwards, in eval mode.
+        run: the run.
+        autocast: "bf16" computes losses in bfloat16 where torch deems it safe.
+        compile: compiles the losses with `torch.compile`.
+        shard: shards weights, gradients and optimiser states over the processes (FSDP2) instead of
+            copying them (DDP); with one process it changes nothing. A sharded module stays so:
+            to export it, run the same command in one process, which loads the finished weights.
+
+    Raises:
+        Stopped: by Ctrl-C or SIGTERM; everything needed to go on is on the disk.
+        UserError: what the user can mend, such as a NaN or a full disk.
+    """
+    how = How(autocast, compile, shard)
+    method.to(run.device)
+    names = set()
+    with listening() as request:
+        for stage in method.stages(run):
+            if stage.name in names:
+                raise UserError(f"two stages are called {stage.name!r}: rename one")
+            names.add(stage.name)
+            _StageLoop(stage, run, how, request).run_whole()
+
+
+def freeze(module: nn.Module) -> None:
+    """Puts all `frozen` modules inside into eval mode and without gradients."""
+    for prefix in checkpoint.frozen_prefixes(module):
+        module.get_submodule(prefix.removesuffix(".")).eval().requires_grad_(False)
+
+
+class _StageLoop:
+    """One stage being trained."""
+
+    def __init__(self, stage: Stage, run: Run, how: How, request: StopRequest) -> None:
+        self.stage = stage
+        self.run = run
+        self.how = how
+        self.request = request
+        self.folder = run.stage_folder(stage.name)
+        self.module: Trainable = stage.module.to(run.device)
+        self.specs = (stage.optim,) if isinstance(stage.optim, Optim) else tuple(stage.optim)
+        self.watch = Watch(stage.early_stop) if stage.early_stop else None
+        self.step = 0
+        self.evaluated = -1  # the step of the last evaluation
+        self.saved = 0.0  # what had been spent at the last checkpoint, in save_every's unit
+        self.stop = False
+
+    def run_whole(self) -> None:
+        """Trains the stage, or loads what it gave when it was finished before."""
+        run, stage = self.run, self.stage
+        done = self.folder / "done"
+        freeze(self.module)
+        if done.exists():
+            state = self._read(done)
+            checkpoint.load_weights(self.module, checkpoint.read_tensors(done, "weights"), done)
+            run.rebook(state["spent"])
+            run.journal.pass_to(state["journal"])
+            run.say(f"{stage.name}: finished before, after {state['step']} steps")
+        else:
+            run.stage = stage.name
+            self.request.deferred = True
+            try:
+                with run.booking() as self.spent:
+                    self._train()
+            finally:
+                run.stage = ""
+                self.request.deferred = False
+        self.module.eval()
+        seed_everything(seed_of(run.seed, stage.name, "after"))
+
+    def _train(self) -> None:
+        self._prepare()
+        self._resume()
+        self._set_training()
+        self.clock = time.monotonic()
+        self.bar = Bar(self.run.console, self.stage.name)
+        try:
+            while self._fraction() < 1 and not (self.watch and self.watch.over):
+                self._one_step()
+                self._after_step()
+            self._finish()
+        finally:
+            self.bar.close()
+
+    def _prepare(self) -> None:
+        """Builds what drives the module: batches, wrappers, optimisers, averages."""
+        stage, run, how = self.stage, self.run, self.how
+        self.batches = Batches(stage, run)
+        if how.shard:
+            distributed.shard(self.module, run.world, getattr(self.module, "frozen", None))
+        self.forward: nn.Module = distributed.Losses(self.module)
+        if not how.shard:
+            self.forward = distributed.replicate(self.forward, run.world)
+        if how.compile:
+            self.forward.compile()
+        self.parameters = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
+        if not self.parameters:
+            raise UserError(f"stage {stage.name!r}: no parameter requires a gradient; unfreeze one")
+        self.optim = Optimizers(self.parameters, self.specs)
+        self.window = Window(self.optim.norm_names, [])
+        self.average = Average(self.parameters, stage.ema) if stage.ema is not None else None
+        measured = run.measure_flops or stage.budget.unit == "flops"
+        self.meter = FlopMeter() if measured else None
+
+    def _set_training(self) -> None:
+        self.module.train()
+        freeze(self.module)
+
+    # -- one step ---------------------------------------------------------------------------------
+
+    def _one_step(self) -> None:
+        batches, counts = self.batches.of_step(self.step)
+        self.optim.set_rates(self.step, self._fraction(), self._stride())
+        scalars: dict[str, Tensor] = {}
+        flops = 0
+        for index, (start, batch) in enumerate(batches):
+            last = index == len(batches) - 1
+            seed_everything(seed_of(self.run.seed, self.stage.name, start, "losses"))
+            with distributed.accumulating(self.forward, self.module, last):
+                if self.meter is None:
+                    losses = self._backward(batch)
+                else:
+                    losses, more = self.meter.measure(batch, partial(self._backward, batch))
+                    flops += more
+            for name, value in losses.items():
+                scalars[name] = scalars[name] + value if name in scalars else value
+        if self.step == 0:
+            self._check_gradients()
+        scalars.update(self.optim.step())
+        if self.average is not None:
+            self.average.update()
+        self.window.steps.append(scalars)
+        self.step += 1
+        self._book(counts, flops)
+
+    def _backward(self, batch: Batch) -> dict[str, Tensor]:
+        """Adds a micro-batch's gradients; its losses, detached."""
+        with self._precision():
+            losses = self.forward(batch)
+        if "loss" not in losses:
+            raise UserError(f'{type(self.module).__name__}.losses must return a "loss" to minimise')
+        # DDP and FSDP average over processes, and the counts already divide by all of them
+        size = self.run.world.size
+        (losses["loss"] * size if size > 1 else losses["loss"]).backward()
+        losses["loss"] = losses["loss"].detach()
+        return losses
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.how.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.run.device.type, dtype=torch.bfloat16)
+
+    def _check_gradients(self) -> None:
+        missing = [name for name, parameter in self.parameters.items() if parameter.grad is None]
+        if missing:
+            raise UserError(
+                f"stage {self.stage.name!r}: {len(missing)} trainable parameter(s) got no gradient"
+                f" in the first step: {', '.join(missing[:5])}. Use them in losses, or"
+                " set requires_grad to False, or put their module into `frozen`"
+            )
+
+    def _fraction(self) -> float:
+        budget = self.stage.budget
+        return self.spent.total(budget.unit) / budget.amount
+
+    def _stride(self) -> float:
+        step = {"steps": 1, "examples": self.stage.batch_size}.get(self.stage.budget.unit, 0)
+        return step / self.stage.budget.amount
+
+    def _book(self, counts: dict[str, float], flops: int) -> None:
+        """Books a step; all processes book the same, with the clock of the first."""
+        now = time.monotonic()
+        seconds, self.clock = now - self.clock, now
+        self.stop = self.request.asked
+        world = self.run.world
+        if world.size > 1:
+            total, seconds, asked = world.sum([flops, seconds if world.is_first else 0, self.stop])
+            flops, self.stop = int(total), asked > 0
+        amounts = {"steps": 1.0, "examples": counts["examples"], "seconds": seconds}
+        if "tokens" in counts:
+            amounts["tokens"] = counts["tokens"]
+        if self.meter is not None:
+            amounts["flops"] = flops
+        self.run.book(self.stage.purpose, **amounts)
+
+    # -- between steps ----------------------------------------------------------------------------
+
+    def _after_step(self) -> None:
+        stage, run = self.stage, self.run
+        if self.step % run.log_every == 0:
+            self._log()
+        self.bar.update(self._fraction(), self.spent.total("examples"))
+        if stage.evaluate_every and self.step % stage.evaluate_every == 0:
+            self._evaluate()
+        spent = self.spent.total(run.save_every.unit) - self.saved
+        if self.stop or spent >= run.save_every.amount:
+            self._save()
+        if self.stop:
+            raise Stopped(
+                f"stopped at step {self.step} of stage {stage.name!r}, which is saved in"
+                f" {run.folder}: run the same command again to go on"
+            )
+
+    def _read_window(self) -> None:
+        bad = [found for found in self.run.world.gather(self.window.read()) if found]
+        if bad:
+            steps_back, what = min(bad)
+            self._fail(self.step + steps_back, what)
+
+    def _fail(self, step: int, what: str) -> None:
+        batch_size = self.stage.batch_size
+        numbers = self.batches.order.take(step * batch_size, min(5, batch_size))
+        raise UserError(
+            f"stage {self.stage.name!r}, step {step}: {what}: lower the learning rate, or look at"
+            f" the batch (examples number {', '.join(map(str, numbers))}, ...); the last good"
+            f" checkpoint is kept in {self.folder}"
+        )
+
+    def _log(self) -> None:
+        """Writes one row: means over the steps since the last one."""
+        self._read_window()
+        means = self.window.means(self.run.world)
+        units = ("examples", "tokens", "flops", "seconds")
+        spent = {unit: amount for unit in units if (amount := self.spent.total(unit))}
+        self.run.log({**means, **self.optim.rates(), **spent}, self.step)
+        self.bar.show_loss(means["loss"])
+
+    def _evaluate(self) -> None:
+        stage, run = self.stage, self.run
+        if stage.evaluate is None:
+            return
+        self._read_window()
+        began = time.monotonic()
+        self.module.eval()
+        with self.average.in_place() if self.average else nullcontext():
+            numbers = run.world.share(stage.evaluate())
+            if self.watch is not None:
+                self.watch.see(numbers, partial(checkpoint.weights_of, self.module))
+        self._set_training()
+        self.evaluated = self.step
+        run.log({f"eval/{name}": value for name, value in numbers.items()}, self.step)
+        took = time.monotonic() - began
+        self.clock += took
+        run.book("evaluate", seconds=run.world.share(took))
+
+    # -- on the disk ------------------------------------------------------------------------------
+
+    def _setting(self) -> dict[str, Any]:
+        """What must be the same when a stage is gone on with."""
+        stage = self.stage
+        return {
+            "seed": self.run.seed,
+            "examples": len(stage.data),
+            "batch_size": stage.batch_size,
+            "micro_batch_size": stage.micro_batch_size,
+            "budget": f"{stage.budget.amount:g} {stage.budget.unit}",
+            "optim": [repr(spec) for spec in self.specs],
+            "ema": stage.ema,
+            "shuffle": stage.shuffle,
+        }
+
+    def _read(self, folder: Path) -> dict[str, Any]:
+        """A checkpoint's state, if it belongs to this stage as it is now."""
+        state = checkpoint.read_state(folder)
+        for name, now in self._setting().items():
+            if state["setting"][name] != now:
+                raise UserError(
+                    f"stage {self.stage.name!r} in {self.run.folder} was trained with {name} ="
+                    f" {state['setting'][name]}, not {now}: change it back, or give another folder"
+                )
+        return state
+
+    def _resume(self) -> None:
+        """Takes up the newest checkpoint, if there is one."""
+        run = self.run
+        newest = checkpoint.newest(self.folder)
+        if newest is None:
+            run.journal.go_live()
+            return
+        state = self._read(newest)
+        checkpoint.load_weights(self.module, checkpoint.read_tensors(newest, "weights"), newest)
+        self.optim.load(checkpoint.read_tensors(newest, "optimizer"), state["schedules"])
+        if self.average is not None:
+            self.average.load(checkpoint.read_tensors(newest, "ema"))
+        if self.watch is not None:
+            self.watch.load(state["watch"], checkpoint.read_tensors(newest, "best"))
+        self.step = state["step"]
+        self.evaluated = state["evaluated"]
+        # each process has its own share of the window's losses, unless their number has changed
+        windows = state["windows"]
+        if len(windows) == run.world.size:
+            self.window.steps = windows[run.world.rank]
+        run.rebook(state["spent"])
+        self.saved = self.spent.total(run.save_every.unit)
+        run.journal.go_live(state["journal"])
+        run.say(f"{self.stage.name}: goes on from step {self.step}")
+
+    def _save(self) -> None:
+        self._read_window()
+        tensors = {"weights": checkpoint.weights_of(self.module), "optimizer": self.optim.tensors()}
+        if self.average is not None:
+            tensors["ema"] = self.average.state()
+        if self.watch is not None:
+            tensors["best"] = self.watch.weights
+        state = {
+            "evaluated": self.evaluated,
+            "windows": self.run.world.gather(self.window.steps),
+            "schedules": [schedule.warm_end for schedule in self.optim.schedules],
+            "watch": self.watch.state() if self.watch else None,
+        }
+        self._write(f"step-{self.step:010d}", tensors, state, keep=2)
+        self.saved = self.spent.total(self.run.save_every.unit)
+
+    def _finish(self) -> None:
+        """The last evaluation, then the weights that the stage gives."""
+        if self.window.steps:
+            self._log()
+        if self.evaluated != self.step:
+            self._evaluate()
+        if self.average is not None:
+            self.average.replace_weights()
+        if self.watch is not None:
+            checkpoint.load_weights(self.module, self.watch.weights, self.folder)
+        seconds = self.run.world.share(time.monotonic() - self.clock)
+        self.run.book(self.stage.purpose, seconds=seconds)
+        self._write("done", {"weights": checkpoint.weights_of(self.module)}, {}, keep=0)
+
+    def _write(
+        self, name: str, tensors: dict[str, checkpoint.Tensors], more: dict[str, Any], keep: int
+    ) -> None:
+        """Writes a checkpoint, with weights that are finite, and removes older ones."""
+        for parameter in self.parameters:
+            if not torch.isfinite(tensors["weights"][parameter]).all():
+                self._fail(self.step - 1, f"parameter {parameter} is not finite")
+        state = {"step": self.step, "spent": self.spent.by_purpose, "setting": self._setting()}
+
+        def write() -> None:
+            journal = self.run.journal.sync()
+            checkpoint.write(self.folder / name, tensors, {**state, "journal": journal, **more})
+            checkpoint.prune(self.folder, keep)
+
+        self.run.world.on_first(write)

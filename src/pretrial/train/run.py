@@ -1,0 +1,246 @@
+"""A run: one folder, its data, budget and seed, and what a method may ask of it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from pretrial.errors import UserError
+from pretrial.train import checkpoint, distributed, log
+from pretrial.train.budget import Budget, Spent
+
+_BOOK = ".book.json"
+_FIVE_MINUTES = Budget(300, "seconds")
+_locks: dict[Path, int] = {}
+
+
+def seed_of(*parts: object) -> int:
+    """A seed of 63 bits made of anything with a stable text, such as (run seed, name, position)."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds the global generators of torch (CPU and the current GPU), numpy and Python."""
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 80 times as long
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+
+
+class Run:
+    """One training run in one folder.
+
+    Attributes:
+        folder: holds metrics.jsonl, stages/<name>/ (checkpoints, then done/) and artefacts/<name>/.
+        data: examples to train on.
+        held_out: examples that are not trained on.
+        seed: with a name, it seeds every random choice.
+        device: where modules are trained.
+        world: the processes.
+        spent: everything that was spent, in all processes.
+        save_every: how much a stage may spend between two checkpoints.
+        log_every: steps between two rows of metrics.
+        measure_flops: count FLOPs also where no budget is in FLOPs.
+        stage: name of the open stage, "" between stages.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        data: Sequence[Any] = (),
+        held_out: Sequence[Any] = (),
+        budget: Budget | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        quiet: bool = False,
+        trackers: Sequence[str] = (),
+        save_every: Budget = _FIVE_MINUTES,
+        log_every: int = 10,
+        measure_flops: bool = False,
+    ) -> None:
+        self.folder = Path(folder)
+        self.data = data
+        self.held_out = held_out
+        self._budget = budget
+        self.seed = seed
+        self.world = distributed.join()
+        self.device = self._device(device)
+        self.spent = Spent()
+        self.save_every = save_every
+        self.log_every = log_every
+        self.measure_flops = measure_flops
+        self.stage = ""
+        self._books = [self.spent]
+        self.console = Console(quiet=quiet or not self.world.is_first)
+        self.world.on_first(self._claim)
+        self.journal = log.Journal(self.folder / "metrics.jsonl", self._known_rows())
+        self._trackers = log.make_trackers(trackers, self.folder) if self.world.is_first else []
+
+    def _device(self, device: str | torch.device) -> torch.device:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = torch.device(device)
+        if device.type == "cuda" and device.index is None:
+            if not torch.cuda.is_available():
+                raise UserError("this machine has no GPU that torch can use: give device='cpu'")
+            return torch.device("cuda", self.world.local_rank)
+        return device
+
+    def _claim(self) -> None:
+        """Takes the folder for this process, until it ends, however it ends."""
+        with checkpoint.full_disk_explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder.resolve() / ".lock"
+            held = _locks.get(path)
+            if held is not None:
+                if path.exists() and os.fstat(held).st_ino == path.stat().st_ino:
+                    return
+                os.close(_locks.pop(path))
+            handle = os.open(path, os.O_RDWR | os.O_CREAT)
+        try:
+            # a POSIX lock: children do not inherit it, and its end is this process's end
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(handle, 32).decode()
+            os.close(handle)
+            raise UserError(
+                f"the run folder {self.folder} is in use by process {owner or 'unknown'}: wait for"
+                " it to end, or give another folder"
+            ) from error
+        os.truncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        _locks[path] = handle
+
+    def _known_rows(self) -> int:
+        states = [
+            *self.folder.glob(f"stages/*/[!.]*/{checkpoint.STATE}"),
+            *self.folder.glob(f"artefacts/[!.]*/{_BOOK}"),
+        ]
+        return max((json.loads(path.read_text())["journal"] for path in states), default=0)
+
+    @property
+    def budget(self) -> Budget:
+        """How much may be spent on training.
+
+        Raises:
+            UserError: the run was given none.
+        """
+        if self._budget is None:
+            raise UserError("this run has no budget: give one, such as 10m, 300steps or 2e6tokens")
+        return self._budget
+
+    def stage_folder(self, name: str) -> Path:
+        """The folder of a stage."""
+        return self.folder / "stages" / _checked(name)
+
+    def generator(self, name: str) -> torch.Generator:
+        """A generator that depends on the run's seed and `name` only."""
+        return torch.Generator().manual_seed(seed_of(self.seed, name))
+
+    def say(self, text: str) -> None:
+        """Prints a line, in the first process and unless quiet."""
+        self.console.print(text, highlight=False, markup=False)
+
+    def log(self, numbers: Mapping[str, Any], step: int | None = None) -> None:
+        """Writes a row of metrics.jsonl, and to the trackers."""
+        if not self.world.is_first:
+            return
+        row: dict[str, Any] = {"stage": self.stage} if self.stage else {}
+        if step is not None:
+            row |= {"step": step}
+        values = log.plain(numbers)
+        if self.journal.write(row | values):
+            known = {name: value for name, value in values.items() if value is not None}
+            for tracker in self._trackers:
+                tracker.log(known, self.stage or "run", step or 0)
+
+    def book(self, purpose: str, **amounts: float) -> None:
+        """Books work that was done; every process must book the same amounts, outside `once`."""
+        for spent in self._books:
+            spent.add(purpose, **amounts)
+
+    @contextmanager
+    def booking(self) -> Iterator[Spent]:
+        """Yields a Spent of its own, of all that is booked inside the block."""
+        spent = Spent()
+        self._books.append(spent)
+        try:
+            yield spent
+        finally:
+            self._books = [book for book in self._books if book is not spent]
+
+    def rebook(self, by_purpose: Mapping[str, Mapping[str, float]]) -> None:
+        """Books what an earlier process spent."""
+        for purpose, amounts in by_purpose.items():
+            self.book(purpose, **amounts)
+
+    def once(self, name: str, make: Callable[[Path], None], purpose: str | None = None) -> Path:
+        """An artefact, made the first time and found on the disk later.
+
+        The first process makes it, the others wait. What `make` leaves in its folder appears under
+        the artefact's name all at once, or not at all. The global generators are seeded by the
+        run's seed and `name` before `make`, and again after it, made or found.
+
+        Args:
+            name: unique in the run.
+            make: writes its files into the folder it is given.
+            purpose: what its seconds are booked under, beyond those that `make` books itself;
+                by default `name`.
+
+        Returns:
+            The artefact's folder.
+        """
+        folder = self.folder / "artefacts" / _checked(name)
+        self.world.on_first(lambda: self._make(folder, make, purpose or name))
+        book = json.loads((folder / _BOOK).read_text())
+        if book["seed"] != self.seed:
+            raise UserError(
+                f"the artefact {name!r} in {self.folder} was made with seed {book['seed']}, not"
+                f" {self.seed}: give another run folder"
+            )
+        self.rebook(book["spent"])
+        self.journal.pass_to(book["journal"])
+        seed_everything(seed_of(self.seed, name, "after"))
+        return folder
+
+    def _make(self, folder: Path, make: Callable[[Path], None], purpose: str) -> None:
+        if (folder / _BOOK).exists():
+            return
+        self.journal.go_live()
+        books, self._books = self._books, []
+        began = time.monotonic()
+        try:
+            with self.booking() as spent, checkpoint.whole_folder(folder) as partial:
+                seed_everything(seed_of(self.seed, folder.name))
+                make(partial)
+                rest = time.monotonic() - began - spent.total("seconds")
+                spent.add(purpose, seconds=max(rest, 0.0))
+                book = {
+                    "seed": self.seed,
+                    "spent": spent.by_purpose,
+                    "journal": self.journal.sync(),
+                }
+                (partial / _BOOK).write_text(json.dumps(book, indent=1))
+        finally:
+            self._books = books
+
+
+def _checked(name: str) -> str:
+    if not re.fullmatch(r"\w[\w.\-]*", name):
+        raise UserError(f"{name!r} names a folder: use letters, digits, '.', '_' and '-' only")
+    return name

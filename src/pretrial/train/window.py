@@ -1,0 +1,66 @@
+"""The losses since the last logged row, left on the device until somebody needs them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pretrial.train.distributed import World
+
+
+class Window:
+    """Named scalars of consecutive steps.
+
+    Attributes:
+        steps: for each step its scalars: tensors, or floats once they were read.
+        norm_names: the scalars that are the same in all processes; the others are shares that add
+            up over processes.
+    """
+
+    def __init__(self, norm_names: list[str], steps: list[dict[str, Any]]) -> None:
+        self.norm_names = norm_names
+        self.steps = steps
+
+    def read(self) -> tuple[int, str] | None:
+        """Reads the scalars from the device.
+
+        Returns:
+            The first step, counted from the window's end backwards (-1 is the last), with a loss or
+            a gradient norm that is not finite, and which; None where all are finite.
+        """
+        waiting = [
+            (scalars, name)
+            for scalars in self.steps
+            for name, value in scalars.items()
+            if isinstance(value, Tensor)
+        ]
+        if waiting:
+            values = torch.stack([scalars[name] for scalars, name in waiting]).tolist()
+            for (scalars, name), value in zip(waiting, values, strict=True):
+                scalars[name] = value
+        for index, scalars in enumerate(self.steps):
+            for name in ("loss", *self.norm_names):
+                if not math.isfinite(scalars[name]):
+                    return index - len(self.steps), f"{name} is {scalars[name]}"
+        return None
+
+    def means(self, world: World) -> dict[str, float]:
+        """Empties the window; means over its steps, of the sums over processes."""
+        sums: dict[str, list[float]] = {}
+        for part in world.gather(self.steps):
+            for index, scalars in enumerate(part):
+                for name, value in scalars.items():
+                    totals = sums.setdefault(name, [math.nan] * len(part))
+                    alone = name in self.norm_names or math.isnan(totals[index])
+                    totals[index] = value if alone else totals[index] + value
+        self.steps = []
+        return {
+            name: _mean([v for v in totals if not math.isnan(v)]) for name, totals in sums.items()
+        }
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
