@@ -1,0 +1,156 @@
+"""Is this the expected answer? Two ways: strict, and lenient as APPS was released.
+
+Both work in the host's process on values and text that came over a pipe; the types are those of
+`inside.wire`, so no method of the program's own is ever called.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Literal
+
+from pretrial.errors import UserError
+
+Mode = Literal["strict", "apps"]
+
+REL_TOL, ABS_TOL = 1e-6, 1e-9
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def check_mode(mode: str) -> None:
+    """Raise UserError unless `mode` is a way of comparing."""
+    if mode not in ("strict", "apps"):
+        raise UserError(f"compare must be 'strict' or 'apps', not {mode!r}")
+
+
+def same_value(got: Any, expected: Any, mode: Mode = "strict") -> bool:
+    """Is the returned value the expected one?
+
+    strict: equal as Python has it, element by element, with three allowances. Floats agree within 1e-6 of
+    their size. Where a list is expected a tuple will do, because expected values read from JSON
+    cannot hold tuples (where a tuple is expected, from literals, only a tuple will do). Where a string
+    is expected as a key, a key that prints so will do, for the same reason.
+
+    apps: equal once tuples are lists, or equal to the expected value's first element; no tolerance.
+    """
+    if mode == "apps":
+        got, expected = _listed(got), _listed(expected)
+        return bool(got == expected or (isinstance(expected, list) and expected[:1] == [got]))
+    return _same(got, expected)
+
+
+def _same(got: Any, expected: Any) -> bool:
+    if isinstance(expected, list | tuple):
+        kinds = (list, tuple) if isinstance(expected, list) else (tuple,)
+        return (
+            isinstance(got, kinds) and len(got) == len(expected) and all(map(_same, got, expected))
+        )
+    if isinstance(expected, dict):
+        return isinstance(got, dict) and _same_dict(got, expected)
+    if isinstance(expected, float) or isinstance(got, float):
+        return _is_number(got) and _is_number(expected) and _close(got, expected)
+    return bool(got == expected)
+
+
+def _same_dict(got: dict[Any, Any], expected: dict[Any, Any]) -> bool:
+    if len(got) != len(expected):
+        return False
+    if all(isinstance(key, str) for key in expected):
+        got = {str(key): value for key, value in got.items()}
+    return got.keys() == expected.keys() and all(
+        _same(got[key], value) for key, value in expected.items()
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _close(got: float, expected: float) -> bool:
+    if got == expected or (got != got and expected != expected):
+        return True
+    try:
+        return math.isclose(got, expected, rel_tol=REL_TOL, abs_tol=ABS_TOL)
+    except OverflowError:  # an integer too large for a float
+        return False
+
+
+def _listed(value: Any) -> Any:
+    """Tuples as lists, and keys that are digits as integers, as the released code has it."""
+    if isinstance(value, list | tuple):
+        return [_listed(item) for item in value]
+    if isinstance(value, dict):
+        digits = all(isinstance(key, str) and key.lstrip("-").isdecimal() for key in value)
+        return {int(key) if digits else key: _listed(item) for key, item in value.items()}
+    return value
+
+
+def same_output(got: str, expected: str, mode: Mode = "strict") -> bool:
+    """Is the printed text the expected one?
+
+    strict: the same lines, after trailing blank lines are dropped; in a line the same words,
+    whatever the space between them; two decimal numbers agree within 1e-6 of their size if one of them
+    has a point or an exponent.
+
+    apps: any of these, in the order of the released code: the same lines without blank ones; all
+    numbers, close by `allclose`; the same *set* of lines, each taken as the *set* of its words, so
+    order and repeats count for nothing; the same with words rounded to 3 decimals.
+    """
+    if mode == "apps":
+        return _same_output_apps(got, expected)
+    lines, wanted = _lines(got), _lines(expected)
+    return len(lines) == len(wanted) and all(map(_same_line, lines, wanted))
+
+
+def _lines(text: str) -> list[list[str]]:
+    lines = [line.split() for line in text.splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _same_line(got: list[str], expected: list[str]) -> bool:
+    return len(got) == len(expected) and all(map(_same_word, got, expected))
+
+
+def _same_word(got: str, expected: str) -> bool:
+    if got == expected:
+        return True
+    if not (_NUMBER.fullmatch(got) and _NUMBER.fullmatch(expected)):
+        return False
+    # Two integers are compared as text: 10**20 and 10**20 + 1 are not the same answer.
+    whole = not any(sign in got + expected for sign in ".eE")
+    return not whole and _close(float(got), float(expected))
+
+
+def _same_output_apps(got: str, expected: str) -> bool:
+    lines = [line.strip() for line in got.splitlines() if line.strip()]
+    wanted = [line.strip() for line in expected.splitlines() if line.strip()]
+    if lines == wanted:
+        return True
+    numbers, wanted_numbers = _floats(lines), _floats(wanted)
+    if numbers is not None and wanted_numbers is not None and len(numbers) == len(wanted_numbers):
+        pairs = zip(numbers, wanted_numbers, strict=True)
+        if all(abs(a - b) <= 1e-8 + 1e-5 * abs(b) for a, b in pairs):  # numpy.allclose's defaults
+            return True
+    words = {frozenset(line.split()) for line in lines}
+    wanted_words = {frozenset(line.split()) for line in wanted}
+    if words == wanted_words:
+        return True
+    rounded, wanted_rounded = _rounded(words), _rounded(wanted_words)
+    return rounded is not None and rounded == wanted_rounded
+
+
+def _floats(lines: list[str]) -> list[float] | None:
+    try:
+        return [float(line) for line in lines]
+    except ValueError:
+        return None
+
+
+def _rounded(lines: set[frozenset[str]]) -> set[frozenset[float]] | None:
+    try:
+        return {frozenset(round(float(word), 3) for word in line) for line in lines}
+    except ValueError:
+        return None

@@ -1,0 +1,207 @@
+"""The host's end of a worker: start it, hand it runs, read what comes back, trust none of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pretrial.errors import UserError
+from pretrial.sandbox.inside import wire
+
+INSIDE = Path(__file__).parent / "inside"
+START_SECONDS = 60.0
+GRACE_SECONDS = 5.0  # beyond a run's own limit, before the worker itself is given up
+ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "PATH": "/usr/bin:/bin",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONHASHSEED": "0",
+    "PYTHONUTF8": "1",
+    "TZ": "UTC",
+}
+
+
+class Refused(Exception):
+    """The level of isolation asked for is not to be had here."""
+
+
+@dataclass
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        reason: "" (by itself), `timeout`, `output_limit`, `stopped` (by us) or `lost` (took its
+            worker along).
+        signal, status: the signal that ended it, or its exit status; 0 if none.
+        cpu, wall: seconds.
+        output: what it printed (`stdin` only).
+    """
+
+    reason: str = ""
+    signal: int = 0
+    status: int = 0
+    cpu: float = 0.0
+    wall: float = 0.0
+    output: bytes = b""
+
+
+class Worker:
+    """One worker process and the pipes to it. Not safe for threads: one caller at a time.
+
+    Args:
+        isolation: `namespaces`, `rlimits` or `none`; no other level is tried.
+        preamble: statements run once, whose names every program finds.
+    """
+
+    def __init__(self, isolation: str, preamble: str = "") -> None:
+        self.isolation, self.preamble = isolation, preamble
+        self.layers: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._folder = ""
+        self._inputs: bytes | None = None
+
+    def start(self) -> None:
+        """Start the process and wait for its hello.
+
+        Raises:
+            Refused: this isolation is not to be had here; the message says why.
+            UserError: the preamble raises.
+        """
+        with self._lock:
+            if self._closed:
+                raise EOFError("the worker was closed")
+            self._folder = tempfile.mkdtemp(prefix="pretrial-")
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-s", str(INSIDE)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,  # Ctrl-C at the terminal is for the host alone
+            )
+        self._inputs = None
+        config = {
+            "isolation": self.isolation,
+            "preamble": self.preamble,
+            "folder": self._folder,
+        }
+        try:
+            self._send(b"C", wire.to_bytes(config))
+            kind, payload = self._receive(time.monotonic() + START_SECONDS)
+        except (OSError, EOFError):
+            assert self._process.stderr is not None
+            self._process.kill()
+            words = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+            self.kill()
+            raise Refused(words[-1] if words else "the worker ended without a word") from None
+        if kind == b"H":
+            self.layers = json.loads(payload)
+            return
+        self.kill()
+        stage, text = json.loads(payload)
+        if stage == "preamble":
+            raise UserError(f"the preamble for programs must run by itself, but it raised {text}")
+        raise Refused(text)
+
+    def run(
+        self,
+        job: dict[str, Any],
+        inputs: bytes | None = None,
+        heed: Callable[[Any], bool] = lambda message: True,
+    ) -> Ended:
+        """Run one program.
+
+        Args:
+            job: see `inside.__main__` and `inside.harness.run`.
+            inputs: packed inputs of the tests, sent only if it is not the object of the last run.
+            heed: called with each message of the program (untrusted; None if it is not JSON);
+                False stops the run.
+        """
+        if self._process is None:
+            self.start()
+        deadline = time.monotonic() + job["seconds"] + GRACE_SECONDS
+        try:
+            if inputs is not None and inputs is not self._inputs:
+                self._send(b"T", inputs)
+                self._inputs = inputs
+            self._send(b"J", wire.to_bytes(job))
+            return self._follow(deadline, heed)
+        except (OSError, EOFError):
+            timed_out = time.monotonic() >= deadline
+            self.kill()
+            return Ended(reason="timeout" if timed_out else "lost", wall=job["seconds"])
+
+    def _follow(self, deadline: float, heed: Callable[[Any], bool]) -> Ended:
+        ended, rest, stopped = Ended(), b"", False
+        while True:
+            kind, payload = self._receive(deadline)
+            if kind == b"R":
+                *lines, rest = (rest + payload).split(b"\n")
+                for line in lines:
+                    if not stopped and not heed(_message(line)):
+                        stopped = True
+                        self._send(b"S", b"")
+            elif kind == b"O":
+                ended.output = payload
+            elif kind == b"E":
+                for name, value in json.loads(payload).items():
+                    setattr(ended, name, value)
+                return ended
+
+    def _send(self, kind: bytes, payload: bytes) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        wire.send(self._process.stdin.fileno(), kind, payload)
+
+    def _receive(self, deadline: float) -> tuple[bytes, bytes]:
+        assert self._process is not None and self._process.stdout is not None
+        fd = self._process.stdout.fileno()
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise EOFError("the worker does not answer")
+        return wire.receive(fd)
+
+    def kill(self) -> None:
+        """End the process; the next run starts another. Its pid namespace goes with it."""
+        with self._lock:
+            process, self._process = self._process, None
+            folder, self._folder = self._folder, ""
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """End the process for good."""
+        self._closed = True
+        self.kill()
+
+
+def _message(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,315 @@
+"""The worker: a small clean interpreter that forks once for every program.
+
+It is started by the host as `python -P -s <this folder>`, before which nothing of the host is loaded, so a
+fork takes well under a millisecond and inherits neither the host's memory nor its threads. Frames come in
+on standard input:
+
+    C  configuration, once; answered by H (hello) or X (refused: what, and why)
+    T  the inputs of a problem's tests, kept for the programs that follow
+    J  one run of one program; answered by any number of R (raw bytes of its report), then one O (its
+       output, `stdin` only) and one E (how it ended)
+    S  stop the run that is under way
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from typing import Any
+
+# The folder of this file leaves the search path once its two neighbours are imported.
+import cage
+import harness
+import wire
+
+sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
+
+MODULES = ["abc", "array", "ast", "base64", "bisect", "builtins", "calendar", "cmath", "collections", "collections.abc", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "encodings.ascii", "encodings.idna", "encodings.latin_1", "enum", "fractions", "functools", "hashlib", "heapq", "inspect", "io", "itertools", "json", "keyword", "locale", "math", "numbers", "operator", "os", "pprint", "queue", "random", "re", "secrets", "statistics", "string", "struct", "sys", "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata", "uuid", "warnings", "zlib"]
+
+
+class Zygote:
+    """Forks programs, watches over them and passes on what they say."""
+
+    def __init__(
+        self, config: dict[str, Any], names: dict[str, Any], fd_in: int, fd_out: int
+    ) -> None:
+        self.level: str = config["isolation"]
+        self.names, self.fd_in, self.fd_out = names, fd_in, fd_out
+        self.inputs: list[list[Any]] = []
+        self.box = cage.BOX if self.level == "namespaces" else config["folder"]
+        # Without namespaces programs take a uid of their own, and we stay root to be out of their reach.
+        root = self.level == "rlimits" and os.geteuid() == 0
+        self.uid = cage.private_uid() if root else None
+        self.wake, wake = os.pipe()
+        for fd in (self.wake, wake):
+            os.set_blocking(fd, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def serve(self) -> None:
+        """Answer frames until the host closes the pipe."""
+        while True:
+            kind, payload = wire.receive(self.fd_in)
+            if kind == b"T":
+                self.inputs = wire.unpack(json.loads(payload))
+            elif kind == b"J":
+                self.run(json.loads(payload))
+
+    def run(self, job: dict[str, Any]) -> None:
+        """Fork one program, wait for its end and leave nothing of it behind."""
+        report_in, report_out = os.pipe()
+        output_in, output_out = os.pipe() if job["kind"] == "stdin" else (-1, -1)
+        stdin = _file_with(job["stdin"]) if job.get("stdin") else -1
+        start = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            self.child(job, stdin, output_out, report_out)
+        for fd in (report_out, output_out, stdin):
+            if fd >= 0:
+                os.close(fd)
+        try:
+            ended = self.watch(pid, report_in, output_in, job, start)
+        finally:  # also when the host has gone
+            self.clean_up(pid)
+        wire.send(self.fd_out, b"E", wire.to_bytes(ended))
+
+    def child(self, job: dict[str, Any], stdin: int, output: int, report_fd: int) -> None:
+        """The program's process, from the fork to its end."""
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()
+            harness.open_streams(stdin, output)
+            first = 3
+            for fd in sorted([report_fd, *self.library_fds(), 256]):
+                os.closerange(first, fd)
+                first = fd + 1
+            self.confine(job["limits"])
+            report = harness.Report(report_fd)
+            if job["kind"] == "fingerprint":
+                harness.fingerprints(job["programs"], report)
+            else:
+                harness.run(job, self.inputs, self.names, report)
+        finally:
+            os._exit(0)
+
+    def library_fds(self) -> list[int]:
+        """Descriptors through which the standard library is read, see `cage.open_library`."""
+        return [int(path.split("/")[4]) for path in sys.path if path.startswith("/proc/self/fd/")]
+
+    def confine(self, limits: dict[str, int]) -> None:
+        """The layers that are put on in the program's own process."""
+        os.chdir(self.box)
+        if self.level == "none":
+            return
+        if self.level == "namespaces":
+            cage.drop_capabilities()
+            cage.set_limits(limits, others=2)
+        elif self.uid is not None:
+            cage.become(self.uid)
+            if cage.LINUX:
+                cage.prctl(cage.PR_SET_DUMPABLE, 1)
+            cage.set_limits(limits, others=0)
+        else:
+            cage.set_limits(limits, others=None)
+
+    def watch(
+        self, pid: int, report: int, output: int, job: dict[str, Any], start: float
+    ) -> dict[str, Any]:
+        """Pass on the report, gather the output, and kill the program when its time is up.
+
+        Returns:
+            reason ("", "timeout", "output_limit" or "stopped"), signal, status, cpu and wall seconds.
+        """
+        deadline = start + job["seconds"]
+        room = {report: job["report_bytes"], output: job["output_bytes"]}
+        gathered = bytearray()
+        reason = ""
+        poll = select.poll()
+        for fd in (report, output, self.wake, self.fd_in):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        gone = (0, 0, None)
+        while not gone[0]:
+            left = deadline - time.monotonic()
+            if left <= 0 and not reason:
+                reason = "timeout"
+                self.kill(pid)
+            for fd, _ in poll.poll(max(1, left * 1000) if not reason else 1000):
+                if fd == self.wake:
+                    os.read(self.wake, 512)
+                    gone = os.wait4(pid, os.WNOHANG)
+                elif fd == self.fd_in:
+                    wire.receive(fd)  # S, or the end of the host
+                    reason = reason or "stopped"
+                    self.kill(pid)
+                elif not self.take(fd, poll, room, gathered, output) and not reason:
+                    reason = "output_limit"
+                    self.kill(pid)
+        wall = time.monotonic() - start
+        for fd in (report, output):
+            if fd >= 0:
+                os.set_blocking(fd, False)
+                while fd in room and self.take(fd, poll, room, gathered, output):
+                    pass
+                os.close(fd)
+        if output >= 0:
+            wire.send(self.fd_out, b"O", bytes(gathered))
+        usage = gone[2]
+        assert usage is not None
+        code = os.waitstatus_to_exitcode(gone[1])
+        return {
+            "reason": reason or ("output_limit" if min(room.values(), default=0) < 0 else ""),
+            "signal": max(0, -code),
+            "status": max(0, code),
+            "cpu": usage.ru_utime + usage.ru_stime,
+            "wall": wall,
+        }
+
+    def take(
+        self, fd: int, poll: select.poll, room: dict[int, int], gathered: bytearray, output: int
+    ) -> bool:
+        """Read once from the program. False: it has written more than it may."""
+        try:
+            data = os.read(fd, 1 << 16)
+        except BlockingIOError:
+            data = b""
+        if not data:
+            with contextlib.suppress(KeyError):
+                poll.unregister(fd)
+            room.pop(fd)
+            return True
+        room[fd] -= len(data)
+        if room[fd] < 0:
+            return False
+        if fd == output:
+            gathered += data
+        else:
+            wire.send(self.fd_out, b"R", data)
+        return True
+
+    def kill(self, pid: int) -> None:
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+    def clean_up(self, pid: int) -> None:
+        """Kill what the program started and empty its folder."""
+        if self.level == "namespaces":
+            with contextlib.suppress(OSError):
+                os.kill(-1, signal.SIGKILL)  # we are pid 1: everybody in the namespace but us
+        else:
+            self.kill(pid)
+            while stray := cage.strays():
+                if self.uid is not None:
+                    cage.kill_all_of(self.uid)
+                for child in stray:
+                    self.kill(child)
+                    with contextlib.suppress(OSError):
+                        os.waitpid(child, 0)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+        if os.listdir(self.box):
+            if self.level == "namespaces":
+                cage.fresh_box(mounted=True)
+            else:
+                cage.empty_folder(self.box)
+
+
+def _file_with(text: str) -> int:
+    """A descriptor of a file that holds `text`; programs use its size, so a pipe would not do."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("stdin")
+    else:
+        fd, path = tempfile.mkstemp()
+        os.unlink(path)
+    wire.write_all(fd, text.encode("utf-8", "replace"))
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def load(preamble: str) -> dict[str, Any]:
+    """Import what programs may want before privileges are dropped; return the preamble's names."""
+    for name in MODULES:
+        importlib.import_module(name)
+    names: dict[str, Any] = {}
+    exec(compile(preamble, "<preamble>", "exec"), names)
+    del names["__builtins__"]
+    # From here on programs can import the standard library and what the preamble loaded.
+    library = os.path.dirname(os.__file__)
+    inside = (library, os.path.join(library, "lib-dynload"))
+    sys.path[:] = [path for path in sys.path if path.startswith(inside) and "-packages" not in path]
+    return names
+
+
+def isolate(config: dict[str, Any]) -> list[str]:
+    """Put on the layers of the level asked for; see `cage`.
+
+    With namespaces this forks, and only the child, pid 1 of the new pid namespace, returns.
+    """
+    if cage.LINUX:
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")  # out of memory, the kernel should choose us
+    if config["isolation"] == "namespaces":
+        layers = cage.enter_namespaces(config["folder"])
+        pid = os.fork()
+        if pid:
+            os.close(config["fd_in"])
+            os.waitpid(pid, 0)
+            os._exit(0)
+        cage.prctl(cage.PR_SET_PDEATHSIG, signal.SIGKILL)
+        return [*layers, "no capabilities, no new privileges", "resource limits"]
+    if config["isolation"] == "none":
+        return []
+    layers = ["resource limits"]
+    if cage.LINUX:
+        cage.prctl(cage.PR_SET_CHILD_SUBREAPER, 1)
+        cage.prctl(cage.PR_SET_NO_NEW_PRIVS, 1)
+        cage.prctl(cage.PR_SET_DUMPABLE, 0)
+        layers.append("no new privileges")
+    if os.geteuid() == 0:
+        cage.open_library(cage.private_uid())
+        os.chown(config["folder"], cage.private_uid(), -1)
+        layers.append("an unprivileged uid of its own")
+    return layers
+
+
+def main() -> None:
+    # The frames move to other descriptors, so that nothing printed by mistake gets among them.
+    fd_in, fd_out = os.dup(0), os.dup(1)
+    _, payload = wire.receive(fd_in)
+    config = json.loads(payload)
+    stage = "preamble"
+    try:
+        names = load(config["preamble"])
+        stage = "isolation"
+        layers = isolate({**config, "fd_in": fd_in})
+    except Exception as error:
+        wire.send(fd_out, b"X", wire.to_bytes([stage, f"{type(error).__name__}: {error}"]))
+        return
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(nowhere, fd)
+    zygote = Zygote(config, names, fd_in, fd_out)
+    gc.collect()
+    gc.freeze()  # forks share the pages for longer
+    wire.send(fd_out, b"H", wire.to_bytes(layers))
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        zygote.serve()
+    if zygote.level != "namespaces":
+        shutil.rmtree(zygote.box, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Runs one program in the process forked for it, and reports over a pipe.
+
+Messages, one JSON object a line: {"v": value} after each call, {"e": [phase, name, text, line]} for an
+exception, {"d": token} at the end. Expected outputs never come here, so for `call` and `stdin` there is
+no verdict to forge: the host compares. An `assert` script has to share the interpreter with the program;
+there the token only shows that the script reached its end.
+"""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import builtins
+import hashlib
+import json
+import os
+import random
+import sys
+import threading
+import types
+from typing import Any
+
+import cage
+import wire
+
+FILE = "<program>"
+MAX_TEXT = 500  # characters of an exception's message
+
+
+class Report:
+    """The way back to the host."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def send(self, message: dict[str, Any]) -> None:
+        wire.write_all(self.fd, json.dumps(message).encode() + b"\n")
+
+    def error(self, phase: str, error: BaseException) -> None:
+        """Report an exception: its name, its text and the program's line."""
+        cage.reporting_margin()
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int | str | None) else 1
+            self.send({"x": code if isinstance(code, int) else 0 if code is None else 1})
+            return
+        self.send({"e": [phase, _name(error), _text(error), _line(error)]})
+
+    def finish(self, token: str) -> None:
+        self.send({"d": token})
+
+
+def _name(error: BaseException) -> str:
+    return str.__str__(type(error).__name__)[:100]
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return str(error.msg)[:MAX_TEXT]
+    try:
+        return str.__str__(str(error))[:MAX_TEXT]
+    except BaseException as inner:  # the program's own __str__ may do anything
+        return f"(no message: its __str__ raised {_name(inner)})"
+
+
+def _line(error: BaseException) -> int | None:
+    """The last line of the program on the way to the exception."""
+    if isinstance(error, SyntaxError) and error.filename == FILE:
+        return error.lineno
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == FILE:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def run(
+    job: dict[str, Any], inputs: list[list[Any]], names: dict[str, Any], report: Report
+) -> None:
+    """Run the program of `job` as its kind asks.
+
+    Args:
+        job: kind, program, function, script, token, stop (at the first exception).
+        inputs: for `call`, one list of arguments a test.
+        names: what the preamble defined.
+        report: where messages go.
+    """
+    random.seed(0)
+    atexit._clear()
+    try:
+        code = compile(job["program"], FILE, "exec", dont_inherit=True)
+    except BaseException as error:  # also RecursionError and MemoryError of the parser
+        report.error("compile", error)
+        return
+    # A real module, so that dataclasses, pickle and typing find what the program defines.
+    module = types.ModuleType("__main__" if job["kind"] == "stdin" else "program")
+    module.__dict__.update(names)
+    module.__dict__["__builtins__"] = builtins
+    sys.modules[module.__name__] = module
+    if job["kind"] == "stdin":
+        _run_script(code, module, job, report)
+        return
+    try:
+        exec(code, module.__dict__)
+    except BaseException as error:
+        report.error("load", error)
+        return
+    if job["kind"] == "call":
+        _run_calls(module, job, inputs, report)
+    else:
+        _run_asserts(module, job, report)
+
+
+def _run_calls(
+    module: types.ModuleType, job: dict[str, Any], inputs: list[list[Any]], report: Report
+) -> None:
+    try:
+        function = _find(module, job["function"])
+    except BaseException as error:
+        report.error("load", error)
+        return
+    for arguments in inputs:
+        try:
+            message = {"v": wire.pack(function(*arguments))}
+        except BaseException as error:
+            report.error("test", error)
+            if job["stop"]:
+                return
+        else:
+            report.send(message)
+    report.finish(job["token"])
+
+
+def _find(module: types.ModuleType, name: str) -> Any:
+    """The function under test: at top level, or a method of LeetCode's `class Solution`."""
+    if name in module.__dict__:
+        return module.__dict__[name]
+    if "Solution" in module.__dict__:
+        return getattr(module.__dict__["Solution"](), name)
+    raise NameError(f"the program defines no {name!r}")
+
+
+def _run_asserts(module: types.ModuleType, job: dict[str, Any], report: Report) -> None:
+    try:
+        exec(compile(job["script"], "<tests>", "exec", dont_inherit=True), module.__dict__)
+    except BaseException as error:
+        report.error("test", error)
+    else:
+        report.finish(job["token"])
+
+
+def _run_script(
+    code: types.CodeType, module: types.ModuleType, job: dict[str, Any], report: Report
+) -> None:
+    """A program that reads standard input: it ends as under `python program.py`."""
+    raised: list[BaseException] = []
+    threading.excepthook = lambda args: raised.append(args.exc_value or SystemExit(1))
+    try:
+        exec(code, module.__dict__)
+    except BaseException as error:
+        raised.append(error)
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are not daemons
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.__stdout__.flush()
+        module.__dict__.clear()  # files the program left open are flushed as they go
+    except BaseException as error:
+        raised.append(error)
+    if raised:
+        report.error("test", raised[0])
+    else:
+        report.finish(job["token"])
+
+
+def open_streams(stdin: int, stdout: int) -> None:
+    """Put the program's standard streams on descriptors 0, 1 and 2."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(stdin if stdin >= 0 else nowhere, 0)
+    os.dup2(stdout if stdout >= 0 else nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        stream = open(fd, mode, encoding="utf-8", errors="replace", closefd=False)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.argv = ["program.py"]
+
+
+def fingerprints(programs: list[str], report: Report) -> None:
+    """For each program the hash of its syntax tree and the lines of the tree's nodes, in order.
+
+    Programs that differ in spaces and comments have one hash; the lines translate a line number of one
+    into that of the other. This is done in a process of its own because the parser may blow up.
+    """
+    for program in programs:
+        try:
+            tree = ast.parse(program, FILE)
+            digest = hashlib.sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest()
+            lines = [node.lineno for node in ast.walk(tree) if hasattr(node, "lineno")]
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            report.send({"f": None})
+        else:
+            report.send({"f": [digest, lines]})

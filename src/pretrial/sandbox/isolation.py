@@ -1,0 +1,94 @@
+"""Which isolation is to be had on this machine: the best level, and what it consists of."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from pretrial.errors import UserError, nearest
+from pretrial.sandbox.host import Refused, Worker
+
+LEVELS = ("namespaces", "rlimits", "none")  # best first
+
+# What a level leaves open, for people who have to decide whether to run strangers' programs on it.
+OPEN = {
+    "namespaces": "programs share the kernel and the processor caches with this machine",
+    "rlimits": "programs can use the network, read what everybody may read, and write where everybody "
+    "may write",
+    "none": "programs have all the rights of the user who runs them; only the wall clock is limited",
+}
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """What stands between programs and this machine.
+
+    Attributes:
+        level: `namespaces`, `rlimits` or `none`.
+        layers: what is in force.
+        open: what is not prevented.
+        refused: why no better level is in use; "" if there is none or none was tried.
+    """
+
+    level: str
+    layers: tuple[str, ...]
+    open: str
+    refused: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"isolation: {self.level}", *(f"  + {layer}" for layer in self.layers)]
+        lines.append(f"  - {self.open}")
+        if self.refused:
+            lines.append(f"  - {self.refused}")
+        return "\n".join(lines)
+
+
+def check_level(level: str) -> None:
+    """Raise UserError unless `level` is "auto" or the name of a level."""
+    if level not in ("auto", *LEVELS):
+        raise UserError(f"isolation must be auto or one of: {nearest(level, LEVELS)}")
+
+
+def start_best(level: str = "auto", preamble: str = "") -> Worker:
+    """A started worker at `level`; for "auto" at the best level to be had, never at `none`.
+
+    Raises:
+        UserError: the level is refused here; the message says what is left.
+    """
+    return _start(level, preamble)[0]
+
+
+def describe_isolation(level: str = "auto") -> Isolation:
+    """What isolation programs would get here. Prints as a short list.
+
+    Raises:
+        UserError: as `start_best`.
+    """
+    check_level(level)
+    worker, refused = _start(level, "")
+    worker.close()
+    left = OPEN[worker.isolation]
+    if worker.isolation == "rlimits" and os.geteuid() != 0:
+        left += "; they run as your own user, with your files and processes within reach"
+    return Isolation(worker.isolation, tuple(worker.layers), left, refused)
+
+
+def _start(level: str, preamble: str) -> tuple[Worker, str]:
+    if os.name != "posix":
+        raise UserError(
+            "programs are run in forked processes: use Linux or macOS (or WSL on Windows)"
+        )
+    refused = []
+    for name in LEVELS[:2] if level == "auto" else (level,):
+        worker = Worker(name, preamble)
+        try:
+            worker.start()
+        except Refused as error:
+            worker.close()
+            refused.append(f"{name} refused: {error}")
+        else:
+            return worker, "; ".join(refused)
+    raise UserError(
+        f"this machine grants no isolation ({'; '.join(refused)}): pass isolation='rlimits' for resource "
+        "limits only, or isolation='none' to run programs with all your rights"
+    )

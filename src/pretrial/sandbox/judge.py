@@ -1,0 +1,270 @@
+"""From the runs of a program to its verdict. Expected outputs are known here and nowhere else."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pretrial.data.problems import Tests
+from pretrial.sandbox.compare import Mode, same_output, same_value
+from pretrial.sandbox.host import Ended, Worker
+from pretrial.sandbox.inside import wire
+from pretrial.sandbox.limits import Limits
+from pretrial.sandbox.outcome import Outcome, Verdict
+
+SHOWN = 200  # characters of a wrong answer that a message quotes
+
+
+@dataclass
+class Fault:
+    """The first thing that went wrong."""
+
+    outcome: Outcome
+    subtype: str
+    message: str
+    line: int | None = None
+    phase: str = ""
+
+
+@dataclass
+class Trial:
+    """One program on its way to a verdict."""
+
+    worker: Worker
+    program: str
+    tests: Tests
+    limits: Limits
+    compare: Mode
+    stop: bool
+    results: list[bool] = field(default_factory=list)
+    fault: Fault | None = None
+    cpu: float = 0.0
+    wall: float = 0.0
+
+    def job(self, **more: Any) -> dict[str, Any]:
+        """One run, as the worker reads it."""
+        limits = {**asdict(self.limits), "cpu_seconds": self.limits.cpu_seconds}
+        return {
+            "kind": self.tests.kind,
+            "program": self.program,
+            "function": self.tests.function,
+            "stop": self.stop,
+            "token": secrets.token_hex(16),
+            "seconds": max(0.01, self.limits.seconds - self.wall),
+            "limits": limits,
+            "report_bytes": self.limits.output_kb * 1024,
+            "output_bytes": self.limits.output_kb * 1024,
+            **more,
+        }
+
+    def blame(self, fault: Fault) -> None:
+        """Keep the first fault."""
+        self.fault = self.fault or fault
+
+    def count(self, ended: Ended) -> None:
+        """Add up the time of a run."""
+        self.cpu += ended.cpu
+        self.wall += ended.wall
+
+    def verdict(self) -> Verdict:
+        """What came of it."""
+        fault = self.fault
+        if fault is None:
+            assert self.results and all(self.results)
+            fault = Fault(Outcome.PASSED_TEST, "", "")
+        return Verdict(
+            fault.outcome,
+            fault.subtype,
+            fault.message,
+            fault.line,
+            tuple(self.results),
+            self.cpu,
+            self.wall,
+            self.worker.isolation,
+            fault.phase,
+        )
+
+
+def judge(
+    worker: Worker,
+    program: str,
+    tests: Tests,
+    inputs: bytes | None,
+    limits: Limits,
+    compare: Mode,
+    stop: bool,
+) -> Verdict:
+    """Run a program on its tests and judge it.
+
+    Args:
+        inputs: the packed inputs of `tests` (`pack_inputs`), made once for all its programs.
+        stop: end at the first test that goes wrong.
+    """
+    if not len(tests):
+        return Verdict(Outcome.UNTESTED, message="the problem has no tests")
+    trial = Trial(worker, program, tests, limits, compare, stop)
+    if tests.kind == "call":
+        _calls(trial, inputs)
+    elif tests.kind == "stdin":
+        _stdin(trial)
+    else:
+        _asserts(trial)
+    return trial.verdict()
+
+
+def pack_inputs(tests: Tests) -> bytes | None:
+    """The inputs of call tests as they go to the worker; None for the other kinds."""
+    if tests.kind != "call":
+        return None
+    return wire.to_bytes(wire.pack([list(arguments) for arguments in tests.inputs]))
+
+
+def _calls(trial: Trial, inputs: bytes | None) -> None:
+    expected = trial.tests.outputs
+
+    def heed(message: Any) -> bool:
+        value = _returned(message)
+        if len(trial.results) >= len(expected):
+            return isinstance(message, dict) and "d" in message
+        if value is None:
+            fault = _raised(message)
+            trial.blame(fault)
+            if fault.phase == "test":
+                trial.results.append(False)
+            return fault.phase == "test" and not trial.stop
+        right = same_value(value[0], expected[len(trial.results)], trial.compare)
+        if not right:
+            number = len(trial.results) + 1
+            trial.blame(_wrong(number, repr(value[0]), repr(expected[number - 1])))
+        trial.results.append(right)
+        return right or not trial.stop
+
+    size = 2 * len(repr(expected))
+    ended = trial.worker.run(
+        trial.job(report_bytes=max(trial.limits.output_kb * 1024, size)), inputs, heed
+    )
+    trial.count(ended)
+    if len(trial.results) < len(expected) and (trial.fault is None or not trial.stop):
+        trial.blame(_cut_short(ended, trial.limits))
+        trial.results.append(False)
+
+
+def _returned(message: Any) -> tuple[Any] | None:
+    """The value in a message, in a tuple; None if it holds none."""
+    if not isinstance(message, dict) or "v" not in message:
+        return None
+    try:
+        return (wire.unpack(message["v"]),)
+    except (ValueError, TypeError, RecursionError):
+        return (wire.Opaque("malformed value"),)
+
+
+def _stdin(trial: Trial) -> None:
+    for number, (text, expected) in enumerate(
+        zip(trial.tests.inputs, trial.tests.outputs, strict=True), start=1
+    ):
+        messages: list[Any] = []
+        cap = max(trial.limits.output_kb * 1024, 2 * len(expected))
+        ended = trial.worker.run(
+            trial.job(stdin=text, output_bytes=cap),
+            heed=lambda message, kept=messages: kept.append(message) or len(kept) < 2,  # type: ignore[misc,func-returns-value]
+        )
+        trial.count(ended)
+        fault = _stdin_fault(ended, messages, trial.limits)
+        if fault is None:
+            output = ended.output.decode("utf-8", "replace")
+            if not same_output(output, expected, trial.compare):
+                # An explicit exit with nothing printed is no answer at all.
+                silent = not output.strip() and messages[:1] != [] and "d" not in messages[0]
+                fault = _left(0) if silent else _wrong(number, output, expected)
+        trial.results.append(fault is None)
+        if fault is not None:
+            trial.blame(fault)
+            if trial.stop or fault.subtype == "timeout" or fault.phase == "compile":
+                return
+
+
+def _stdin_fault(ended: Ended, messages: list[Any], limits: Limits) -> Fault | None:
+    message = messages[0] if messages else None
+    if isinstance(message, dict) and ("e" in message or message.get("x")):
+        return _raised(message)
+    if ended.reason not in ("", "stopped") or ended.signal or ended.status:
+        return _cut_short(ended, limits)
+    return None
+
+
+def _asserts(trial: Trial) -> None:
+    messages: list[Any] = []
+    job = trial.job(script=script_of(trial.tests))
+    ended = trial.worker.run(
+        job,
+        heed=lambda message: messages.append(message) or False,  # type: ignore[func-returns-value]
+    )
+    trial.count(ended)
+    message = messages[0] if messages else None
+    passed = isinstance(message, dict) and message.get("d") == job["token"]
+    trial.results.append(passed)
+    if passed:
+        return
+    if message is None:
+        trial.blame(_cut_short(ended, trial.limits))
+        return
+    fault = _raised(message)
+    if fault.subtype == "AssertionError" and fault.phase == "test" and fault.line is None:
+        # Raised by the script itself, with no line of the program on the way.
+        fault = Fault(Outcome.FAILED_TEST, "wrong_answer", fault.message)
+    trial.blame(fault)
+
+
+def script_of(tests: Tests) -> str:
+    """The assert script; HumanEval's only defines `check`, so the call is added where it lacks."""
+    call = f"check({tests.function})"
+    if tests.function and "def check(" in tests.script and call not in tests.script:
+        return f"{tests.script}\n{call}\n"
+    return tests.script
+
+
+def _wrong(number: int, got: str, expected: str) -> Fault:
+    got, expected = (
+        text if len(text) <= SHOWN else text[:SHOWN] + "..." for text in (got, expected)
+    )
+    message = f"test {number}: got {got.rstrip()}, expected {expected.rstrip()}"
+    return Fault(Outcome.FAILED_TEST, "wrong_answer", message)
+
+
+def _raised(message: Any) -> Fault:
+    """The fault a message tells of. The message may be forged, which can only harm its program."""
+    if isinstance(message, dict) and "x" in message:
+        return _left(message["x"])
+    try:
+        phase, name, text, line = message["e"]
+        subtype = "memory" if name == "MemoryError" else str(name)
+        line = line if isinstance(line, int) else None
+    except (TypeError, KeyError, ValueError):
+        return Fault(Outcome.RUNTIME_ERROR, "exit", "the program wrote to the runner's pipe")
+    outcome = Outcome.COMPILE_ERROR if phase == "compile" else Outcome.RUNTIME_ERROR
+    return Fault(outcome, subtype, str(text), line, str(phase))
+
+
+def _left(status: Any) -> Fault:
+    return Fault(Outcome.RUNTIME_ERROR, "exit", f"exit status {status}, before the answer")
+
+
+def _cut_short(ended: Ended, limits: Limits) -> Fault:
+    """The fault of a run that did not report its end."""
+    killed_for_cpu = ended.signal == signal.SIGXCPU or (
+        ended.signal == signal.SIGKILL and ended.cpu >= limits.cpu_seconds
+    )
+    if ended.reason == "timeout" or killed_for_cpu:
+        return Fault(Outcome.RUNTIME_ERROR, "timeout", f"no answer within {limits.seconds:g} s")
+    if ended.reason == "output_limit":
+        text = f"more than {limits.output_kb} KiB of output"
+        return Fault(Outcome.RUNTIME_ERROR, "output_limit", text)
+    if ended.reason == "lost":
+        return Fault(Outcome.RUNTIME_ERROR, "signal", "the program ended its worker")
+    if ended.signal:
+        name = signal.strsignal(ended.signal) or str(ended.signal)
+        return Fault(Outcome.RUNTIME_ERROR, "signal", name)
+    return _left(ended.status)

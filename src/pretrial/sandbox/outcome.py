@@ -1,0 +1,87 @@
+"""What came of a program: the outcome classes and the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from enum import IntEnum
+from typing import Any
+
+
+class Outcome(IntEnum):
+    """The classes of CodeRL, in its order (arXiv 2207.01780, section 3.2), and one more.
+
+    A program without tests is UNTESTED, never passed. COMPILE_ERROR means that `compile()` fails;
+    an exception at import is a RUNTIME_ERROR, as are the time limit, the memory limit, a signal and
+    an exit before the answer.
+    """
+
+    UNTESTED = -1
+    COMPILE_ERROR = 0
+    RUNTIME_ERROR = 1
+    FAILED_TEST = 2
+    PASSED_TEST = 3
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement on one program.
+
+    Attributes:
+        outcome: the class. Of several tests that went wrong the first one decides.
+        subtype: "" or what went wrong: an exception's name, `timeout`, `memory`, `signal`,
+            `output_limit`, `exit` or `wrong_answer`.
+        message: the exception's text, or a sentence; may quote the program's output.
+        line: line of the program that raised (1-based), or None.
+        tests: one bool per test that was run, True = passed; an assert script is one test.
+        cpu_seconds, wall_seconds: summed over all the processes the program needed.
+        isolation: the level in force: `namespaces`, `rlimits` or `none`.
+        phase: where an exception came from: `compile`, `load` (import of the program), `test`, or "".
+    """
+
+    outcome: Outcome
+    subtype: str = ""
+    message: str = ""
+    line: int | None = None
+    tests: tuple[bool, ...] = ()
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    isolation: str = ""
+    phase: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Every test was run and is right."""
+        return self.outcome is Outcome.PASSED_TEST
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict that JSON can hold; the outcome by its name."""
+        return {**asdict(self), "outcome": self.outcome.name, "tests": list(self.tests)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Verdict:
+        """The verdict that `to_dict` made `data` of."""
+        known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
+        return cls(
+            **{
+                **known,
+                "outcome": Outcome[data["outcome"]],
+                "tests": tuple(data.get("tests", ())),
+            }
+        )
+
+
+def apps_outcome(verdict: Verdict, kind: str) -> Outcome:
+    """The class the released APPS and CodeRL code would name for the same run.
+
+    There "compile error" is whatever is raised while the module is made. A call-based program is
+    imported, so any exception at its top level counts. The text of a stdin program is put in a
+    function first, except for lines that begin with `import` or `from`, so there only these count:
+    our ModuleNotFoundError and ImportError stand for them.
+    """
+    if verdict.outcome is not Outcome.RUNTIME_ERROR:
+        return verdict.outcome
+    if kind == "call" and verdict.phase == "load":
+        return Outcome.COMPILE_ERROR
+    if kind == "stdin" and verdict.subtype in ("ModuleNotFoundError", "ImportError"):
+        return Outcome.COMPILE_ERROR
+    return verdict.outcome

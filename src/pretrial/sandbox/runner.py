@@ -1,0 +1,305 @@
+"""The runner: many programs on a few workers, each program once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import sys
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pretrial.data.problems import Tests
+from pretrial.errors import UserError
+from pretrial.sandbox.compare import Mode, check_mode
+from pretrial.sandbox.host import Worker
+from pretrial.sandbox.isolation import check_level, start_best
+from pretrial.sandbox.judge import judge, pack_inputs
+from pretrial.sandbox.limits import Limits
+from pretrial.sandbox.outcome import Verdict, apps_outcome
+
+RUNNER_VERSION = f"1/{sys.version_info.major}.{sys.version_info.minor}"
+CACHE_SIZE = 1 << 16  # verdicts kept in memory
+FINGERPRINT_BATCH = 64  # programs parsed in one process
+BUSY_SHARE = 0.8  # a timeout that used this share of its time on the processor is final
+
+Job = tuple[str, Tests]
+
+
+@dataclass
+class Work:
+    """One program to run, and the jobs that want its verdict."""
+
+    program: str
+    tests: Tests
+    inputs: bytes | None
+    limits: Limits
+    key: str
+    lines: list[int] = field(default_factory=list)
+    jobs: list[tuple[int, list[int]]] = field(default_factory=list)
+
+
+class Runner:
+    """Keeps workers and verdicts warm between calls of `run`. Use it as a context manager.
+
+    Args:
+        workers: processes that run programs; by default one per core this process may use.
+        isolation: "auto" takes the best of `namespaces` and `rlimits`; a named level is taken or
+            refused. "none" runs programs with the user's own rights and has to be named.
+        compare: "strict" or "apps", see `pretrial.sandbox.compare`.
+        outcomes: "ours", or "apps" for the classes of the released APPS code (`apps_outcome`).
+        stop_at_first: end a program at its first test that goes wrong.
+        preamble: statements run once in each worker; their names are there for every program.
+
+    Raises:
+        UserError: an argument is wrong, or the isolation asked for is not to be had.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int | None = None,
+        isolation: str = "auto",
+        compare: Mode = "strict",
+        outcomes: str = "ours",
+        stop_at_first: bool = True,
+        preamble: str = "",
+    ) -> None:
+        check_level(isolation)
+        check_mode(compare)
+        if outcomes not in ("ours", "apps"):
+            raise UserError(f"outcomes must be 'ours' or 'apps', not {outcomes!r}")
+        self.num_workers = workers or len(os.sched_getaffinity(0))
+        self.compare, self.outcomes, self.stop = compare, outcomes, stop_at_first
+        first = start_best(isolation, preamble)
+        self.isolation = first.isolation
+        others = (Worker(first.isolation, preamble) for _ in range(self.num_workers - 1))
+        self._workers = [first, *others]
+        self._cache: OrderedDict[str, tuple[Verdict, list[int]]] = OrderedDict()
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers."""
+        for worker in self._workers:
+            worker.close()
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        limits: Limits | Sequence[Limits] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Verdict]:
+        """Judge programs.
+
+        Args:
+            jobs: (program, tests) pairs.
+            limits: for all, or one per job.
+            progress: called with the numbers of programs judged and of all programs to run.
+
+        Returns:
+            One verdict per job, in the order of the jobs.
+        """
+        jobs = list(jobs)
+        each = _limits_of(limits, len(jobs))
+        for program, _ in jobs:
+            if not isinstance(program, str):
+                raise UserError(f"a program must be a str, not {type(program).__name__}")
+        verdicts: dict[int, Verdict] = {}
+        work = self._plan(jobs, each)
+        todo = [item for item in work if not self._from_cache(item, verdicts)]
+        done = 0
+
+        def finish(item: Work, verdict: Verdict) -> None:
+            nonlocal done
+            done += 1
+            self._keep(item, verdict)
+            self._from_cache(item, verdicts)
+            if progress:
+                progress(done, len(todo))
+
+        late: list[Work] = []
+        for item, verdict in self._spread(todo, self._judge, self._workers):
+            if _was_held_up(verdict, item.limits):
+                late.append(item)
+            else:
+                finish(item, verdict)
+        # A time-out that another process may have caused gets a second run, with no other beside it.
+        for item, verdict in self._spread(late, self._judge, self._workers[:1]):
+            finish(item, verdict)
+        return [self._named(verdicts[index], jobs[index][1]) for index in range(len(jobs))]
+
+    # --- planning ---
+
+    def _plan(self, jobs: list[Job], limits: list[Limits]) -> list[Work]:
+        """Group by problem; programs with the same syntax tree are one piece of work."""
+        prints = self._fingerprints(jobs)
+        tests_of: dict[int, tuple[str, bytes | None]] = {}
+        work: dict[str, Work] = {}
+        for index, (program, tests) in enumerate(jobs):
+            if id(tests) not in tests_of:
+                tests_of[id(tests)] = (_digest(tests), pack_inputs(tests))
+            digest, inputs = tests_of[id(tests)]
+            tree, lines = prints.get(program) or (_digest(program), [])
+            options = (self.compare, self.stop, self.isolation, RUNNER_VERSION)
+            key = digest + _digest((tree, limits[index], options))
+            item = work.setdefault(key, Work(program, tests, inputs, limits[index], key, lines))
+            item.jobs.append((index, lines))
+        return sorted(work.values(), key=lambda item: item.key)
+
+    def _fingerprints(self, jobs: list[Job]) -> dict[str, tuple[str, list[int]]]:
+        """Hash and lines of the syntax tree of every program that may have a twin."""
+        texts: dict[int, set[str]] = {}
+        for program, tests in jobs:
+            texts.setdefault(id(tests), set()).add(program)
+        programs = sorted({text for group in texts.values() if len(group) > 1 for text in group})
+        batches = [
+            programs[start : start + FINGERPRINT_BATCH]
+            for start in range(0, len(programs), FINGERPRINT_BATCH)
+        ]
+        found: dict[str, tuple[str, list[int]]] = {}
+        for batch, messages in self._spread(batches, _parse_batch, self._workers):
+            for program, message in zip(batch, messages, strict=False):
+                if isinstance(message, dict) and message.get("f"):
+                    found[program] = (message["f"][0], message["f"][1])
+        return found
+
+    # --- running ---
+
+    def _judge(self, worker: Worker, item: Work) -> Verdict:
+        return judge(
+            worker, item.program, item.tests, item.inputs, item.limits, self.compare, self.stop
+        )
+
+    def _spread(
+        self, items: Sequence[Any], function: Callable[[Worker, Any], Any], workers: list[Worker]
+    ) -> Iterator[tuple[Any, Any]]:
+        """Apply `function` to items, one thread a worker; (item, result) as they come."""
+        todo = deque(items)
+        ready: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+
+        def serve(worker: Worker) -> None:
+            while True:
+                try:
+                    item = todo.popleft()
+                except IndexError:
+                    return
+                try:
+                    ready.put((item, function(worker, item)))
+                except BaseException as error:  # raised again in the caller's thread
+                    ready.put((None, error))
+                    return
+
+        threads = [
+            threading.Thread(target=serve, args=(worker,), daemon=True)
+            for worker in workers[: len(todo)]
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(len(items)):
+                item, result = ready.get()
+                if item is None:
+                    raise result
+                yield item, result
+        except BaseException:
+            todo.clear()
+            for worker in workers:
+                worker.kill()  # frees the threads that wait for it
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+
+    # --- the cache ---
+
+    def _keep(self, item: Work, verdict: Verdict) -> None:
+        self._cache[item.key] = (verdict, item.lines)
+        while len(self._cache) > CACHE_SIZE:
+            self._cache.popitem(last=False)
+
+    def _from_cache(self, item: Work, verdicts: dict[int, Verdict]) -> bool:
+        """Give the verdict of `item`, if it is known, to the jobs that want it."""
+        if item.key not in self._cache:
+            return False
+        self._cache.move_to_end(item.key)
+        verdict, lines = self._cache[item.key]
+        for index, own_lines in item.jobs:
+            line = verdict.line
+            if line in lines and own_lines != lines:  # the same tree, laid out otherwise
+                line = own_lines[lines.index(line)]
+            verdicts[index] = replace(verdict, line=line)
+        return True
+
+    def _named(self, verdict: Verdict, tests: Tests) -> Verdict:
+        if self.outcomes == "ours":
+            return verdict
+        return replace(verdict, outcome=apps_outcome(verdict, tests.kind))
+
+
+def run_programs(
+    jobs: Sequence[Job],
+    *,
+    limits: Limits | Sequence[Limits] | None = None,
+    workers: int | None = None,
+    isolation: str = "auto",
+    compare: Mode = "strict",
+    outcomes: str = "ours",
+    stop_at_first: bool = True,
+    preamble: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Verdict]:
+    """Judge (program, tests) pairs; one verdict per pair, in order. See `Runner` and `Runner.run`."""
+    with Runner(
+        workers=workers,
+        isolation=isolation,
+        compare=compare,
+        outcomes=outcomes,
+        stop_at_first=stop_at_first,
+        preamble=preamble,
+    ) as runner:
+        return runner.run(jobs, limits, progress)
+
+
+def _limits_of(limits: Limits | Sequence[Limits] | None, count: int) -> list[Limits]:
+    if limits is None or isinstance(limits, Limits):
+        return [limits or Limits()] * count
+    if len(limits) != count:
+        raise UserError(
+            f"there are {count} programs but {len(limits)} limits: give one, or one each"
+        )
+    return list(limits)
+
+
+def _was_held_up(verdict: Verdict, limits: Limits) -> bool:
+    """Did it run out of time without having had the processor for most of it?"""
+    return verdict.subtype == "timeout" and verdict.cpu_seconds < BUSY_SHARE * limits.seconds
+
+
+def _parse_batch(worker: Worker, programs: list[str]) -> list[Any]:
+    """One message per program, fewer if the parser broke down."""
+    messages: list[Any] = []
+    limits = Limits(seconds=20.0)
+    worker.run(
+        {
+            "kind": "fingerprint",
+            "programs": programs,
+            "seconds": limits.seconds,
+            "limits": {**asdict(limits), "cpu_seconds": limits.cpu_seconds},
+            "report_bytes": 1 << 28,
+            "output_bytes": 0,
+        },
+        heed=lambda message: not messages.append(message),  # type: ignore[func-returns-value]
+    )
+    return messages
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode("utf-8", "backslashreplace")).hexdigest()
