@@ -58,7 +58,7 @@ class Loaded:
     Attributes:
         card: what its file says of it.
         method: the Method subclass.
-        config: the class of its configuration.
+        config: the class of its configuration, a dataclass with `tiny` and `paper`.
         trial: makes its Trial; None where it has none.
         demo: runs its demonstration; its parameters are options of `pretrial demo`. None where it
             has none.
@@ -66,7 +66,7 @@ class Loaded:
 
     card: Card
     method: type[Method]
-    config: type
+    config: Any
     trial: Callable[..., Any] | None
     demo: Callable[..., Any] | None
 
@@ -92,7 +92,7 @@ def methods() -> dict[str, Entry]:
             found[slug] = Entry(
                 family, path, f"{prefix}.{family}.{slug}", _read_card(match.group(1), path)
             )
-    return found
+    return dict(sorted(found.items(), key=lambda item: (item[1].family, item[0])))
 
 
 def find(slug: str) -> Entry:

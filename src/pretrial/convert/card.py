@@ -1,0 +1,69 @@
+"""The model card that lies beside an exported model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pretrial.card import Card
+
+
+def model_card(card: Card, record: Mapping[str, Any], data_note: str = "") -> str:
+    """Markdown with the front matter that the Hub reads.
+
+    Args:
+        card: of the method.
+        record: what `run.json` holds: config, arguments, num_examples, versions, commit.
+        data_note: where the data is from and under what licence, where that is known.
+    """
+    arguments = record["arguments"]
+    init = arguments.get("init") or ""
+    head = ["library_name: transformers", "tags:", "- pretrial", f"- {card.slug}"]
+    if init and not Path(init).exists():
+        head.append(f"base_model: {json.dumps(init)}")
+    data = [f"- data: `{arguments['data']}`, {record['num_examples']} examples for training,"]
+    data.append(f"  {record['num_held_out']} held out")
+    if data_note:
+        data.append(f"- {data_note}")
+    options = " ".join(
+        f"--{name.replace('_', '-')} {_shell(value)}"
+        for name, value in arguments.items()
+        if value not in (None, "", [], False)
+    )
+    commit = record.get("commit") or ""
+    return "\n".join(
+        [
+            "---",
+            *head,
+            "---",
+            "",
+            f"# A model trained with {card.slug}",
+            "",
+            f"{card.summary}. The method is that of *{card.title}* ({card.authors}, {card.year},"
+            f" arXiv:{card.arxiv}).",
+            "",
+            "## Training",
+            "",
+            *data,
+            f"- started from: {f'`{init}`' if init else 'random weights'}",
+            f"- command: `pretrial train {card.slug} {options}` and the config below",
+            f"- commit: {commit}" if commit else "- commit: none, installed as a package",
+            f"- versions: {', '.join(f'{k} {v}' for k, v in record['versions'].items())}",
+            "",
+            "```json",
+            json.dumps(record["config"], indent=1),
+            "```",
+            "",
+            "## Use and limits",
+            "",
+            f"It can: {', '.join(card.abilities)}. It was measured on nothing but its held-out"
+            " data, if at all; it has what its data has, mistakes and biases included.",
+            "",
+        ]
+    )
+
+
+def _shell(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,52 @@
+"""Export: a trained method as a folder that other tools load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pretrial.card import Card
+from pretrial.convert.card import model_card
+from pretrial.errors import UserError
+from pretrial.train.checkpoint import whole_folder
+
+if TYPE_CHECKING:
+    from pretrial.train.method import Method
+
+
+def export_model(
+    method: Method, folder: Path, card: Card, record: Mapping[str, Any], data_note: str = ""
+) -> None:
+    """Writes the model in its own library's layout, its tokenizer and a model card.
+
+    A model of transformers goes through `save_pretrained`; any other module is written as
+    `model.safetensors`, tied weights once. The tokenizer is the first `tokenizer` that the method
+    or one of its parts has.
+
+    Args:
+        method: the trained method.
+        folder: where it goes; must not exist.
+        card: of the method.
+        record: what `run.json` holds.
+        data_note: for the card, see `model_card`.
+
+    Raises:
+        UserError: the folder exists.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists already: give --to a folder that does not")
+    model: Any = method.export().cpu()
+    with whole_folder(folder) as partial:
+        if hasattr(model, "save_pretrained"):
+            model.save_pretrained(partial)
+        else:
+            from safetensors.torch import save_model
+
+            save_model(model, str(partial / "model.safetensors"))
+        tokenizers: list[Any] = [getattr(part, "tokenizer", None) for part in method.modules()]
+        tokenizer = next(filter(None, tokenizers), None)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(partial)
+        text = model_card(card, record, data_note)
+        (partial / "README.md").write_text(text, encoding="utf-8")
