@@ -7,16 +7,19 @@
     [verdict] = run_programs([("def add(a, b):\\n    return a + b\\n", tests)])
     verdict.passed, verdict.isolation      # (True, 'namespaces')
 
-Each program runs in a process forked for it alone from a small clean interpreter that lives in namespaces of
-its own: no network, no files but the standard library and an empty folder, no privileges, with limits on
-time, memory, output and processes. `describe_isolation()` says which of these layers this machine grants.
-Whatever a program does, `run_programs` returns a `Verdict` for it and raises nothing because of it.
+Each program runs in a process forked for it alone from a small clean interpreter that lives in
+namespaces of
+its own: no network, no files but the standard library and an empty folder, no privileges, with
+limits on time, memory, output and processes. `describe_isolation()` says which of these layers this
+machine grants. Whatever a program does, `run_programs` returns a `Verdict` for it and raises
+nothing because of it.
 
-For `call` and `stdin` tests the expected outputs never enter the program's process; answers come back as
-plain values and are compared here, so a program cannot forge a pass. An `assert` script has to share the
-interpreter with the program. There a pass needs an unpredictable token that is sent after the script's last
-line, so leaving early is no pass; but a program that searches its own interpreter for that token could
-forge one. Use `call` tests where programs have a reason to cheat, as in reinforcement learning.
+For `call` and `stdin` tests the expected outputs never enter the program's process; answers come
+back as plain values and are compared here, so a program cannot forge a pass. An `assert` script has
+to share the interpreter with the program. There a pass needs an unpredictable token that is sent
+after the script's last line, so leaving early is no pass; but a program that searches its own
+interpreter for that token could forge one. Use `call` tests where programs have a reason to cheat,
+as in reinforcement learning.
 
 This package imports neither torch nor numpy.
 """

@@ -27,10 +27,10 @@ def check_mode(mode: str) -> None:
 def same_value(got: Any, expected: Any, mode: Mode = "strict") -> bool:
     """Is the returned value the expected one?
 
-    strict: equal as Python has it, element by element, with three allowances. Floats agree within 1e-6 of
-    their size. Where a list is expected a tuple will do, because expected values read from JSON
-    cannot hold tuples (where a tuple is expected, from literals, only a tuple will do). Where a string
-    is expected as a key, a key that prints so will do, for the same reason.
+    strict: equal as Python has it, element by element, with three allowances. Floats agree within
+    1e-6 of their size. Where a list is expected a tuple will do, because expected values read from
+    JSON cannot hold tuples (where a tuple is expected, from literals, only a tuple will do). Where
+    a string is expected as a key, a key that prints so will do, for the same reason.
 
     apps: equal once tuples are lists, or equal to the expected value's first element; no tolerance.
     """
@@ -90,8 +90,8 @@ def same_output(got: str, expected: str, mode: Mode = "strict") -> bool:
     """Is the printed text the expected one?
 
     strict: the same lines, after trailing blank lines are dropped; in a line the same words,
-    whatever the space between them; two decimal numbers agree within 1e-6 of their size if one of them
-    has a point or an exponent.
+    whatever the space between them; two decimal numbers agree within 1e-6 of their size if one of
+    them has a point or an exponent.
 
     apps: any of these, in the order of the released code: the same lines without blank ones; all
     numbers, close by `allclose`; the same *set* of lines, each taken as the *set* of its words, so

@@ -35,7 +35,7 @@ ENVIRONMENT = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The level of isolation asked for is not to be had here."""
 
 
@@ -80,7 +80,7 @@ class Worker:
         """Start the process and wait for its hello.
 
         Raises:
-            Refused: this isolation is not to be had here; the message says why.
+            RefusedError: this isolation is not to be had here; the message says why.
             UserError: the preamble raises.
         """
         with self._lock:
@@ -110,7 +110,7 @@ class Worker:
             self._process.kill()
             words = self._process.stderr.read().decode(errors="replace").strip().splitlines()
             self.kill()
-            raise Refused(words[-1] if words else "the worker ended without a word") from None
+            raise RefusedError(words[-1] if words else "the worker ended without a word") from None
         if kind == b"H":
             self.layers = json.loads(payload)
             return
@@ -118,21 +118,21 @@ class Worker:
         stage, text = json.loads(payload)
         if stage == "preamble":
             raise UserError(f"the preamble for programs must run by itself, but it raised {text}")
-        raise Refused(text)
+        raise RefusedError(text)
 
     def run(
         self,
         job: dict[str, Any],
         inputs: bytes | None = None,
-        heed: Callable[[Any], bool] = lambda message: True,
+        heed: Callable[[Any], bool | None] = lambda message: False,
     ) -> Ended:
         """Run one program.
 
         Args:
             job: see `inside.__main__` and `inside.harness.run`.
             inputs: packed inputs of the tests, sent only if it is not the object of the last run.
-            heed: called with each message of the program (untrusted; None if it is not JSON);
-                False stops the run.
+            heed: called with each message of the program (untrusted; None if it is not JSON).
+                True means that enough has been heard and stops the run.
         """
         if self._process is None:
             self.start()
@@ -148,14 +148,14 @@ class Worker:
             self.kill()
             return Ended(reason="timeout" if timed_out else "lost", wall=job["seconds"])
 
-    def _follow(self, deadline: float, heed: Callable[[Any], bool]) -> Ended:
+    def _follow(self, deadline: float, heed: Callable[[Any], bool | None]) -> Ended:
         ended, rest, stopped = Ended(), b"", False
         while True:
             kind, payload = self._receive(deadline)
             if kind == b"R":
                 *lines, rest = (rest + payload).split(b"\n")
                 for line in lines:
-                    if not stopped and not heed(_message(line)):
+                    if not stopped and heed(_message(line)):
                         stopped = True
                         self._send(b"S", b"")
             elif kind == b"O":
@@ -166,11 +166,13 @@ class Worker:
                 return ended
 
     def _send(self, kind: bytes, payload: bytes) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         wire.send(self._process.stdin.fileno(), kind, payload)
 
     def _receive(self, deadline: float) -> tuple[bytes, bytes]:
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         fd = self._process.stdout.fileno()
         poll = select.poll()
         poll.register(fd, select.POLLIN)

@@ -6,16 +6,15 @@ import os
 from dataclasses import dataclass
 
 from pretrial.errors import UserError, nearest
-from pretrial.sandbox.host import Refused, Worker
+from pretrial.sandbox.host import RefusedError, Worker
 
 LEVELS = ("namespaces", "rlimits", "none")  # best first
 
 # What a level leaves open, for people who have to decide whether to run strangers' programs on it.
 OPEN = {
     "namespaces": "programs share the kernel and the processor caches with this machine",
-    "rlimits": "programs can use the network, read what everybody may read, and write where everybody "
-    "may write",
-    "none": "programs have all the rights of the user who runs them; only the wall clock is limited",
+    "rlimits": "programs can use the network, and read and write what everybody may read and write",
+    "none": "programs have all the rights of the user who runs them; only time is limited",
 }
 
 
@@ -83,12 +82,12 @@ def _start(level: str, preamble: str) -> tuple[Worker, str]:
         worker = Worker(name, preamble)
         try:
             worker.start()
-        except Refused as error:
+        except RefusedError as error:
             worker.close()
             refused.append(f"{name} refused: {error}")
         else:
             return worker, "; ".join(refused)
     raise UserError(
-        f"this machine grants no isolation ({'; '.join(refused)}): pass isolation='rlimits' for resource "
-        "limits only, or isolation='none' to run programs with all your rights"
+        f"this isolation is not to be had here ({'; '.join(refused)}): see what is left with "
+        "describe_isolation(), or pass isolation='none' to run programs with all your rights"
     )

@@ -72,7 +72,8 @@ class Trial:
         """What came of it."""
         fault = self.fault
         if fault is None:
-            assert self.results and all(self.results)
+            assert self.results
+            assert all(self.results)
             fault = Fault(Outcome.PASSED_TEST, "", "")
         return Verdict(
             fault.outcome,
@@ -127,19 +128,19 @@ def _calls(trial: Trial, inputs: bytes | None) -> None:
     def heed(message: Any) -> bool:
         value = _returned(message)
         if len(trial.results) >= len(expected):
-            return isinstance(message, dict) and "d" in message
+            return True
         if value is None:
             fault = _raised(message)
             trial.blame(fault)
             if fault.phase == "test":
                 trial.results.append(False)
-            return fault.phase == "test" and not trial.stop
+            return fault.phase != "test" or trial.stop
         right = same_value(value[0], expected[len(trial.results)], trial.compare)
         if not right:
             number = len(trial.results) + 1
             trial.blame(_wrong(number, repr(value[0]), repr(expected[number - 1])))
         trial.results.append(right)
-        return right or not trial.stop
+        return trial.stop and not right
 
     size = 2 * len(repr(expected))
     ended = trial.worker.run(
@@ -169,7 +170,7 @@ def _stdin(trial: Trial) -> None:
         cap = max(trial.limits.output_kb * 1024, 2 * len(expected))
         ended = trial.worker.run(
             trial.job(stdin=text, output_bytes=cap),
-            heed=lambda message, kept=messages: kept.append(message) or len(kept) < 2,  # type: ignore[misc,func-returns-value]
+            heed=messages.append,
         )
         trial.count(ended)
         fault = _stdin_fault(ended, messages, trial.limits)
@@ -200,7 +201,7 @@ def _asserts(trial: Trial) -> None:
     job = trial.job(script=script_of(trial.tests))
     ended = trial.worker.run(
         job,
-        heed=lambda message: messages.append(message) or False,  # type: ignore[func-returns-value]
+        heed=messages.append,
     )
     trial.count(ended)
     message = messages[0] if messages else None

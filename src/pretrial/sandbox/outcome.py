@@ -35,7 +35,8 @@ class Verdict:
         tests: one bool per test that was run, True = passed; an assert script is one test.
         cpu_seconds, wall_seconds: summed over all the processes the program needed.
         isolation: the level in force: `namespaces`, `rlimits` or `none`.
-        phase: where an exception came from: `compile`, `load` (import of the program), `test`, or "".
+        phase: where an exception came from: `compile`, `load` (import of the program), `test`, or
+        "".
     """
 
     outcome: Outcome

@@ -131,7 +131,8 @@ class Runner:
                 late.append(item)
             else:
                 finish(item, verdict)
-        # A time-out that another process may have caused gets a second run, with no other beside it.
+        # A time-out that another process may have caused gets a second run, with no other beside
+        # it.
         for item, verdict in self._spread(late, self._judge, self._workers[:1]):
             finish(item, verdict)
         return [self._named(verdicts[index], jobs[index][1]) for index in range(len(jobs))]
@@ -256,7 +257,7 @@ def run_programs(
     preamble: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Verdict]:
-    """Judge (program, tests) pairs; one verdict per pair, in order. See `Runner` and `Runner.run`."""
+    """Judge (program, tests) pairs; one verdict per pair, in order. See `Runner` and its `run`."""
     with Runner(
         workers=workers,
         isolation=isolation,
@@ -296,7 +297,7 @@ def _parse_batch(worker: Worker, programs: list[str]) -> list[Any]:
             "report_bytes": 1 << 28,
             "output_bytes": 0,
         },
-        heed=lambda message: not messages.append(message),  # type: ignore[func-returns-value]
+        heed=messages.append,
     )
     return messages
 

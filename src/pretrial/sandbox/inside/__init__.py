@@ -1,1 +1,1 @@
-"""What runs in the worker's own clean interpreter: `python -P -s .../sandbox/inside`. Standard library only."""
+"""What runs in the worker's own clean interpreter. Standard library only; see `__main__`."""

@@ -1,12 +1,13 @@
 """The worker: a small clean interpreter that forks once for every program.
 
-It is started by the host as `python -P -s <this folder>`, before which nothing of the host is loaded, so a
-fork takes well under a millisecond and inherits neither the host's memory nor its threads. Frames come in
-on standard input:
+It is started by the host as `python -P -s <this folder>`, before which nothing of the host is
+loaded, so a fork takes well under a millisecond and inherits neither the host's memory nor its
+threads. Frames come in on standard input:
 
     C  configuration, once; answered by H (hello) or X (refused: what, and why)
     T  the inputs of a problem's tests, kept for the programs that follow
-    J  one run of one program; answered by any number of R (raw bytes of its report), then one O (its
+    J  one run of one program; answered by any number of R (raw bytes of its report), then one O
+    (its
        output, `stdin` only) and one E (how it ended)
     S  stop the run that is under way
 """
@@ -18,6 +19,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -33,7 +35,13 @@ import wire
 
 sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
 
-MODULES = ["abc", "array", "ast", "base64", "bisect", "builtins", "calendar", "cmath", "collections", "collections.abc", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "encodings.ascii", "encodings.idna", "encodings.latin_1", "enum", "fractions", "functools", "hashlib", "heapq", "inspect", "io", "itertools", "json", "keyword", "locale", "math", "numbers", "operator", "os", "pprint", "queue", "random", "re", "secrets", "statistics", "string", "struct", "sys", "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata", "uuid", "warnings", "zlib"]
+MODULES = (
+    "abc array ast base64 bisect builtins calendar cmath collections collections.abc "
+    "contextlib copy csv dataclasses datetime decimal difflib encodings.ascii encodings.idna "
+    "encodings.latin_1 enum fractions functools hashlib heapq inspect io itertools json "
+    "keyword locale math numbers operator os pprint queue random re secrets statistics string "
+    "struct sys textwrap threading time traceback types typing unicodedata uuid warnings zlib "
+)
 
 
 class Zygote:
@@ -46,7 +54,8 @@ class Zygote:
         self.names, self.fd_in, self.fd_out = names, fd_in, fd_out
         self.inputs: list[list[Any]] = []
         self.box = cage.BOX if self.level == "namespaces" else config["folder"]
-        # Without namespaces programs take a uid of their own, and we stay root to be out of their reach.
+        # Without namespaces programs take a uid of their own, and we stay root to be out of their
+        # reach.
         root = self.level == "rlimits" and os.geteuid() == 0
         self.uid = cage.private_uid() if root else None
         self.wake, wake = os.pipe()
@@ -128,7 +137,8 @@ class Zygote:
         """Pass on the report, gather the output, and kill the program when its time is up.
 
         Returns:
-            reason ("", "timeout", "output_limit" or "stopped"), signal, status, cpu and wall seconds.
+            reason ("", "timeout", "output_limit" or "stopped"), signal, status, cpu and wall
+            seconds.
         """
         deadline = start + job["seconds"]
         room = {report: job["report_bytes"], output: job["output_bytes"]}
@@ -138,7 +148,7 @@ class Zygote:
         for fd in (report, output, self.wake, self.fd_in):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
-        gone = (0, 0, None)
+        gone: tuple[int, int, resource.struct_rusage | None] = (0, 0, None)
         while not gone[0]:
             left = deadline - time.monotonic()
             if left <= 0 and not reason:
@@ -241,7 +251,7 @@ def _file_with(text: str) -> int:
 
 def load(preamble: str) -> dict[str, Any]:
     """Import what programs may want before privileges are dropped; return the preamble's names."""
-    for name in MODULES:
+    for name in MODULES.split():
         importlib.import_module(name)
     names: dict[str, Any] = {}
     exec(compile(preamble, "<preamble>", "exec"), names)

@@ -1,9 +1,10 @@
 """Isolation, from inside the worker: namespaces, the private root, privileges and resource limits.
 
-Two levels are built here. `namespaces`: the worker enters new user, mount, network, ipc, uts and pid
-namespaces and a root file system that holds the standard library, read-only, and one empty folder
-of bounded size. `rlimits`: where the kernel refuses that, programs still get resource limits, a process
-group and (if we are root) a user of their own. See unshare(2), user_namespaces(7), pivot_root(2).
+Two levels are built here. `namespaces`: the worker enters new user, mount, network, ipc, uts and
+pid namespaces and a root file system that holds the standard library, read-only, and one empty
+folder of bounded size. `rlimits`: where the kernel refuses that, programs still get resource
+limits, a process group and (if we are root) a user of their own. See unshare(2),
+user_namespaces(7), pivot_root(2).
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def readable_paths() -> dict[str, str]:
 
 
 def build_root(base: str) -> None:
-    """Make a root file system in the empty folder `base`, move into it and let go of the old one."""
+    """Make a root file system in the empty folder `base`, enter it and let go of the old one."""
     paths = readable_paths()
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", base, "tmpfs", MS_NOSUID, "size=1m,mode=0755")
@@ -195,8 +196,8 @@ def _write(folder: int, path: str, text: str) -> None:
 def open_library(uid: int) -> None:
     """Keep the standard library importable for `uid`, where its folder is under one closed to it.
 
-    An interpreter under /root is such a case. A descriptor opened while still root leads past the closed
-    folder, so the search path is rewritten to go through it.
+    An interpreter under /root is such a case. A descriptor opened while still root leads past the
+    closed folder, so the search path is rewritten to go through it.
     """
     library = sysconfig.get_path("stdlib")
     parents = [library]
@@ -252,7 +253,8 @@ def set_limits(limits: dict[str, int], others: int | None) -> None:
 
     Args:
         limits: the host's `Limits` as a dict, with whole `cpu_seconds`.
-        others: how many processes of this uid run beside the program; None if the uid is shared with
+        others: how many processes of this uid run beside the program; None if the uid is shared
+        with
             the user's own.
     """
     megabyte = 1 << 20
@@ -267,7 +269,8 @@ def set_limits(limits: dict[str, int], others: int | None) -> None:
         (resource.RLIMIT_STACK, 64 * megabyte, 64 * megabyte),
         (resource.RLIMIT_CORE, 0, 0),
     ]
-    # Counted by uid. Shared with the user's other processes no number would be right but none at all.
+    # Counted by uid. Shared with the user's other processes no number would be right but none at
+    # all.
     processes = 0 if others is None else 1 + others + limits["processes"]
     wanted.append((resource.RLIMIT_NPROC, processes, processes))
     for name, soft, hard in wanted:

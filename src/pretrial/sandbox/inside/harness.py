@@ -1,9 +1,10 @@
 """Runs one program in the process forked for it, and reports over a pipe.
 
-Messages, one JSON object a line: {"v": value} after each call, {"e": [phase, name, text, line]} for an
-exception, {"d": token} at the end. Expected outputs never come here, so for `call` and `stdin` there is
-no verdict to forge: the host compares. An `assert` script has to share the interpreter with the program;
-there the token only shows that the script reached its end.
+Messages, one JSON object a line: {"v": value} after each call, {"e": [phase, name, text, line]} for
+an exception, {"d": token} at the end. Expected outputs never come here, so for `call` and `stdin`
+there is
+no verdict to forge: the host compares. An `assert` script has to share the interpreter with the
+program; there the token only shows that the script reached its end.
 """
 
 from __future__ import annotations
@@ -162,8 +163,9 @@ def _run_script(
     try:
         threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are not daemons
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.__stdout__.flush()
+        for stream in (sys.stdout, sys.__stdout__):
+            if stream is not None:
+                stream.flush()
         module.__dict__.clear()  # files the program left open are flushed as they go
     except BaseException as error:
         raised.append(error)
@@ -181,7 +183,7 @@ def open_streams(stdin: int, stdout: int) -> None:
     os.dup2(nowhere, 2)
     os.close(nowhere)
     for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        stream = open(fd, mode, encoding="utf-8", errors="replace", closefd=False)
+        stream = os.fdopen(fd, mode, encoding="utf-8", errors="replace", closefd=False)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.argv = ["program.py"]
@@ -190,8 +192,8 @@ def open_streams(stdin: int, stdout: int) -> None:
 def fingerprints(programs: list[str], report: Report) -> None:
     """For each program the hash of its syntax tree and the lines of the tree's nodes, in order.
 
-    Programs that differ in spaces and comments have one hash; the lines translate a line number of one
-    into that of the other. This is done in a process of its own because the parser may blow up.
+    Programs that differ in spaces and comments have one hash; the lines translate a line number of
+    one into that of the other. This is done in a process of its own because the parser may blow up.
     """
     for program in programs:
         try:

@@ -79,7 +79,8 @@ def pack(value: Any, depth: int = 0) -> Any:
         return str.__str__(value)
     if isinstance(value, int):
         number = int.__pos__(value)
-        # Python refuses to print or read decimal integers of more than 4,300 digits; hex has no limit.
+        # Python refuses to print or read decimal integers of more than 4,300 digits; hex has no
+        # limit.
         return number if -(1 << 64) < number < 1 << 64 else {"i": hex(number)}
     if isinstance(value, float):
         return float.__pos__(value)
