@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 #: The label of positions that a cross-entropy leaves out.
 IGNORE = -100
@@ -99,3 +103,67 @@ def sample_tokens(
     if forbidden is not None:
         scores = scores.scatter(-1, forbidden.unsqueeze(-1), float("-inf"))
     return (scores + noise).argmax(-1)
+
+
+def mask_windows(
+    windows: Sequence[Sequence[int]],
+    tokenizer: PreTrainedTokenizerBase,
+    generator: torch.Generator,
+    **how: Any,
+) -> dict[str, Any]:
+    """A batch of masked sequences, each closed in [CLS] and [SEP].
+
+    Each window is masked by a generator of its own, seeded from `generator`: what is hidden in it
+    depends neither on the padding nor on the way the batch is split.
+
+    Args:
+        windows: token ids without special tokens.
+        tokenizer: gives the special tokens, which are never chosen.
+        generator: the only source of randomness.
+        how: `ratio`, `mask_prob`, `random_prob`, `exact` of `mask_tokens`.
+
+    Returns:
+        ids: the original tokens [B, T].
+        inputs: with the masks in [B, T].
+        real: True where there is a token, False at padding [B, T].
+        positions: chosen positions as indices into the flattened [B * T], ascending [N].
+        seeds: a fresh seed for each sequence, for what is drawn later on [B].
+        counts: "examples", "tokens" (padding not counted) and "masked".
+    """
+    special = set(tokenizer.all_special_ids)
+    random_ids = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
+    seeds = torch.randint(2**62, (len(windows),), generator=generator)
+    length = max(map(len, windows)) + 2
+    ids = torch.full((len(windows), length), int(tokenizer.pad_token_id))
+    inputs, chosen = ids.clone(), torch.zeros_like(ids, dtype=torch.bool)
+    real = torch.zeros_like(chosen)
+    for row, window in enumerate(windows):
+        own = torch.Generator().manual_seed(int(seeds[row]))
+        tokens = torch.tensor([tokenizer.cls_token_id, *window, tokenizer.sep_token_id])
+        maskable = torch.tensor([False, *(token not in special for token in window), False])
+        masked = mask_tokens(
+            tokens,
+            maskable,
+            mask_id=int(tokenizer.mask_token_id),
+            random_ids=random_ids,
+            generator=own,
+            **how,
+        )
+        end = len(tokens)
+        ids[row, :end], inputs[row, :end], chosen[row, :end] = tokens, masked.inputs, masked.chosen
+        real[row, :end] = True
+        seeds[row] = torch.randint(2**62, (), generator=own)
+    positions = chosen.flatten().nonzero().squeeze(-1)
+    counts = {
+        "examples": float(len(windows)),
+        "tokens": float(real.sum()),
+        "masked": float(len(positions)),
+    }
+    return {
+        "ids": ids,
+        "inputs": inputs,
+        "real": real,
+        "positions": positions,
+        "seeds": seeds,
+        "counts": counts,
+    }
