@@ -165,8 +165,9 @@ def shard(module: Trainable, world: World, frozen: nn.Module | None) -> None:
 
 def accumulating(wrapped: nn.Module, module: nn.Module, last: bool) -> AbstractContextManager[Any]:
     """The context of one micro-batch: gradients are exchanged only in the last one of a step."""
-    if hasattr(module, "set_requires_gradient_sync"):
-        module.set_requires_gradient_sync(last)
+    set_sync = getattr(module, "set_requires_gradient_sync", None)  # sharded modules have it
+    if set_sync is not None:
+        set_sync(last)
     if isinstance(wrapped, DistributedDataParallel) and not last:
         return wrapped.no_sync()
     return nullcontext()
@@ -179,8 +180,12 @@ def is_sharded(tensor: Tensor) -> bool:
 
 def whole(tensor: Tensor) -> Tensor:
     """The full tensor, detached; all processes must ask for a sharded one together."""
-    tensor = tensor.detach()
-    return tensor.full_tensor() if is_sharded(tensor) else tensor
+    if is_sharded(tensor):
+        from torch.distributed.tensor import DTensor
+
+        assert isinstance(tensor, DTensor)
+        tensor = tensor.full_tensor()
+    return tensor.detach()
 
 
 def copy_whole(target: Tensor, source: Tensor) -> None:

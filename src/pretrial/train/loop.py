@@ -16,41 +16,27 @@ looked at before they are written, no checkpoint ever holds one.
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pretrial.errors import UserError
-from pretrial.train import checkpoint, distributed
+from pretrial.train import checkpoint
 from pretrial.train.batches import Batches
 from pretrial.train.early import Watch
 from pretrial.train.ema import Average
-from pretrial.train.flops import FlopMeter
+from pretrial.train.gradients import Gradients, How, Precision
 from pretrial.train.log import Bar
-from pretrial.train.method import Batch, Method, Trainable
+from pretrial.train.method import Method, Trainable
 from pretrial.train.optim import Optimizers
 from pretrial.train.run import Run, seed_everything, seed_of
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.stage import Stage
 from pretrial.train.stop import Stopped, StopRequest, listening
+from pretrial.train.store import Store, first_not_finite
 from pretrial.train.window import Window
 
 __all__ = ["Stopped", "train"]
-
-Precision = Literal["bf16"] | None
-
-
-@dataclass(frozen=True)
-class How:
-    """How the work is done, which has no say in what is learnt; see `train`."""
-
-    autocast: Precision
-    compile: bool
-    shard: bool
 
 
 def train(
@@ -101,9 +87,8 @@ class _StageLoop:
         self.run = run
         self.how = how
         self.request = request
-        self.folder = run.stage_folder(stage.name)
         self.module: Trainable = stage.module.to(run.device)
-        self.specs = (stage.optim,) if isinstance(stage.optim, Optim) else tuple(stage.optim)
+        self.store = Store(stage, run)
         self.watch = Watch(stage.early_stop) if stage.early_stop else None
         self.step = 0
         self.evaluated = -1  # the step of the last evaluation
@@ -113,13 +98,13 @@ class _StageLoop:
     def run_whole(self) -> None:
         """Trains the stage, or loads what it gave when it was finished before."""
         run, stage = self.run, self.stage
-        done = self.folder / "done"
+        done = self.store.folder / "done"
         freeze(self.module)
         if done.exists():
-            state = self._read(done)
-            checkpoint.load_weights(self.module, checkpoint.read_tensors(done, "weights"), done)
+            state = self.store.read(done)
             run.rebook(state["spent"])
             run.journal.pass_to(state["journal"])
+            run.world.on_first(partial(checkpoint.prune, self.store.folder, 0))
             run.say(f"{stage.name}: finished before, after {state['step']} steps")
         else:
             run.stage = stage.name
@@ -134,11 +119,21 @@ class _StageLoop:
         seed_everything(seed_of(run.seed, stage.name, "after"))
 
     def _train(self) -> None:
-        self._prepare()
+        stage = self.stage
+        self.parameters = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
+        if not self.parameters:
+            raise UserError(f"stage {stage.name!r}: no parameter requires a gradient; unfreeze one")
+        self.batches = Batches(stage, self.run)
+        self.gradients = Gradients(stage, self.run, self.how)
+        # sharding has put other parameters under the same names
+        self.parameters = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
+        self.optim = Optimizers(self.parameters, stage.optims)
+        self.window = Window(self.optim.norm_names, [])
+        self.average = Average(self.parameters, stage.ema) if stage.ema is not None else None
         self._resume()
         self._set_training()
         self.clock = time.monotonic()
-        self.bar = Bar(self.run.console, self.stage.name)
+        self.bar = Bar(self.run.console, stage.name)
         try:
             while self._fraction() < 1 and not (self.watch and self.watch.over):
                 self._one_step()
@@ -146,26 +141,6 @@ class _StageLoop:
             self._finish()
         finally:
             self.bar.close()
-
-    def _prepare(self) -> None:
-        """Builds what drives the module: batches, wrappers, optimisers, averages."""
-        stage, run, how = self.stage, self.run, self.how
-        self.batches = Batches(stage, run)
-        if how.shard:
-            distributed.shard(self.module, run.world, getattr(self.module, "frozen", None))
-        self.forward: nn.Module = distributed.Losses(self.module)
-        if not how.shard:
-            self.forward = distributed.replicate(self.forward, run.world)
-        if how.compile:
-            self.forward.compile()
-        self.parameters = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
-        if not self.parameters:
-            raise UserError(f"stage {stage.name!r}: no parameter requires a gradient; unfreeze one")
-        self.optim = Optimizers(self.parameters, self.specs)
-        self.window = Window(self.optim.norm_names, [])
-        self.average = Average(self.parameters, stage.ema) if stage.ema is not None else None
-        measured = run.measure_flops or stage.budget.unit == "flops"
-        self.meter = FlopMeter() if measured else None
 
     def _set_training(self) -> None:
         self.module.train()
@@ -176,19 +151,7 @@ class _StageLoop:
     def _one_step(self) -> None:
         batches, counts = self.batches.of_step(self.step)
         self.optim.set_rates(self.step, self._fraction(), self._stride())
-        scalars: dict[str, Tensor] = {}
-        flops = 0
-        for index, (start, batch) in enumerate(batches):
-            last = index == len(batches) - 1
-            seed_everything(seed_of(self.run.seed, self.stage.name, start, "losses"))
-            with distributed.accumulating(self.forward, self.module, last):
-                if self.meter is None:
-                    losses = self._backward(batch)
-                else:
-                    losses, more = self.meter.measure(batch, partial(self._backward, batch))
-                    flops += more
-            for name, value in losses.items():
-                scalars[name] = scalars[name] + value if name in scalars else value
+        scalars, flops = self.gradients.add(batches)
         if self.step == 0:
             self._check_gradients()
         scalars.update(self.optim.step())
@@ -197,23 +160,6 @@ class _StageLoop:
         self.window.steps.append(scalars)
         self.step += 1
         self._book(counts, flops)
-
-    def _backward(self, batch: Batch) -> dict[str, Tensor]:
-        """Adds a micro-batch's gradients; its losses, detached."""
-        with self._precision():
-            losses = self.forward(batch)
-        if "loss" not in losses:
-            raise UserError(f'{type(self.module).__name__}.losses must return a "loss" to minimise')
-        # DDP and FSDP average over processes, and the counts already divide by all of them
-        size = self.run.world.size
-        (losses["loss"] * size if size > 1 else losses["loss"]).backward()
-        losses["loss"] = losses["loss"].detach()
-        return losses
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self.how.autocast is None:
-            return nullcontext()
-        return torch.autocast(self.run.device.type, dtype=torch.bfloat16)
 
     def _check_gradients(self) -> None:
         missing = [name for name, parameter in self.parameters.items() if parameter.grad is None]
@@ -244,7 +190,7 @@ class _StageLoop:
         amounts = {"steps": 1.0, "examples": counts["examples"], "seconds": seconds}
         if "tokens" in counts:
             amounts["tokens"] = counts["tokens"]
-        if self.meter is not None:
+        if self.gradients.meter is not None:
             amounts["flops"] = flops
         self.run.book(self.stage.purpose, **amounts)
 
@@ -278,7 +224,7 @@ class _StageLoop:
         raise UserError(
             f"stage {self.stage.name!r}, step {step}: {what}: lower the learning rate, or look at"
             f" the batch (examples number {', '.join(map(str, numbers))}, ...); the last good"
-            f" checkpoint is kept in {self.folder}"
+            f" checkpoint is kept in {self.store.folder}"
         )
 
     def _log(self) -> None:
@@ -310,40 +256,14 @@ class _StageLoop:
 
     # -- on the disk ------------------------------------------------------------------------------
 
-    def _setting(self) -> dict[str, Any]:
-        """What must be the same when a stage is gone on with."""
-        stage = self.stage
-        return {
-            "seed": self.run.seed,
-            "examples": len(stage.data),
-            "batch_size": stage.batch_size,
-            "micro_batch_size": stage.micro_batch_size,
-            "budget": f"{stage.budget.amount:g} {stage.budget.unit}",
-            "optim": [repr(spec) for spec in self.specs],
-            "ema": stage.ema,
-            "shuffle": stage.shuffle,
-        }
-
-    def _read(self, folder: Path) -> dict[str, Any]:
-        """A checkpoint's state, if it belongs to this stage as it is now."""
-        state = checkpoint.read_state(folder)
-        for name, now in self._setting().items():
-            if state["setting"][name] != now:
-                raise UserError(
-                    f"stage {self.stage.name!r} in {self.run.folder} was trained with {name} ="
-                    f" {state['setting'][name]}, not {now}: change it back, or give another folder"
-                )
-        return state
-
     def _resume(self) -> None:
         """Takes up the newest checkpoint, if there is one."""
         run = self.run
-        newest = checkpoint.newest(self.folder)
+        newest = checkpoint.newest(self.store.folder)
         if newest is None:
             run.journal.go_live()
             return
-        state = self._read(newest)
-        checkpoint.load_weights(self.module, checkpoint.read_tensors(newest, "weights"), newest)
+        state = self.store.read(newest)
         self.optim.load(checkpoint.read_tensors(newest, "optimizer"), state["schedules"])
         if self.average is not None:
             self.average.load(checkpoint.read_tensors(newest, "ema"))
@@ -362,19 +282,29 @@ class _StageLoop:
 
     def _save(self) -> None:
         self._read_window()
-        tensors = {"weights": checkpoint.weights_of(self.module), "optimizer": self.optim.tensors()}
+        tensors = {"weights": self._good_weights(), "optimizer": self.optim.tensors()}
         if self.average is not None:
             tensors["ema"] = self.average.state()
         if self.watch is not None:
             tensors["best"] = self.watch.weights
         state = {
+            "step": self.step,
+            "spent": self.spent.by_purpose,
             "evaluated": self.evaluated,
             "windows": self.run.world.gather(self.window.steps),
             "schedules": [schedule.warm_end for schedule in self.optim.schedules],
             "watch": self.watch.state() if self.watch else None,
         }
-        self._write(f"step-{self.step:010d}", tensors, state, keep=2)
+        self.store.write(f"step-{self.step:010d}", tensors, state, keep=2)
         self.saved = self.spent.total(self.run.save_every.unit)
+
+    def _good_weights(self) -> checkpoint.Tensors:
+        """The module's weights, of which those that were trained are finite."""
+        weights = checkpoint.weights_of(self.module)
+        bad = first_not_finite(weights, self.parameters)
+        if bad is not None:
+            self._fail(self.step - 1, f"parameter {bad} is not finite")
+        return weights
 
     def _finish(self) -> None:
         """The last evaluation, then the weights that the stage gives."""
@@ -385,23 +315,9 @@ class _StageLoop:
         if self.average is not None:
             self.average.replace_weights()
         if self.watch is not None:
-            checkpoint.load_weights(self.module, self.watch.weights, self.folder)
-        seconds = self.run.world.share(time.monotonic() - self.clock)
-        self.run.book(self.stage.purpose, seconds=seconds)
-        self._write("done", {"weights": checkpoint.weights_of(self.module)}, {}, keep=0)
-
-    def _write(
-        self, name: str, tensors: dict[str, checkpoint.Tensors], more: dict[str, Any], keep: int
-    ) -> None:
-        """Writes a checkpoint, with weights that are finite, and removes older ones."""
-        for parameter in self.parameters:
-            if not torch.isfinite(tensors["weights"][parameter]).all():
-                self._fail(self.step - 1, f"parameter {parameter} is not finite")
-        state = {"step": self.step, "spent": self.spent.by_purpose, "setting": self._setting()}
-
-        def write() -> None:
-            journal = self.run.journal.sync()
-            checkpoint.write(self.folder / name, tensors, {**state, "journal": journal, **more})
-            checkpoint.prune(self.folder, keep)
-
-        self.run.world.on_first(write)
+            checkpoint.load_weights(self.module, self.watch.weights, self.store.folder)
+        self.run.book(
+            self.stage.purpose, seconds=self.run.world.share(time.monotonic() - self.clock)
+        )
+        state = {"step": self.step, "spent": self.spent.by_purpose}
+        self.store.write("done", {"weights": self._good_weights()}, state, keep=0)

@@ -16,8 +16,9 @@ class Optim:
 
     Attributes:
         lr: peak learning rate.
-        weight_decay: decoupled; not applied to biases, norms and other one-dimensional parameters.
-        betas: of Adam.
+        weight_decay: decoupled in adamw, part of the gradient in adam and sgd; not applied to
+            biases, norms and other one-dimensional parameters.
+        betas: of Adam; the first is sgd's momentum.
         eps: of Adam.
         schedule: shape after the warm-up.
         warmup: steps from 0 to the peak when >= 1, else a share of the budget.
@@ -64,10 +65,11 @@ class Stage:
         budget: when to stop.
         optim: one optimiser or several.
         batch_size: examples an optimiser step, over all processes.
-        micro_batch_size: examples a forward pass; None takes the whole batch at once. Must divide
-            `batch_size` times the number of processes evenly.
+        micro_batch_size: examples a forward pass; None takes a process's share of the batch at
+            once. `batch_size` must be a multiple of it times the number of processes.
         evaluate: called with nothing every `evaluate_every` steps and at the end; its numbers are
-            logged under "eval/". It must leave the module's mode and global random state alone.
+            logged under "eval/". The module is in eval mode then. Every process calls it, and the
+            first one's numbers count.
         early_stop: see EarlyStop.
         ema: decay of an exponential moving average of the weights, which replaces them at the end
             and during `evaluate`; None for none.
@@ -88,3 +90,8 @@ class Stage:
     ema: float | None = None
     purpose: str = "train"
     shuffle: bool = True
+
+    @property
+    def optims(self) -> tuple[Optim, ...]:
+        """The optimisers, also where there is one."""
+        return (self.optim,) if isinstance(self.optim, Optim) else self.optim

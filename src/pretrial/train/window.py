@@ -57,10 +57,10 @@ class Window:
                     alone = name in self.norm_names or math.isnan(totals[index])
                     totals[index] = value if alone else totals[index] + value
         self.steps = []
-        return {
-            name: _mean([v for v in totals if not math.isnan(v)]) for name, totals in sums.items()
-        }
+        return {name: _mean(totals) for name, totals in sums.items()}
 
 
 def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
+    """Mean over the steps that have the scalar."""
+    present = [value for value in values if not math.isnan(value)]
+    return sum(present) / len(present) if present else math.nan

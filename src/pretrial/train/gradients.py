@@ -1,0 +1,93 @@
+"""The gradients of one step: forward and backward over its micro-batches."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pretrial.errors import UserError
+from pretrial.train import distributed
+from pretrial.train.flops import FlopMeter
+from pretrial.train.method import Batch
+from pretrial.train.run import Run, seed_everything, seed_of
+from pretrial.train.stage import Stage
+
+Precision = Literal["bf16"] | None
+
+
+@dataclass(frozen=True)
+class How:
+    """How the work is done, which has no say in what is learnt; see `train`."""
+
+    autocast: Precision = None
+    compile: bool = False
+    shard: bool = False
+
+
+class Gradients:
+    """Runs a stage's losses and their backward passes, over all processes.
+
+    Attributes:
+        meter: counts FLOPs; None where nobody asks for them.
+    """
+
+    def __init__(self, stage: Stage, run: Run, how: How) -> None:
+        if how.autocast not in (None, "bf16"):
+            raise UserError(f"autocast can be 'bf16' or None, not {how.autocast!r}")
+        self.stage = stage
+        self.run = run
+        self.module = stage.module
+        self.how = how
+        self.meter = FlopMeter() if run.measure_flops or stage.budget.unit == "flops" else None
+        self._forward: nn.Module = distributed.Losses(self.module)
+        if how.shard:
+            distributed.shard(self.module, run.world, getattr(self.module, "frozen", None))
+        else:
+            self._forward = distributed.replicate(self._forward, run.world)
+        if how.compile:
+            self._forward.compile()
+
+    def add(self, batches: list[tuple[int, Batch]]) -> tuple[dict[str, Tensor], int]:
+        """Adds the gradients of the micro-batches to the parameters' `grad`.
+
+        Args:
+            batches: (position of the first example in the stream, micro-batch).
+
+        Returns:
+            This process's share of each loss of the step, on the device, and its FLOPs.
+        """
+        sums: dict[str, Tensor] = {}
+        flops = 0
+        for index, (start, batch) in enumerate(batches):
+            last = index == len(batches) - 1
+            seed_everything(seed_of(self.run.seed, self.stage.name, start, "losses"))
+            with distributed.accumulating(self._forward, self.module, last):
+                if self.meter is None:
+                    losses = self._backward(batch)
+                else:
+                    losses, more = self.meter.measure(batch, partial(self._backward, batch))
+                    flops += more
+            for name, value in losses.items():
+                sums[name] = sums[name] + value if name in sums else value
+        return sums, flops
+
+    def _backward(self, batch: Batch) -> dict[str, Tensor]:
+        with self._precision():
+            losses = self._forward(batch)
+        if "loss" not in losses:
+            raise UserError(f'{type(self.module).__name__}.losses must return a "loss" to minimise')
+        # DDP and FSDP average over processes, and the counts already divide by all of them
+        size = self.run.world.size
+        (losses["loss"] * size if size > 1 else losses["loss"]).backward()
+        losses["loss"] = losses["loss"].detach()
+        return losses
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.how.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.run.device.type, dtype=torch.bfloat16)
