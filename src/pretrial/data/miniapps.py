@@ -39,26 +39,10 @@ _OPENINGS: dict[Type, tuple[str, ...]] = {
     "int": ("Given a number", "For a number"),
 }
 _JOINERS = (", then ", " and then ", ". Then ")
-_WORDS = [
-    "ant",
-    "bee",
-    "cat",
-    "cow",
-    "dog",
-    "eel",
-    "fox",
-    "hen",
-    "owl",
-    "pig",
-    "rat",
-    "bear",
-    "crab",
-    "deer",
-    "duck",
-    "frog",
-    "goat",
-    "lion",
-]
+_WORDS = (
+    *("ant", "bee", "cat", "cow", "dog", "eel", "fox", "hen", "owl"),
+    *("pig", "rat", "bear", "crab", "deer", "duck", "frog", "goat", "lion"),
+)
 _READ: dict[Type, str] = {
     "list": "[int(v) for v in input().split()]",
     "str": "input()",
@@ -203,9 +187,12 @@ def _cases(steps: Chain, num_tests: int, rng: random.Random) -> list[Case] | Non
     wrong += [steps[:i] + steps[i + 1 :] for i in range(len(steps))]
     for chain in wrong:
         fits = chain[0].op.source == source and chain[-1].op.target == target
-        if fits and _well_typed(chain):
-            if all(_outcome(chain, value) == output for value, output in hidden):
-                return None
+        if (
+            fits
+            and _well_typed(chain)
+            and all(_outcome(chain, value) == output for value, output in hidden)
+        ):
+            return None
     return examples + hidden
 
 

@@ -1,0 +1,175 @@
+"""Rows of one file. Broken rows raise, or are left out and noted where a list is given for it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pretrial.data.rows import Row
+from pretrial.errors import UserError, missing_package
+
+_KINDS = {
+    ".jsonl": "lines",
+    ".ndjson": "lines",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
+Skipped = list[str] | None
+
+
+def is_data_file(path: Path) -> bool:
+    """Whether the name says that the file holds rows, not text."""
+    return _suffix(path) in _KINDS
+
+
+def file_rows(path: Path, skipped: Skipped = None) -> Iterator[Row]:
+    """Rows of a file, read while one iterates.
+
+    Args:
+        path: the file; its name tells its form. Another name is one text.
+        skipped: where to note broken rows; None raises at the first.
+
+    Raises:
+        UserError: the file is empty, broken, or not what its name says.
+    """
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty: give a file with rows")
+    kind = _KINDS.get(_suffix(path), "text")
+    try:
+        if kind == "lines":
+            yield from _lines(path, skipped)
+        elif kind == "json":
+            yield from _json(path, skipped)
+        elif kind == "csv":
+            yield from _csv(path, skipped)
+        elif kind == "parquet":
+            yield from _parquet(path)
+        else:
+            yield from text_row(path, skipped, path.parent)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is not a whole gzip file ({error}): get it again") from error
+
+
+def text_row(path: Path, skipped: Skipped, root: Path) -> Iterator[Row]:
+    """One row with the file's `text` and its `path` below `root`."""
+    try:
+        yield {
+            "text": path.read_text(encoding="utf-8"),
+            "path": path.relative_to(root).as_posix(),
+        }
+    except UnicodeDecodeError as error:
+        _bad(f"{path} is not UTF-8 text (byte {error.start})", skipped, "convert it to UTF-8")
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.name.lower().endswith(".gz"):
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return path.open("rb")
+
+
+def _bad(reason: str, skipped: Skipped, mend: str) -> None:
+    if skipped is None:
+        raise UserError(f"{reason}: {mend}, or leave bad rows out with --skip-bad")
+    skipped.append(reason)
+
+
+def _lines(path: Path, skipped: Skipped) -> Iterator[Row]:
+    with _open(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except UnicodeDecodeError:
+                _bad(f"{path}, line {number} is not UTF-8", skipped, "convert the file to UTF-8")
+            except ValueError as error:  # a broken line, or a number of too many digits
+                _bad(f"{path}, line {number} is not JSON ({error})", skipped, "mend the line")
+            except RecursionError:
+                _bad(f"{path}, line {number} is nested too deeply", skipped, "mend the line")
+            else:
+                if isinstance(row, dict):
+                    yield row
+                else:
+                    what = f"{path}, line {number} is a JSON {type(row).__name__}, not an object"
+                    _bad(what, skipped, 'write each row as {"field": value}')
+
+
+def _json(path: Path, skipped: Skipped) -> Iterator[Row]:
+    with _open(path) as file:
+        content = file.read()
+    try:
+        value = json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}): convert it") from error
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":  # JSON lines under the name .json, as the hub has many
+            yield from _lines(path, skipped)
+            return
+        raise UserError(
+            f"{path}, line {error.lineno} is not JSON ({error.msg}): mend it"
+        ) from error
+    for number, row in enumerate(_records(value, path)):
+        if isinstance(row, dict):
+            yield row
+        else:
+            _bad(f"{path}, item {number} is not an object", skipped, "write rows as objects")
+
+
+def _records(value: Any, path: Path) -> list[Any]:
+    """The list of rows in a JSON value: itself, or the only list of objects in an object."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict):
+        lists = [v for v in value.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
+        if len(lists) == 1:
+            return lists[0]
+    raise UserError(f"{path} is not a list of objects: write it as [{{...}}, ...] or as JSON lines")
+
+
+def _csv(path: Path, skipped: Skipped) -> Iterator[Row]:
+    csv.field_size_limit(sys.maxsize)
+    delimiter = "\t" if _suffix(path) == ".tsv" else ","
+    with _open(path) as binary, io.TextIOWrapper(binary, "utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+        try:
+            for row in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in row or None in row.values():
+                    _bad(
+                        f"{where} has not the {len(reader.fieldnames or [])} columns of the header",
+                        skipped,
+                        "mend the line",
+                    )
+                else:
+                    yield row
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not UTF-8: convert it") from error
+        except csv.Error as error:
+            raise UserError(f"{path}, line {reader.line_num}: {error}: mend the line") from error
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise missing_package("pyarrow", "data") from error
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from batch.to_pylist()
+    except pyarrow.ArrowInvalid as error:
+        raise UserError(f"{path} is not a parquet file ({error}): check its name") from error

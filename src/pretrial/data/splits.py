@@ -1,0 +1,53 @@
+"""Splits that keep together what belongs together."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pretrial.data.rows import Row, Rows
+from pretrial.errors import UserError
+
+
+def split_by_group(
+    rows: Iterable[Row],
+    key: str | Callable[[Row], Any],
+    ratios: Mapping[str, float],
+    seed: int = 0,
+) -> dict[str, Rows]:
+    """Splits rows so that no group is in two splits.
+
+    A group's split is a hash of its name and the seed: it does not change when rows are added, moved
+    or removed. Near duplicates stay together if the key is what they share (file, repository,
+    author, text without white space). The sizes are met in expectation over groups, not exactly.
+
+    Args:
+        rows: the data.
+        key: name of a field, or a function of a row, that gives the group.
+        ratios: share of the groups for each split, summing to 1, such as {"train": 0.9, "test": 0.1}.
+        seed: another seed gives another split.
+
+    Raises:
+        UserError: the shares do not sum to 1, or a row lacks the field.
+    """
+    if not ratios or min(ratios.values()) < 0 or not math.isclose(sum(ratios.values()), 1):
+        raise UserError(f"the shares of the splits must be >= 0 and sum to 1, not {dict(ratios)}")
+    splits: dict[str, list[Row]] = {name: [] for name in ratios}
+    for row in rows:
+        if isinstance(key, str) and key not in row:
+            raise UserError(f"there is no field {key!r} to split by; found: {', '.join(row)}")
+        group = row[key] if isinstance(key, str) else key(row)
+        splits[_choose(f"{seed}\0{group}", ratios)].append(row)
+    source = getattr(rows, "source", "")
+    return {name: Rows(part, f"{source} ({name})".strip()) for name, part in splits.items()}
+
+
+def _choose(text: str, ratios: Mapping[str, float]) -> str:
+    place = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+    for name, ratio in ratios.items():
+        place -= ratio
+        if place < 0:
+            return name
+    return [name for name, ratio in ratios.items() if ratio > 0][-1]  # rounding at the upper end
