@@ -30,15 +30,17 @@ def parse(cls: type[T], argv: Sequence[str], *, prog: str, description: str = ""
         option = word.split("=")[0].replace("_", "-")
         if option.startswith("--") and option not in {*known, "--help"}:
             raise UserError(f"{prog} has no option {option}; the nearest: {nearest(option, known)}")
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(cls, args=list(argv), prog=prog, description=description)
-    except SystemExit as exit_:
-        if not exit_.code:
-            raise
-    sentence = _sentence(complaint.getvalue()).replace(f"Missing from {prog}:", "missing")
-    raise UserError(f"{prog}: {sentence}")
+    with _one_sentence(prog):
+        return tyro.cli(cls, args=list(argv), prog=prog, description=description)
+
+
+def peek(cls: type[T], argv: Sequence[str], *, prog: str) -> T:
+    """Reads some of the options, which decide what the others are, and passes over the rest."""
+    with _one_sentence(prog):
+        value, _ = tyro.cli(
+            cls, args=list(argv), prog=prog, add_help=False, return_unknown_args=True
+        )
+        return value
 
 
 def merge(**parts: Any) -> type:
@@ -98,6 +100,20 @@ def _names(cls: Any, prefix: str = "") -> Iterator[str]:
         yield f"--{prefix}{name}"
         if kind is bool:
             yield f"--{prefix}no-{name}"
+
+
+@contextlib.contextmanager
+def _one_sentence(prog: str) -> Iterator[None]:
+    """Turns tyro's complaint, a box on stderr and an exit, into a UserError."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            yield
+    except SystemExit as exit_:
+        if not exit_.code:
+            raise
+        sentence = _sentence(complaint.getvalue()).replace(f"Missing from {prog}:", "missing")
+        raise UserError(f"{prog}: {sentence}") from None
 
 
 def _sentence(box: str) -> str:

@@ -62,7 +62,7 @@ def _slug(argv: Sequence[str], prog: str) -> tuple[str, list[str]]:
 def _page(card: Card, text: str) -> list[str]:
     lines = [
         card.title,
-        f"{card.authors}, {card.year}, arXiv {card.arxiv}",
+        f"{card.authors}, {card.year}{card.arxiv and f', arXiv {card.arxiv}'}",
         "",
         *textwrap.wrap(card.summary, 100),
         "",

@@ -15,7 +15,8 @@ def model_card(card: Card, record: Mapping[str, Any], data_note: str = "") -> st
 
     Args:
         card: of the method.
-        record: what `run.json` holds: config, arguments, num_examples, versions, commit.
+        record: what `run.json` holds: config, arguments, num_examples, environment,
+            commit.
         data_note: where the data is from and under what licence, where that is known.
     """
     arguments = record["arguments"]
@@ -50,7 +51,7 @@ def model_card(card: Card, record: Mapping[str, Any], data_note: str = "") -> st
             f"- started from: {f'`{init}`' if init else 'random weights'}",
             f"- command: `pretrial train {card.slug} {options}` and the config below",
             f"- commit: {commit}" if commit else "- commit: none, installed as a package",
-            f"- versions: {', '.join(f'{k} {v}' for k, v in record['versions'].items())}",
+            f"- trained with: {', '.join(f'{k} {v}' for k, v in record['environment'].items())}",
             "",
             "```json",
             json.dumps(record["config"], indent=1),

@@ -1,0 +1,108 @@
+"""Options that name data, and how the commands read it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pretrial.data import sources
+from pretrial.data.builtin import describe
+from pretrial.data.rows import Row, Rows
+from pretrial.data.splits import split_by_group
+from pretrial.errors import UserError
+from pretrial.train.method import Method
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the data is.
+
+    Attributes:
+        data: a file (jsonl, csv, parquet), a folder, the name of a data set, or builtin:NAME.
+        fields: where the data names its fields otherwise, pairs such as text=body.
+        split: of a data set that has several.
+        skip_bad: leave out rows that cannot be read, and say how many.
+    """
+
+    data: str
+    fields: tuple[str, ...] = ()
+    split: str = ""
+    skip_bad: bool = False
+
+
+def load(source: Source) -> Rows:
+    """The rows; says on stderr how many were left out.
+
+    Raises:
+        UserError: there are none, one cannot be read, or a pair of --fields is none.
+    """
+    rows = sources.load(
+        source.data,
+        fields=dict(_pair(text) for text in source.fields) or None,
+        split=source.split or None,
+        skip_bad=source.skip_bad,
+    )
+    _tell_skipped(source, rows)
+    return rows
+
+
+def read(method: type[Method], rows: Sequence[Row], source: Source) -> Sequence[Any]:
+    """The examples that a method makes of rows.
+
+    With --skip-bad, a method whose `read` takes `skip_bad` leaves out rows that it cannot use.
+    """
+    options = {}
+    if source.skip_bad and "skip_bad" in inspect.signature(method.read).parameters:
+        options["skip_bad"] = True
+    examples = method.read(rows, **options)
+    _tell_skipped(source, examples)
+    return examples
+
+
+def hold_out(rows: Sequence[Row], ratio: float, seed: int) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Sets a part of the rows aside; equal rows stay on one side.
+
+    Args:
+        rows: all rows.
+        ratio: share to set aside; 0 sets none aside.
+        seed: of the choice.
+
+    Raises:
+        UserError: the ratio is none.
+    """
+    if not 0 <= ratio < 1:
+        raise UserError(f"--held-out-ratio must be at least 0 and below 1, not {ratio}")
+    parts = split_by_group(rows, _text, {"kept": 1 - ratio, "aside": ratio}, seed)
+    return parts["kept"], parts["aside"]
+
+
+def note(source: str) -> str:
+    """Where built-in data is from and its licence; "" for other data."""
+    if not source.startswith("builtin:"):
+        return ""
+    made = describe(source.removeprefix("builtin:").partition("?")[0])
+    return f"{made.summary}; from {made.provenance}; licence: {made.licence}"
+
+
+def _text(row: Row) -> str:
+    return json.dumps(row, sort_keys=True, default=str)
+
+
+def _tell_skipped(source: Source, rows: Any) -> None:
+    skipped = getattr(rows, "skipped", ())
+    if skipped:
+        print(
+            f"left out {len(skipped)} rows of {source.data}, the first: {skipped[0]}",
+            file=sys.stderr,
+        )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    ours, equals, theirs = text.partition("=")
+    if not (ours and equals and theirs):
+        raise UserError(f"--fields takes pairs such as text=body, not {text!r}")
+    return ours, theirs

@@ -1,0 +1,143 @@
+"""The record of a run, `run.json`: what was trained, from what, with what, by which version."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import types
+import typing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pretrial import discover
+from pretrial.errors import UserError
+
+if TYPE_CHECKING:
+    from pretrial.train.method import Method
+
+NAME = "run.json"
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What `run.json` holds.
+
+    Attributes:
+        slug: the method.
+        config: its Config, as JSON.
+        arguments: the other options that decide what is learnt, by name.
+        num_examples: examples trained on.
+        num_held_out: examples held out.
+        environment: versions of the packages beneath, and the machine.
+        commit: of this project's checkout, "" where it is installed without one.
+    """
+
+    slug: str
+    config: dict[str, Any]
+    arguments: dict[str, Any]
+    num_examples: int
+    num_held_out: int
+    environment: dict[str, str | int]
+    commit: str
+
+    def check_same(self, older: Record, folder: Path) -> None:
+        """Makes sure that this command goes on with the run that `folder` holds.
+
+        Raises:
+            UserError: it would not; the message names the first option that differs.
+        """
+        if older.slug != self.slug:
+            raise UserError(
+                f"{folder} holds a run of {older.slug}, not of {self.slug}: give another --out"
+            )
+        before = {**older.arguments, **_flat(older.config)}
+        now = {**self.arguments, **_flat(self.config)}
+        for name in sorted(before.keys() | now.keys()):
+            if before.get(name) != now.get(name):
+                option = "--" + name.replace("_", "-")
+                raise UserError(
+                    f"{folder} holds a run with {option} {_text(before.get(name))}, not"
+                    f" {_text(now.get(name))}: give the old value, or another --out"
+                )
+        for name in ("num_examples", "num_held_out"):
+            if getattr(older, name) != getattr(self, name):
+                raise UserError(
+                    f"the data changed: the run in {folder} began with {getattr(older, name)}"
+                    f" as {name}, now there are {getattr(self, name)}: give another --out"
+                )
+
+    def write(self, folder: Path) -> None:
+        """Writes `run.json`, all or nothing."""
+        write_text(folder / NAME, json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Record:
+        """Reads `run.json`.
+
+        Raises:
+            UserError: the folder holds no run.
+        """
+        path = folder / NAME
+        if not path.is_file():
+            raise UserError(f"{folder} holds no run (no {NAME}): give what train --out named")
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def load_method(record: Record, folder: Path) -> Method:
+    """The method with the weights that a run trained, in eval mode.
+
+    Raises:
+        UserError: the run is not finished.
+    """
+    if not (folder / MODEL).is_dir():
+        raise UserError(f"the run in {folder} is not finished: run its train command again")
+    loaded = discover.load(record.slug)
+    config = from_json(loaded.config, record.config)
+    return loaded.method.build(config, source=folder / MODEL).eval()
+
+
+def from_json(kind: Any, value: Any) -> Any:
+    """The value of a type, such as a Config, that `plain` made JSON of."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kinds = [option for option in typing.get_args(kind) if option is not type(None)]
+        return value if value is None or len(kinds) != 1 else from_json(kinds[0], value)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = typing.get_type_hints(kind)
+        unknown = value.keys() - hints.keys()
+        if unknown:
+            raise UserError(
+                f"the run was trained by another version of pretrial: its config has"
+                f" {', '.join(sorted(unknown))}, which {kind.__qualname__} lacks"
+            )
+        return kind(**{name: from_json(hints[name], item) for name, item in value.items()})
+    if isinstance(value, list) and (typing.get_origin(kind) or kind) is tuple:
+        args = typing.get_args(kind)
+        each = args[:1] * len(value) if args[-1:] == (...,) else args
+        return tuple(from_json(k, item) for k, item in zip(each, value, strict=True))
+    return Path(value) if kind is Path else value
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file under a temporary name and renames it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{path.name}")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by their spelling on the command line."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _text(value: Any) -> str:
+    return "unset" if value in (None, "", []) else json.dumps(value).strip('"')

@@ -1,0 +1,196 @@
+"""`train`: rows in, a folder with a trained model out; the same command again goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pretrial import discover
+from pretrial.cli import data, options, runs
+from pretrial.cli.dry_run import dry_run
+from pretrial.compare.environment import commit, environment
+from pretrial.compare.setting import plain
+from pretrial.errors import UserError
+from pretrial.train import checkpoint, loop
+from pretrial.train.budget import Budget, Spent
+from pretrial.train.method import Method
+from pretrial.train.run import Run, seed_everything, seed_of
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Where the defaults of the method's options come from.
+
+    Attributes:
+        tiny: sizes that train in seconds, to try a data set.
+        paper: the published configuration of that name.
+    """
+
+    tiny: bool = False
+    paper: str = ""
+
+
+@dataclass(frozen=True)
+class What:
+    """What decides what is learnt; a run that goes on must be given the same.
+
+    Attributes:
+        init: name or folder of the checkpoint to start from; from scratch without one.
+        held_out: data kept aside for evaluation; without it a part of the data is.
+        held_out_split: of that data, where it has several.
+        held_out_ratio: share of the data that is kept aside where no --held-out is given.
+        budget: how much to train, such as 10m, 300steps or 2e6tokens.
+        seed: of all random choices.
+        dtype: bf16 computes in bfloat16 where that is safe; weights stay fp32.
+    """
+
+    init: str = ""
+    held_out: str = ""
+    held_out_split: str = ""
+    held_out_ratio: float = 0.1
+    budget: str = ""
+    seed: int = 0
+    dtype: Literal["fp32", "bf16"] = "fp32"
+
+    def parsed_budget(self) -> Budget | None:
+        """The budget, None where none was given."""
+        return Budget.parse(self.budget) if self.budget else None
+
+
+@dataclass(frozen=True)
+class How:
+    """How and where the work is done.
+
+    Attributes:
+        out: folder of the run.
+        device: cpu, cuda, or auto.
+        compile: compile the losses with torch.compile.
+        shard: shard weights over the processes of torchrun instead of copying them.
+        trackers: where metrics go beside metrics.jsonl, such as tensorboard.
+        dry_run: print stages, shapes, parameters and memory; train nothing.
+    """
+
+    out: Path
+    device: str = "auto"
+    compile: bool = False
+    shard: bool = False
+    trackers: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+def train(argv: Sequence[str]) -> None:
+    """Trains a method on the user's data."""
+    slug, rest = options.first_word(argv, "pretrial train", "the slug of a method")
+    loaded = discover.load(slug)
+    parsed = _parse(loaded, rest)
+    source, what, how = parsed.source, parsed.what, parsed.how
+    examples, held_out = _read(loaded, source, what)
+    record = runs.Record(
+        slug=slug,
+        config=plain(parsed.config),
+        arguments=plain(source) | plain(what),
+        num_examples=len(examples),
+        num_held_out=len(held_out),
+        environment=environment(),
+        commit=commit(),
+    )
+    if (how.out / runs.NAME).is_file():
+        record.check_same(runs.Record.read(how.out), how.out)
+    method = _build(loaded, parsed.config, what, examples)
+    if how.dry_run:
+        dry_run(method, examples, held_out, what.parsed_budget(), what.seed)
+    else:
+        _train(method, record, examples, held_out, what, how)
+
+
+def _parse(loaded: discover.Loaded, argv: Sequence[str]) -> Any:
+    """The parts of the command line; the preset sets the defaults of the config."""
+    prog = f"pretrial train {loaded.card.slug}"
+    preset = options.peek(Preset, argv, prog=prog)
+    if preset.tiny and preset.paper:
+        raise UserError(f"{prog} takes --tiny or --paper, not both")
+    config = loaded.config()
+    if preset.tiny:
+        config = loaded.config.tiny()
+    elif preset.paper:
+        config = loaded.config.paper(preset.paper)
+    parts = options.merge(
+        preset=Preset,
+        source=data.Source,
+        what=What,
+        how=How(out=Path("runs") / loaded.card.slug),
+        config=config,
+    )
+    return options.parse(parts, argv, prog=prog, description=loaded.card.summary)
+
+
+def _read(
+    loaded: discover.Loaded, source: data.Source, what: What
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Examples to train on, and those held out."""
+    rows: Sequence[Any] = data.load(source)
+    if what.held_out:
+        other = dataclasses.replace(source, data=what.held_out, split=what.held_out_split)
+        aside: Sequence[Any] = data.load(other)
+    else:
+        rows, aside = data.hold_out(rows, what.held_out_ratio, what.seed)
+    examples = data.read(loaded.method, rows, source)
+    if not examples:
+        raise UserError(f"{source.data} leaves no example to train on: give more data")
+    return examples, data.read(loaded.method, aside, source) if aside else []
+
+
+def _build(loaded: discover.Loaded, config: Any, what: What, examples: Sequence[Any]) -> Method:
+    """The method, the same in every process and at every start."""
+    seed_everything(seed_of(what.seed, "build"))
+    return loaded.method.build(config, source=what.init or None, data=examples)
+
+
+def _train(
+    method: Method,
+    record: runs.Record,
+    examples: Sequence[Any],
+    held_out: Sequence[Any],
+    what: What,
+    how: How,
+) -> None:
+    run = Run(
+        how.out,
+        data=examples,
+        held_out=held_out,
+        budget=what.parsed_budget(),
+        seed=what.seed,
+        device=how.device,
+        trackers=how.trackers,
+    )
+    if not (how.out / runs.NAME).is_file():
+        run.world.on_first(lambda: record.write(how.out))
+    loop.train(
+        method,
+        run,
+        autocast="bf16" if what.dtype == "bf16" else None,
+        compile=how.compile,
+        shard=how.shard,
+    )
+    if how.shard and run.world.size > 1:
+        run.say("trained; run the same command in one process to write the whole model")
+        return
+    model = how.out / runs.MODEL
+    run.world.on_first(lambda: _save(method, model))
+    run.say(f"spent {_spent(run.spent)}; the model is in {model}")
+    run.say(f"next: pretrial predict {how.out} --data ..., pretrial export {how.out} --to ...")
+
+
+def _save(method: Method, folder: Path) -> None:
+    if not folder.exists():  # a finished run that is started again ends with the same model
+        with checkpoint.whole_folder(folder) as partial:
+            method.save(partial)
+
+
+def _spent(spent: Spent) -> str:
+    rows = {purpose: row.get("seconds", 0.0) for purpose, row in spent.by_purpose.items()}
+    parts = ", ".join(f"{purpose} {seconds:.0f}" for purpose, seconds in rows.items())
+    return f"{sum(rows.values()):.0f} s ({parts})"

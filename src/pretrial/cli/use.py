@@ -1,0 +1,126 @@
+"""`predict`, `eval` and `export`: what a trained run is for."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from pretrial import discover
+from pretrial.cli import data, options, runs
+from pretrial.errors import UserError, nearest
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ability:
+    """Which of the method's abilities is used.
+
+    Attributes:
+        ability: its name; without one, the first that `pretrial info` shows.
+    """
+
+    ability: str = ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where and how the model is run.
+
+    Attributes:
+        out: a file for the results, one JSON object a line; without one they are printed.
+        device: cpu or cuda.
+    """
+
+    out: str = ""
+    device: str = "cpu"
+
+
+def predict(argv: Sequence[str]) -> None:
+    """Applies an ability of a trained run to new data."""
+    folder, rest = options.first_word(argv, "pretrial predict", "the folder of a run")
+    prog = f"pretrial predict {folder}"
+    record = runs.Record.read(Path(folder))
+    loaded = discover.load(record.slug)
+    name = _ability(loaded, options.peek(Ability, rest, prog=prog).ability)
+    function = getattr(loaded.method, name)
+    parts = options.merge(
+        source=data.Source,
+        ability=Ability,
+        output=Output,
+        options=options.from_signature(function, name.title()),
+    )
+    parsed: Any = options.parse(parts, rest, prog=prog, description=f"{name}: {record.slug}")
+    examples = data.read(loaded.method, data.load(parsed.source), parsed.source)
+    method = runs.load_method(record, Path(folder)).to(parsed.output.device)
+    chosen = {f.name: getattr(parsed.options, f.name) for f in dataclasses.fields(parsed.options)}
+    with torch.no_grad(), _results(parsed.output.out) as out:
+        for row in getattr(method, name)(examples, **chosen):
+            print(json.dumps(row, ensure_ascii=False), file=out, flush=True)
+
+
+def export(argv: Sequence[str]) -> None:
+    """Writes a trained run as a folder that transformers loads."""
+    from pretrial.convert.export import export_model
+
+    folder, rest = options.first_word(argv, "pretrial export", "the folder of a run")
+    parsed = options.parse(To, rest, prog=f"pretrial export {folder}")
+    record = runs.Record.read(Path(folder))
+    method = runs.load_method(record, Path(folder))
+    card = discover.find(record.slug).card
+    export_model(
+        method,
+        parsed.to,
+        card,
+        dataclasses.asdict(record),
+        data.note(str(record.arguments["data"])),
+    )
+    print(f"{parsed.to} holds the model")
+
+
+@dataclass(frozen=True)
+class To:
+    """Where an exported model goes.
+
+    Attributes:
+        to: a folder that is not there yet.
+    """
+
+    to: Path
+
+
+def _ability(loaded: discover.Loaded, name: str) -> str:
+    abilities = loaded.card.abilities
+    if not abilities:
+        raise UserError(f"{loaded.card.slug} predicts nothing: pretrial export gives its model")
+    if name and name not in abilities:
+        raise UserError(
+            f"{loaded.card.slug} has no ability {name!r}; the nearest: {nearest(name, abilities)}"
+        )
+    return name or abilities[0]
+
+
+@contextlib.contextmanager
+def _results(path: str) -> Iterator[TextIO]:
+    """The standard output, or a file that appears under its name when all is written."""
+    if not path:
+        yield sys.stdout
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".partial-{target.name}")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            yield file
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
