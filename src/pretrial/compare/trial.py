@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pretrial.errors import UserError, nearest
-from pretrial.train.budget import Budget
+from pretrial.train.budget import Budget, Spent
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -136,7 +136,8 @@ class Trial:
             at equal gradient steps of the actor, say, counts only "train", and the record shows
             everything else that was spent beside it.
         prepare: prepare(seed, folder) fills a folder once a seed, before the arms of that seed,
-            such as with a warm start that they share.
+            such as with a warm start that they share. It may be called again after a kill, with
+            what it had written by then. What it returns is shown as spent by all arms together.
         curves: names in the training log to keep as curves; by default all losses and evaluations.
         notes: sentences for the reader: what was scaled down, what deviates.
         title: of the page; by default the method's.
@@ -153,7 +154,7 @@ class Trial:
     num_seeds: int = 3
     claims: tuple[tuple[str, str, str, str], ...] = ()
     counted: tuple[str, ...] = ()
-    prepare: Callable[[int, Path], None] | None = None
+    prepare: Callable[[int, Path], Spent | None] | None = None
     curves: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     title: str = ""

@@ -1,0 +1,226 @@
+"""`pretrial trial`, `pretrial compare` and `pretrial report`."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pretrial import discover
+from pretrial.cli import options
+from pretrial.compare import record as records
+from pretrial.compare.engine import Where, hold
+from pretrial.compare.ranking import recommendation
+from pretrial.compare.setting import Setting, make_one
+from pretrial.errors import UserError
+from pretrial.train.budget import Budget
+
+
+@dataclass(frozen=True)
+class Common:
+    """How large the trial is, and where it runs.
+
+    Attributes:
+        seeds: number of seeds; 0 is the trial's own.
+        budget: of one arm with one seed, such as 10m, 300steps or 1e12flops; the trial's own
+            without it.
+        out: folder for the record and the page.
+        runs: folder for the runs; a trial that was stopped goes on from it.
+        on: local, or ray for a cluster that sees the folder of the runs.
+        workers: processes at a time on this machine; 0 is one a core.
+    """
+
+    seeds: int = 0
+    budget: str = ""
+    out: Path = Path("results")
+    runs: Path = Path("runs/trials")
+    on: Literal["local", "ray"] = "local"
+    workers: int = 0
+
+    def where(self) -> Where:
+        """Where it runs."""
+        return Where(self.runs, self.on, self.workers)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which arms run.
+
+    Attributes:
+        arms: names of arms, separated by commas; the baseline is always among them.
+        all: every arm, with the ablations.
+    """
+
+    arms: str = ""
+    all: bool = False
+
+
+@dataclass(frozen=True)
+class Again:
+    """Run a record again.
+
+    Attributes:
+        again: the record.
+    """
+
+    again: Path
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is rendered from the records.
+
+    Attributes:
+        results: folder of the records.
+        out: folder for the pages: one a record, and index.html over all methods.
+        readme: file whose table between the markers is rendered anew.
+        check: write nothing; say what is stale, if anything is.
+    """
+
+    results: Path = Path("results")
+    out: Path = Path("results/pages")
+    readme: Path | None = None
+    check: bool = False
+
+
+def trial(argv: Sequence[str]) -> None:
+    """Puts a method on trial, or runs the trial of a record again (`--again FILE`)."""
+    if any(word.split("=")[0] == "--again" for word in argv):
+        _again(argv)
+        return
+    slug, rest = options.first_word(argv, "pretrial trial", "the slug of a method")
+    loaded = discover.load(slug)
+    if loaded.trial is None:
+        raise UserError(f"{slug} has no trial of its own")
+    parsed, given = _parse(f"pretrial trial {slug}", rest, [loaded.trial], chosen=Chosen)
+    names = tuple(name for name in parsed.chosen.arms.split(",") if name)
+    arms = make_one(slug, given).choose(names, parsed.chosen.all)
+    setting = _setting((slug,), given, parsed.common)
+    setting = replace(setting, arms=tuple(arm.name for arm in arms))
+    _finish(hold(setting, parsed.common.where(), _command("trial", argv)), parsed.common.out)
+
+
+def compare(argv: Sequence[str]) -> None:
+    """Sets methods of one ability side by side on the same data, task and budget."""
+    number = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
+    slugs, rest = tuple(argv[:number]), argv[number:]
+    if len(slugs) < 2 or len(set(slugs)) < len(slugs):
+        raise UserError("pretrial compare needs two or more different methods: compare SLUG SLUG")
+    functions = [loaded.trial for slug in slugs if (loaded := discover.load(slug)).trial]
+    parsed, given = _parse("pretrial compare", rest, functions)
+    setting = _setting(slugs, given, parsed.common)
+    _finish(hold(setting, parsed.common.where(), _command("compare", argv)), parsed.common.out)
+
+
+def report(argv: Sequence[str]) -> None:
+    """Renders the page of each record, the gallery over all methods, and the README's table."""
+    from pretrial.compare.report import site
+
+    parsed = options.parse(Report, argv, prog="pretrial report")
+    files = site.render(parsed.results, parsed.out, parsed.readme)
+    if not parsed.check:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        print(f"wrote {len(files)} files; open {parsed.out / 'index.html'}")
+        return
+    stale = [
+        str(path)
+        for path, text in files.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    if stale:
+        raise UserError(f"stale: {', '.join(stale)}; run `pretrial report` without --check")
+
+
+def _parse(
+    prog: str, argv: Sequence[str], functions: Sequence[Any], **more: type
+) -> tuple[Any, dict[str, Any]]:
+    """The parsed options, and those of them that are arguments of `trial()`."""
+    made = options.merge(
+        common=Common,
+        **more,
+        **{f"trial{i}": _own(functions, i) for i in range(len(functions))},
+    )
+    parsed = options.parse(made, argv, prog=prog, description=_question(functions))
+    given: dict[str, Any] = {}
+    for i in range(len(functions)):
+        given |= vars(getattr(parsed, f"trial{i}"))
+    return parsed, given
+
+
+def _own(functions: Sequence[Any], number: int) -> type:
+    """The options of one `trial()`, without those that an earlier one has too."""
+    import dataclasses
+    import typing
+
+    seen = {name for f in functions[:number] for name in inspect.signature(f).parameters}
+    whole: Any = options.from_signature(functions[number], f"Trial{number}")
+    hints = typing.get_type_hints(whole)
+    kept = [
+        (f.name, hints[f.name], dataclasses.field(default=f.default))
+        for f in dataclasses.fields(whole)
+        if f.name not in seen
+    ]
+    made = dataclasses.make_dataclass(whole.__name__, kept, frozen=True, kw_only=True)
+    made.__doc__ = whole.__doc__
+    return made
+
+
+def _question(functions: Sequence[Any]) -> str:
+    return (inspect.getdoc(functions[0]) or "").split("\n")[0] if functions else ""
+
+
+def _setting(slugs: tuple[str, ...], given: Mapping[str, Any], common: Common) -> Setting:
+    if common.seeds < 0:
+        raise UserError("--seeds is a number of seeds, such as 5")
+    budget = Budget.parse(common.budget) if common.budget else None
+    return Setting(slugs, given, tuple(range(common.seeds)), (), budget)
+
+
+def _command(name: str, argv: Sequence[str]) -> str:
+    return shlex.join(["pretrial", name, *argv])
+
+
+def _finish(record: Mapping[str, Any], out: Path) -> None:
+    """Writes the record and its page, and says how it came out."""
+    from pretrial.compare.report.trial_page import trial_page
+
+    path = records.write(dict(record), out)
+    page = trial_page(record).write(out / "pages" / f"{record['slug']}.html")
+    print("\n".join(summary(record)))
+    print(f"record {path}, page {page}")
+
+
+def _again(argv: Sequence[str]) -> None:
+    made = options.merge(again=Again, common=Common(runs=Path("runs/again")))
+    parsed = options.parse(made, argv, prog="pretrial trial")
+    old = records.read(parsed.again.again)
+    setting = Setting.from_json(old["setting"])
+    if parsed.common.seeds or parsed.common.budget:
+        raise UserError("--again takes seeds and budget from the record: leave out the options")
+    new = hold(setting, parsed.common.where(), _command("trial", argv))
+    _finish({**new, "command": old["command"]}, parsed.common.out)
+    changes = records.changes(old, new)
+    print("\n".join(changes) if changes else "every metric and verdict is as it was")
+
+
+def summary(record: Mapping[str, Any]) -> list[str]:
+    """The outcome in a few lines."""
+    lines = ["", record["question"]]
+    for arm in record["arms"]:
+        values = arm["metrics"][record["metric"]]
+        lines.append(f"  {arm['label']:<32} {record['metric']} {sum(values) / len(values):.4g}")
+    for claim in record["claims"]:
+        interval = records.interval_of(claim["difference"])
+        text = f"  {claim['arm']} - {claim['baseline']}, {claim['metric']}: {interval}"
+        need = claim["seeds_needed"]
+        if claim["verdict"] == "not shown at this budget" and need:
+            text += f" (an effect of this size needs about {need} seeds)"
+        lines.append(f"{text}: {claim['verdict']}")
+    if record["kind"] == "comparison":
+        lines.append(recommendation(record))
+    return lines

@@ -1,0 +1,149 @@
+"""Records of trials: results/<slug>.json, with all that is needed to show and to run them again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretrial.compare.stats import Interval
+from pretrial.compare.worker import write_json
+from pretrial.errors import UserError
+
+SCHEMA_VERSION = 1
+CURVE_POINTS = 60
+# What differs between two runs of the same trial at the same commit on the same machine.
+_CLOCK = ("wall_seconds", "seconds", "command", "commits")
+
+Record = dict[str, Any]
+
+
+def rounded(value: float) -> float:
+    """Six significant digits: enough for any verdict, and small files."""
+    return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
+def interval_json(interval: Interval) -> dict[str, float | None]:
+    """An interval as JSON; ends that are not known become null."""
+    return {
+        name: rounded(value) if math.isfinite(value) else None
+        for name, value in (
+            ("value", interval.value),
+            ("low", interval.low),
+            ("high", interval.high),
+        )
+    }
+
+
+def interval_of(value: Mapping[str, float | None]) -> Interval:
+    """Reads what `interval_json` gave."""
+    ends = (
+        math.nan if value[k] is None else float(value[k] or 0) for k in ("value", "low", "high")
+    )
+    return Interval(*ends)
+
+
+def merge_curves(curves: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, Any]:
+    """Curves of several seeds on one axis, thinned: {"x": [points], "y": [seeds][points]}.
+
+    The axis is the one of the shortest curve, so nothing is extrapolated.
+    """
+    shortest = min(curves, key=lambda curve: curve["x"][-1])["x"]
+    index = np.unique(np.linspace(0, len(shortest) - 1, min(CURVE_POINTS, len(shortest))).round())
+    x = np.asarray(shortest, dtype=np.float64)[index.astype(int)]
+    return {
+        "x": [rounded(float(v)) for v in x],
+        "y": [[rounded(float(v)) for v in np.interp(x, c["x"], c["y"])] for c in curves],
+    }
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON schema of a record."""
+    text = (resources.files("pretrial.compare") / "record.schema.json").read_text("utf-8")
+    return json.loads(text)
+
+
+def check(record: Any, name: str = "the record") -> None:
+    """Checks a record against the schema.
+
+    Raises:
+        UserError: it does not fit; it names the place.
+    """
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(schema())
+    error = next(iter(sorted(validator.iter_errors(record), key=lambda e: len(e.path))), None)
+    if error is not None:
+        place = "/".join(str(part) for part in error.path) or "its top level"
+        raise UserError(f"{name} is not a record of a trial: at {place}, {error.message[:200]}")
+
+
+def read(path: Path) -> Record:
+    """Reads and checks one record.
+
+    Raises:
+        UserError: no such file, not JSON, or not a record.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no record {path}: `pretrial trial SLUG` writes one") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from None
+    check(record, str(path))
+    return record
+
+
+def read_all(folder: Path) -> list[Record]:
+    """All trial records of a folder, by slug; other JSON files in it are passed over."""
+    found = []
+    for path in sorted(Path(folder).glob("*.json")):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(value, dict) and value.get("kind") in ("trial", "comparison"):
+            check(value, str(path))
+            found.append(value)
+    return found
+
+
+def write(record: Record, folder: Path) -> Path:
+    """Writes a record as <folder>/<slug>.json, whole or not at all."""
+    check(record)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{record['slug']}.json"
+    write_json(path, record)
+    return path
+
+
+def timeless(value: Any) -> Any:
+    """A record without what a clock says, to compare two runs of the same trial."""
+    if isinstance(value, dict):
+        return {k: timeless(v) for k, v in value.items() if k not in _CLOCK}
+    if isinstance(value, list):
+        return [timeless(v) for v in value]
+    return value
+
+
+def changes(old: Record, new: Record) -> list[str]:
+    """What came out otherwise when a record was run again: one line a metric, none if all agree."""
+    lines = []
+    before = {arm["name"]: arm for arm in old["arms"]}
+    for arm in new["arms"]:
+        for metric, values in arm["metrics"].items():
+            was = before.get(arm["name"], {}).get("metrics", {}).get(metric)
+            if was != values:
+                lines.append(f"{arm['name']}, {metric}: was {was}, is {values}")
+    for was_claim, claim in zip(old["claims"], new["claims"], strict=False):
+        if was_claim["verdict"] != claim["verdict"]:
+            lines.append(
+                f"{claim['arm']} against {claim['baseline']}, {claim['metric']}: was"
+                f" {was_claim['verdict']}, is {claim['verdict']}"
+            )
+    return lines

@@ -1,0 +1,130 @@
+"""The setting of a trial: plain values from which any process makes the same trial again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pretrial import discover
+from pretrial.compare.trial import Arm, Trial
+from pretrial.errors import UserError
+from pretrial.train.budget import Budget
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that decides a trial's outcome, as plain values.
+
+    Attributes:
+        slugs: the method on trial; several are set side by side (`pretrial compare`).
+        options: arguments of the methods' `trial()`.
+        seeds: of the runs; paired over arms.
+        arms: names of the arms, in the order of the trial.
+        budget: of one arm with one seed, or None for the trial's own.
+    """
+
+    slugs: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    arms: tuple[str, ...] = ()
+    budget: Budget | None = None
+
+    def make(self) -> Trial:
+        """The trial, with the budget asked for.
+
+        Raises:
+            UserError: a method has no trial, or the methods cannot be compared.
+        """
+        if len(self.slugs) == 1:
+            return make_one(self.slugs[0], self.options).with_budget(self.budget)
+        from pretrial.compare.ranking import compose
+
+        return compose(self.slugs, self.options).with_budget(self.budget)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "slugs": list(self.slugs),
+            "options": plain(self.options),
+            "seeds": list(self.seeds),
+            "arms": list(self.arms),
+            "budget": None if self.budget is None else dataclasses.asdict(self.budget),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Setting:
+        """Reads what `to_json` gave."""
+        return cls(
+            slugs=tuple(value["slugs"]),
+            options=dict(value["options"]),
+            seeds=tuple(value["seeds"]),
+            arms=tuple(value["arms"]),
+            budget=None if value["budget"] is None else Budget(**value["budget"]),
+        )
+
+    def digest(self, trial: Trial, arm: Arm | None, seed: int) -> str:
+        """Names the work of one job: the same text for the same work, another for any other.
+
+        Args:
+            trial: made of this setting.
+            arm: the job's arm; None for the preparation of a seed.
+            seed: the job's seed.
+        """
+        work = {
+            "slugs": self.slugs,
+            "options": plain(self.options),
+            "files": {k: _file_state(v) for k, v in self.options.items()},
+            "budget": plain(trial.budget),
+            "arm": None if arm is None else plain(arm),
+            "seed": seed,
+        }
+        text = json.dumps(work, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def make_one(slug: str, options: Mapping[str, Any]) -> Trial:
+    """The trial of one method.
+
+    Raises:
+        UserError: there is no such method, or it has no trial.
+    """
+    loaded = discover.load(slug)
+    if loaded.trial is None:
+        raise UserError(f"{slug} has no trial of its own: `pretrial list` shows the methods")
+    trial = loaded.trial(**options)
+    if trial.title:
+        return trial
+    return dataclasses.replace(trial, title=loaded.card.title)
+
+
+def plain(value: Any) -> Any:
+    """Any value as JSON: dataclasses become objects, functions their names, the rest text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
+        return [plain(v) for v in items]
+    return getattr(value, "__qualname__", None) or str(value)
+
+
+def _file_state(value: Any) -> list[int] | None:
+    """Size and time of a file that an option names: data that changed is other data."""
+    if not isinstance(value, str | Path) or not str(value):
+        return None
+    try:
+        path = Path(value)
+        return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else None
+    except OSError:
+        return None

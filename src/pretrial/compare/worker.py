@@ -1,0 +1,214 @@
+"""One job of a trial in a process of its own: `python -m pretrial.compare.worker FOLDER`.
+
+FOLDER/job.json says what to do; FOLDER/result.json is written, whole, when it is done. The process
+ends when its standard input does, so that no job outlives the trial that started it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pretrial.errors import UserError
+
+RESULT = "result.json"
+_PATIENCE = 120.0  # seconds that a job waits for an older process to leave its folder
+
+
+def main() -> int:
+    """Runs the job; exit code 0, or 2 for what the user can mend."""
+    folder = Path(sys.argv[1])
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        with _claimed(folder):
+            if not (folder / RESULT).exists():
+                work(folder)
+    except UserError as error:
+        print("pretrial:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+def work(folder: Path) -> None:
+    """Does what job.json says and writes the result."""
+    import torch
+
+    from pretrial.compare.setting import Setting
+    from pretrial.train.run import seed_everything, seed_of
+
+    torch.set_num_threads(1)
+    began = time.monotonic()
+    job = json.loads((folder / "job.json").read_text())
+    trial = Setting.from_json(job["setting"]).make()
+    seed = job["seed"]
+    if job["arm"] is None:
+        assert trial.prepare is not None
+        seed_everything(seed_of(seed, "prepare"))
+        prepared = folder / "prepared"
+        prepared.mkdir(exist_ok=True)
+        spent = trial.prepare(seed, prepared)
+        result = {"spent": spent.by_purpose if spent else {}, "seconds": time.monotonic() - began}
+        write_json(folder / RESULT, result)
+        return
+    source = Path(job["prepared"]) / "prepared" if job["prepared"] else None
+    write_json(folder / RESULT, _run_arm(trial, job["arm"], seed, folder, source, began))
+
+
+def _run_arm(
+    trial: Any, name: str, seed: int, folder: Path, prepared: Path | None, began: float
+) -> dict[str, Any]:
+    """Trains and measures one arm; the result as plain JSON."""
+    from torch import nn
+
+    from pretrial.compare.environment import commit
+    from pretrial.compare.trial import Context
+    from pretrial.train.run import Run, seed_everything, seed_of
+
+    arm, data = trial.arm(name), trial.data()
+    run = Run(folder / "run", data.train, data.held_out, trial.budget, seed)
+    seed_everything(seed_of(seed, "build"))
+    if arm.run is not None:
+        subject = arm.run(Context(run, data, prepared))
+    else:
+        subject = _train_method(arm, run, prepared)
+    trained = time.monotonic()
+    seed_everything(seed_of(seed, "measure"))
+    metrics, items = split_values(trial.measure(subject, data, seed))
+    if trial.metric not in metrics:
+        raise UserError(f"the trial's measure gave {sorted(metrics)}, not {trial.metric!r}")
+    return {
+        "metrics": metrics,
+        "items": items,
+        "spent": run.spent.by_purpose,
+        "parameters": (
+            sum(p.numel() for p in subject.parameters()) if isinstance(subject, nn.Module) else None
+        ),
+        "curves": read_curves(run.folder / "metrics.jsonl", trial.budget.unit, trial.curves),
+        "data": data.name,
+        "num_train": len(data.train),
+        "commit": commit(),
+        "seconds": time.monotonic() - began,
+        "measure_seconds": time.monotonic() - trained,
+    }
+
+
+def _train_method(arm: Any, run: Any, prepared: Path | None) -> Any:
+    from pretrial import discover
+    from pretrial.train.loop import train
+
+    method = discover.load(arm.method).method
+    run.data, run.held_out = method.read(run.data), method.read(run.held_out)
+    source = arm.source if arm.source is not None else prepared
+    subject = method.build(arm.config, source=source, data=run.data)
+    if arm.trains:
+        train(subject, run)
+    return subject.eval()
+
+
+def split_values(values: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Metrics, and the items of those that were given one number an item.
+
+    Raises:
+        UserError: a metric is not finite or has no items.
+    """
+    metrics, items = {}, {}
+    for name, value in values.items():
+        if isinstance(value, Sequence):
+            items[name] = [float(v) for v in value]
+            if not items[name]:
+                raise UserError(f"{name} was measured on no items: give test data")
+            metrics[name] = sum(items[name]) / len(items[name])
+        else:
+            metrics[name] = float(value)
+        if not math.isfinite(metrics[name]):
+            raise UserError(f"{name} is {metrics[name]}, so this arm cannot be compared")
+    return metrics, items
+
+
+def read_curves(path: Path, unit: str, names: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    """Curves of a training log: name to {"x", "y"}.
+
+    x is what had been spent of `unit` where a row says so (or a neighbour does), else the step; a
+    clock's seconds are never used, so that a record does not depend on the machine's load. Runs of
+    several stages give one curve a stage, named "stage: name".
+    """
+    if not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    stages = list(dict.fromkeys(row.get("stage", "") for row in rows))
+    curves: dict[str, dict[str, list[float]]] = {}
+    for stage in stages:
+        own = [row for row in rows if row.get("stage", "") == stage and "step" in row]
+        known = {row["step"]: row[unit] for row in own if unit in row and unit != "seconds"}
+        for row in own:
+            x = _position(row["step"], known)
+            for name, value in row.items():
+                if not _kept(name, names) or not isinstance(value, int | float):
+                    continue
+                label = f"{stage}: {name}" if len(stages) > 1 else name
+                curve = curves.setdefault(label, {"x": [], "y": []})
+                curve["x"].append(x)
+                curve["y"].append(float(value))
+    return curves
+
+
+def _position(step: int, known: Mapping[int, float]) -> float:
+    """What had been spent at a step, in proportion to the nearest step that says so."""
+    if not known:
+        return float(step)
+    nearest = min(known, key=lambda other: abs(other - step))
+    return known[nearest] * step / nearest if nearest else float(step)
+
+
+def _kept(name: str, names: Sequence[str]) -> bool:
+    return name in names if names else name.endswith("loss") or name.startswith("eval/")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a file that is whole or not there."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Holds the job's folder; waits while an older process, told to stop, is still saving."""
+    deadline = time.monotonic() + _PATIENCE
+    with (folder / ".job").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise UserError(
+                        f"another process works in {folder}: wait for it to end"
+                    ) from None
+                time.sleep(0.1)
+        yield
+
+
+def _end_with_parent() -> None:
+    """Stops this process, as Ctrl-C would, once nobody holds the other end of its input."""
+    while os.read(0, 1024):  # not sys.stdin: its lock would be held when Python shuts down
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
