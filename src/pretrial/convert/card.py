@@ -10,7 +10,9 @@ from typing import Any
 from pretrial.card import Card
 
 
-def model_card(card: Card, record: Mapping[str, Any], data_note: str = "") -> str:
+def model_card(
+    card: Card, record: Mapping[str, Any], data_note: str = "", library: str = ""
+) -> str:
     """Markdown with the front matter that the Hub reads.
 
     Args:
@@ -18,10 +20,13 @@ def model_card(card: Card, record: Mapping[str, Any], data_note: str = "") -> st
         record: what `run.json` holds: config, arguments, num_examples, environment,
             commit.
         data_note: where the data is from and under what licence, where that is known.
+        library: that loads the model, as the Hub calls it, where one does.
     """
     arguments = record["arguments"]
     init = arguments.get("init") or ""
-    head = ["library_name: transformers", "tags:", "- pretrial", f"- {card.slug}"]
+    head = ["tags:", "- pretrial", f"- {card.slug}"]
+    if library:
+        head.append(f"library_name: {library}")
     if init and not Path(init).exists():
         head.append(f"base_model: {json.dumps(init)}")
     data = [f"- data: `{arguments['data']}`, {record['num_examples']} examples for training,"]
@@ -42,15 +47,15 @@ def model_card(card: Card, record: Mapping[str, Any], data_note: str = "") -> st
             "",
             f"# A model trained with {card.slug}",
             "",
-            f"{card.summary}. The method is that of *{card.title}* ({card.authors}, {card.year},"
-            f" arXiv:{card.arxiv}).",
+            f"{card.summary}. The method is that of *{card.title}* ({card.authors}, {card.year}"
+            f"{card.arxiv and f', arXiv:{card.arxiv}'}).",
             "",
             "## Training",
             "",
             *data,
             f"- started from: {f'`{init}`' if init else 'random weights'}",
             f"- command: `pretrial train {card.slug} {options}` and the config below",
-            f"- commit: {commit}" if commit else "- commit: none, installed as a package",
+            *([f"- commit of pretrial: {commit}"] if commit else []),
             f"- trained with: {', '.join(f'{k} {v}' for k, v in record['environment'].items())}",
             "",
             "```json",

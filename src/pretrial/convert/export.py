@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformers import PreTrainedModel
+
 from pretrial.card import Card
 from pretrial.convert.card import model_card
 from pretrial.errors import UserError
@@ -38,7 +40,8 @@ def export_model(
         raise UserError(f"{folder} exists already: give --to a folder that does not")
     model: Any = method.export().cpu()
     with whole_folder(folder) as partial:
-        if hasattr(model, "save_pretrained"):
+        library = "transformers" if isinstance(model, PreTrainedModel) else ""
+        if library:
             model.save_pretrained(partial)
         else:
             from safetensors.torch import save_model
@@ -48,5 +51,5 @@ def export_model(
         tokenizer = next(filter(None, tokenizers), None)
         if tokenizer is not None:
             tokenizer.save_pretrained(partial)
-        text = model_card(card, record, data_note)
+        text = model_card(card, record, data_note, library)
         (partial / "README.md").write_text(text, encoding="utf-8")

@@ -25,12 +25,15 @@ KeyMap = Sequence[tuple[str, str]]
 _SHOWN = 3
 
 
-def load_pretrained(model_class: Any, source: str | Path, **options: Any) -> PreTrainedModel:
+def load_pretrained(
+    model_class: Any, source: str | Path, *, beside: str = "", **options: Any
+) -> PreTrainedModel:
     """`model_class.from_pretrained(source)`, with every weight accounted for.
 
     Args:
         model_class: a model class of transformers, or an Auto class.
         source: name or folder of a checkpoint.
+        beside: beginning of the names of weights that it may hold besides the model's.
         **options: handed on, such as `dtype`.
 
     Raises:
@@ -47,7 +50,8 @@ def load_pretrained(model_class: Any, source: str | Path, **options: Any) -> Pre
             raise
         raise UserError(_misfit(source, model_class.__name__, [])) from error
     shapes = {key: (tuple(theirs), tuple(ours)) for key, theirs, ours in report["mismatched_keys"]}
-    differences = _differences(report["missing_keys"], report["unexpected_keys"], shapes)
+    unexpected = [k for k in report["unexpected_keys"] if not (beside and k.startswith(beside))]
+    differences = _differences(report["missing_keys"], unexpected, shapes)
     if differences:
         raise UserError(_misfit(source, model_class.__name__, differences))
     return model

@@ -1,0 +1,201 @@
+"""Settings of CodeRL: the paper's defaults with their sources, and smaller ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from pretrial.errors import UserError
+from pretrial.methods.code.coderl.critic import Pooling
+from pretrial.methods.code.coderl.prompt import Layout
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of CodeRL.
+
+    Attributes:
+        architecture: of a model from scratch: "t5" or "gpt2".
+        width: of a hidden state, from scratch.
+        num_layers: of the decoder, and of the encoder where there is one, from scratch.
+        num_heads: from scratch.
+        feed_forward: inner width of the feed-forward layers, from scratch.
+        vocab_size: entries of the vocabulary that is learned from the data, from scratch.
+        dropout_prob: from scratch.
+        critic_init: checkpoint of the critics; empty starts them from the actor's lower half.
+        repair_init: checkpoint of the repair model; empty starts it from the actor.
+        max_source: tokens of a prompt.
+        max_target: tokens of a program.
+        layout: of the prompt; the release layouts are for checkpoints trained with them.
+        tabs: re-indent reference programs with tabs, as the released data.
+        pretrain_data: a data source of code for the optional first stage; empty leaves it out.
+        span_epochs: of masked span prediction on it.
+        next_token_epochs: of next-token prediction on it.
+        pretrain_lr: peak learning rate of masked span prediction; next tokens take half.
+        objective: of the last phase: CodeRL, or one of its two controls at the same steps.
+        warmup_epochs: of imitation, over the reference pairs.
+        warmup_lr: learning rate of imitation.
+        warmup_batch: reference pairs a step.
+        num_samples: programs sampled for each training problem and round.
+        temperature: of sampling.
+        top_p: of nucleus sampling.
+        num_rounds: sampling rounds; 1 is the paper's off-line training, more sample anew from the
+            current actor.
+        round_problems: problems that a round takes, in turn; 0 takes all.
+        critic_epochs: of critic training, all rounds together.
+        critic_lr: learning rate of the critics.
+        critic_batch: programs a step of the critics.
+        pooling: what the critic's maximum is taken over.
+        release_pooling: let padding into the critic's maximum, as the released code does.
+        release_padding: pad sources with the end token and attend to it, as the released code does.
+        rl_steps: optimiser steps of the last phase, all rounds together; 0 takes `rl_epochs`.
+        rl_epochs: passes over the sampled programs.
+        rl_lr: learning rate of the last phase.
+        rl_batch: sampled programs a step; as many reference pairs come with them.
+        returns: subtract the greedy program's return, or not.
+        token_weights: the critic's scores, or ones, or weights that fall linearly.
+        ce_weight: of cross-entropy in the last phase.
+        rl_weight: of the policy gradient.
+        reduction: the policy gradient is divided by tokens (as released) or programs.
+        negative_floor: log-probability below which a token of a bad program is not pushed further.
+        rl_head: use a copy of the output matrix for the policy gradient only, as released.
+        evaluate_every: steps between measurements of held-out pass@1; 0 measures at the ends.
+        checker_epochs: of the binary critic.
+        repair_epochs: of the repair model.
+        repair_lr: its learning rate.
+        schedule: of the learning rates.
+        warmup_ratio: share of a stage over which the learning rate rises.
+        micro_batch: examples a forward pass; 0 takes the whole batch.
+        seconds: time limit of a program's tests.
+        isolation: of programs: auto, namespaces, rlimits, or none (they run with your rights).
+    """
+
+    architecture: Literal["t5", "gpt2"] = "t5"
+    width: int = 1024  # CodeT5-large: section 4.1
+    num_layers: int = 24
+    num_heads: int = 16
+    feed_forward: int = 4096
+    vocab_size: int = 32100
+    dropout_prob: float = 0.1
+    critic_init: str = ""  # paper: a small CodeT5 (secondary)
+    repair_init: str = ""
+    max_source: int = 600  # section 4.2 (secondary)
+    max_target: int = 512
+    layout: Layout = "ours"
+    tabs: bool = False
+    pretrain_data: str = ""
+    span_epochs: float = 10  # (secondary) on GCPY, after 150 on CodeSearchNet
+    next_token_epochs: float = 10  # (secondary)
+    pretrain_lr: float = 2e-4  # (secondary); next tokens 1e-4
+    objective: Literal["coderl", "cross-entropy", "rejection"] = "coderl"
+    warmup_epochs: float = 10  # at most 10 epochs (secondary)
+    warmup_lr: float = 2e-5  # train_configs.py of the release
+    warmup_batch: int = 32
+    num_samples: int = 20  # about 20 a problem, from the release's examples
+    temperature: float = 0.6  # section 4.2
+    top_p: float = 0.95
+    num_rounds: int = 1
+    round_problems: int = 0
+    critic_epochs: float = 10  # release
+    critic_lr: float = 2e-5  # release
+    critic_batch: int = 32
+    pooling: Pooling = "logits"
+    release_pooling: bool = False
+    release_padding: bool = False
+    rl_steps: int = 0
+    rl_epochs: float = 1
+    rl_lr: float = 2e-6  # the author's advice in CodeRL#30: lower than the release's 2e-5
+    rl_batch: int = 256  # the author's advice in CodeRL#30
+    returns: Literal["relative", "absolute"] = "relative"
+    token_weights: Literal["critic", "ones", "linear"] = "critic"
+    ce_weight: float = 1.0  # equal weight (release)
+    rl_weight: float = 1.0
+    reduction: Literal["tokens", "programs"] = "tokens"  # release
+    negative_floor: float | None = None
+    rl_head: bool = False
+    evaluate_every: int = 0
+    checker_epochs: float = 10
+    repair_epochs: float = 10
+    repair_lr: float = 2e-5
+    schedule: Literal["constant", "linear", "cosine"] = "constant"  # release
+    warmup_ratio: float = 0.0
+    micro_batch: int = 0
+    seconds: float = 4.0  # testing_util.py of the release
+    isolation: Literal["auto", "namespaces", "rlimits", "none"] = "auto"
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Small enough for a test: seconds from scratch on one core."""
+        return cls(
+            width=32,
+            num_layers=2,
+            num_heads=2,
+            feed_forward=64,
+            vocab_size=400,
+            dropout_prob=0.0,
+            max_source=160,
+            max_target=48,
+            warmup_epochs=2,
+            warmup_lr=3e-3,
+            warmup_batch=8,
+            num_samples=4,
+            temperature=1.0,
+            critic_epochs=2,
+            critic_lr=1e-3,
+            rl_steps=2,
+            rl_lr=1e-3,
+            rl_batch=8,
+            checker_epochs=2,
+            repair_epochs=2,
+            repair_lr=1e-3,
+            seconds=2.0,
+        )
+
+    @classmethod
+    def small(cls) -> Self:
+        """0.4 M parameters, for problems such as "builtin:mini-apps": minutes on two cores."""
+        return cls(
+            width=96,
+            num_layers=2,
+            num_heads=4,
+            feed_forward=384,
+            vocab_size=512,
+            dropout_prob=0.0,
+            max_source=256,
+            max_target=80,
+            warmup_epochs=60,
+            warmup_lr=2e-3,
+            warmup_batch=32,
+            temperature=1.0,
+            top_p=1.0,
+            num_samples=10,
+            num_rounds=4,
+            critic_epochs=4,
+            critic_lr=1e-3,
+            critic_batch=64,
+            rl_steps=200,
+            rl_lr=5e-4,
+            rl_batch=128,
+            negative_floor=-5.0,
+            checker_epochs=1,
+            repair_epochs=4,
+            repair_lr=1e-3,
+            warmup_ratio=0.05,
+            seconds=2.0,
+        )
+
+    @classmethod
+    def paper(cls, name: str = "codet5-large") -> Self:
+        """A published size: "codet5-large" (the actor, published as 770 M parameters, 737,639,424
+        counted), "codet5-base" (the critics' 222,882,048) or "codet5-small" (60,492,288)."""
+        sizes = {
+            "codet5-large": (1024, 24, 16, 4096),
+            "codet5-base": (768, 12, 12, 3072),
+            "codet5-small": (512, 6, 8, 2048),
+        }
+        if name not in sizes:
+            raise UserError(f"published sizes are {', '.join(sizes)}, not {name!r}")
+        width, num_layers, num_heads, feed_forward = sizes[name]
+        return cls(
+            width=width, num_layers=num_layers, num_heads=num_heads, feed_forward=feed_forward
+        )

@@ -1,0 +1,141 @@
+"""The critics: which outcome does a program deserve, judged from every one of its prefixes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pretrial.convert.keys import load_strict
+from pretrial.methods.code.coderl.model import IGNORE, ProgramModel
+from pretrial.train.method import Batch, Trainable
+
+Pooling = Literal["logits", "states"]
+HEAD = "error_head."
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A program to judge: prompt and program tokens, and the class it should get."""
+
+    source: list[int]
+    target: list[int]
+    label: int = 0
+
+
+class Critic(Trainable):
+    """Predicts the outcome class of a program (mechanism 6).
+
+    A language model smaller than the actor reads the problem and the program; a two-layer head
+    gives class logits at every position, and their maximum over the program's positions is the
+    prediction. The binary critic is the same with two classes, failed and passed.
+
+    Args:
+        program_model: its language model.
+        num_classes: 4 (outcomes) or 2 (failed, passed).
+        pooling: "logits" pools the logits of the positions, as released; "states" pools the hidden
+            states before the head, as the paper has it. Both are maxima.
+        release_pooling: also let padding positions into the maximum, a fault of the released code.
+    """
+
+    def __init__(
+        self,
+        program_model: ProgramModel,
+        num_classes: int,
+        pooling: Pooling = "logits",
+        release_pooling: bool = False,
+    ) -> None:
+        super().__init__()
+        self.program_model = program_model
+        self.pooling = pooling
+        self.release_pooling = release_pooling
+        dtype = program_model.model.dtype
+        self.error_head = nn.Sequential(
+            nn.Linear(program_model.width, 128), nn.ReLU(), nn.Linear(128, num_classes)
+        ).to(dtype)
+        inner = program_model.model
+        output = inner.get_output_embeddings()
+        if output is not None and output.weight is not inner.get_input_embeddings().weight:
+            output.weight.requires_grad_(False)  # a critic writes nothing
+
+    def batch(self, examples: Sequence[Judged], generator: torch.Generator) -> Batch:
+        batch = self.program_model.collate(
+            [e.source for e in examples], [e.target for e in examples]
+        )
+        batch["classes"] = torch.tensor([e.label for e in examples])  # [B]
+        return batch
+
+    def position_logits(self, batch: Batch) -> Tensor:
+        """Class logits [B, T, C]; those of position t have seen w_1 .. w_{t-1} only."""
+        return self.error_head(self.program_model.hidden(batch)).float()
+
+    def pooled_logits(self, batch: Batch) -> Tensor:
+        """Class logits [B, C] of whole programs."""
+        padding = (batch["labels"] == IGNORE).unsqueeze(-1)  # [B, T, 1]; True: not in the program
+        if self.release_pooling:
+            padding = torch.zeros_like(padding)
+        if self.pooling == "states":
+            states = self.program_model.hidden(batch).masked_fill(padding, -torch.inf)
+            return self.error_head(states.amax(dim=1)).float()
+        return self.position_logits(batch).masked_fill(padding, -torch.inf).amax(dim=1)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        logits, classes = self.pooled_logits(batch), batch["classes"]
+        count = batch["counts"]["examples"]
+        right = (logits.argmax(-1) == classes).float().sum() / count
+        loss = F.cross_entropy(logits, classes, reduction="sum") / count
+        return {"loss": loss, "accuracy": right.detach()}
+
+    @torch.no_grad()
+    def token_scores(self, programs: Sequence[Judged], batch_size: int = 64) -> list[Tensor]:
+        """softmax(position logits)[label] of each program: a tensor [T] per program.
+
+        With `label` the true outcome these are q(w_t) of mechanism 7; with the binary critic and
+        `label=1`, entry i is p(passed | first i tokens).
+        """
+        return self._over(programs, batch_size, pooled=False)
+
+    @torch.no_grad()
+    def program_scores(self, programs: Sequence[Judged], batch_size: int = 64) -> list[float]:
+        """softmax(pooled logits)[label] of each program."""
+        return [float(score) for score in self._over(programs, batch_size, pooled=True)]
+
+    def _over(self, programs: Sequence[Judged], batch_size: int, pooled: bool) -> list[Tensor]:
+        """Scores of `programs` in their order; batches hold programs of like length."""
+        training, device = self.training, next(self.parameters()).device
+        self.eval()
+        order = sorted(
+            range(len(programs)), key=lambda i: len(programs[i].source) + len(programs[i].target)
+        )
+        found: dict[int, Tensor] = {}
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = self.batch([programs[i] for i in rows], torch.Generator())
+            batch = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+            logits = self.pooled_logits(batch) if pooled else self.position_logits(batch)
+            for row, index in enumerate(rows):
+                scores = logits[row].softmax(-1)[..., programs[index].label].cpu()
+                asked = batch["labels"][row].cpu() != IGNORE
+                found[index] = scores if pooled else scores[asked]
+        self.train(training)
+        return [found[i] for i in range(len(programs))]
+
+    # The layout of the released critics: the model's own keys, and those of the head beside them
+
+    def save(self, folder: Path) -> None:
+        """Writes a transformers folder whose weights also hold `error_head.{0,2}.*`."""
+        self.program_model.model.save_pretrained(folder)
+        weights = load_file(folder / "model.safetensors")
+        head = {HEAD + name: value for name, value in self.error_head.state_dict().items()}
+        save_file(weights | head, folder / "model.safetensors", metadata={"format": "pt"})
+
+    def load_head(self, weights: dict[str, Tensor]) -> None:
+        """Takes the head from the weights of a saved or released critic."""
+        head = {k.removeprefix(HEAD): v for k, v in weights.items() if k.startswith(HEAD)}
+        load_strict(self.error_head, head, "the critic's error_head")

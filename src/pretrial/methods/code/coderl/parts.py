@@ -1,0 +1,134 @@
+"""Building the models that CodeRL is made of: from scratch, from checkpoints, from each other."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
+
+from pretrial.convert.pretrained import load_generator
+from pretrial.data.problems import Problem
+from pretrial.errors import UserError
+from pretrial.methods.code.coderl.config import Config
+from pretrial.methods.code.coderl.critic import HEAD, Critic
+from pretrial.methods.code.coderl.model import ProgramModel, shallower
+from pretrial.methods.code.coderl.prompt import prompt
+from pretrial.models.tokenizers import learn_bpe
+
+_SENTINELS = 20
+
+
+def around(config: Config, model: Any, tokenizer: Any) -> ProgramModel:
+    """A ProgramModel with the lengths of `config`."""
+    return ProgramModel(
+        model, tokenizer, config.max_source, config.max_target, config.release_padding
+    )
+
+
+def architecture(config: Config, vocab_size: int, tokenizer: Any = None) -> Any:
+    """The untrained language model of `config`; on the current default device."""
+    pad = tokenizer.pad_token_id if tokenizer else 0
+    eos = tokenizer.eos_token_id if tokenizer else 2
+    if config.architecture == "gpt2":
+        return GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=vocab_size,
+                n_positions=config.max_source + config.max_target,
+                n_embd=config.width,
+                n_layer=config.num_layers,
+                n_head=config.num_heads,
+                n_inner=config.feed_forward,
+                resid_pdrop=config.dropout_prob,
+                embd_pdrop=config.dropout_prob,
+                attn_pdrop=config.dropout_prob,
+                bos_token_id=eos,
+                eos_token_id=eos,
+                pad_token_id=pad,
+            )
+        )
+    return T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=vocab_size,
+            d_model=config.width,
+            d_kv=config.width // config.num_heads,
+            d_ff=config.feed_forward,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            dropout_rate=config.dropout_prob,
+            pad_token_id=pad,
+            eos_token_id=eos,
+            decoder_start_token_id=pad,
+        )
+    )
+
+
+def from_scratch(config: Config, problems: Sequence[Problem]) -> ProgramModel:
+    """An untrained model whose vocabulary is learned from the prompts and solutions."""
+    if not problems:
+        raise UserError("a model from scratch learns its vocabulary from problems: give --data")
+    texts = [prompt(p, config.layout) for p in problems]
+    texts += [solution for p in problems for solution in p.solutions]
+    tokenizer = learn_bpe(
+        texts, config.vocab_size, num_sentinels=_SENTINELS if config.pretrain_data else 0
+    )
+    return around(config, architecture(config, len(tokenizer), tokenizer), tokenizer)
+
+
+def load_language_model(config: Config, source: str | Path) -> ProgramModel:
+    """A model of programs around a public or saved checkpoint."""
+    return around(config, *load_generator(source))
+
+
+def load_critic(config: Config, folder: Path, actor: ProgramModel, num_classes: int) -> Critic:
+    """A saved or released critic; its tokenizer is the actor's.
+
+    Raises:
+        UserError: the folder's weights have no `error_head`.
+    """
+    model, _ = load_generator(folder, tokenizer=actor.tokenizer, beside=HEAD)
+    critic = Critic(actor.around(model), num_classes, config.pooling, config.release_pooling)
+    critic.load_head(load_file(folder / "model.safetensors"))
+    return critic
+
+
+def new_critic(config: Config, actor: ProgramModel, num_classes: int, seed: int) -> Critic:
+    """An untrained critic: from `critic_init`, or from the lower half of the actor.
+
+    Its fresh weights depend on `seed` alone, so that a run that goes on builds the same critic.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if not config.critic_init:
+            return Critic(shallower(actor), num_classes, config.pooling, config.release_pooling)
+        critic = Critic(
+            load_language_model(config, config.critic_init),
+            num_classes,
+            config.pooling,
+            config.release_pooling,
+        )
+        if critic.program_model.tokenizer.get_vocab() != actor.tokenizer.get_vocab():
+            raise UserError(
+                f"the critic reads the actor's tokens, but {config.critic_init} has another"
+                " vocabulary; leave --critic-init out or name a checkpoint of the same family"
+            )
+        return critic
+
+
+def new_repairer(config: Config, actor: ProgramModel) -> ProgramModel:
+    """An untrained repair model: from `repair_init`, or a copy of the actor."""
+    if config.repair_init:
+        return load_language_model(config, config.repair_init)
+    return actor.around(copy.deepcopy(actor.model))
+
+
+def untrained() -> UserError:
+    """The error of an ability that needs the critic of a finished run."""
+    return UserError(
+        "critic sampling needs the binary critic and the repair model, which this checkpoint lacks:"
+        " train it with `pretrial train coderl --init` it, or use `--ability generate`"
+    )

@@ -1,0 +1,76 @@
+"""Pre-training of the backbone on code (mechanism 2): masked spans, then next tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pretrial.corrupt.spans import span_corruption
+from pretrial.errors import UserError
+from pretrial.methods.code.coderl.model import ProgramModel
+from pretrial.models.tokenizers import sentinel_ids
+from pretrial.train.method import Batch, Trainable
+
+
+def code_sequences(program_model: ProgramModel, texts: Sequence[str]) -> list[list[int]]:
+    """Token sequences of at most `max_source` tokens, without special tokens, from files of code."""
+    tokenizer, length = program_model.tokenizer, program_model.max_source
+    found: list[list[int]] = []
+    for text in texts:
+        ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        found += [ids[i : i + length] for i in range(0, len(ids), length)]
+    return [ids for ids in found if len(ids) >= 8]
+
+
+class MaskedSpans(Trainable):
+    """Masked span prediction: spans of 1 to 5 tokens, 15 % of the sequence, behind sentinels."""
+
+    def __init__(self, program_model: ProgramModel, corruption_ratio: float = 0.15) -> None:
+        super().__init__()
+        self.program_model = program_model
+        self.corruption_ratio = corruption_ratio
+        self.sentinels = sentinel_ids(program_model.tokenizer)
+        if not self.sentinels:
+            raise UserError(
+                "masked span prediction needs a tokenizer with <extra_id_0>, <extra_id_1>, ...;"
+                " leave it out with --span-epochs 0"
+            )
+
+    def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
+        pairs = [
+            span_corruption(
+                ids,
+                self.sentinels,
+                ratio=self.corruption_ratio,
+                eos=self.program_model.eos,
+                generator=generator,
+            )
+            for ids in examples
+        ]
+        sources, targets = zip(*pairs, strict=True)
+        return self.program_model.collate(sources, targets)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": -self.program_model.log_probs(batch).sum() / batch["counts"]["tokens"]}
+
+
+class NextTokens(MaskedSpans):
+    """Next-token prediction: a pivot uniform in 10 to 90 % parts what is read from what is written.
+
+    A decoder-only model writes the whole sequence.
+    """
+
+    def __init__(self, program_model: ProgramModel) -> None:
+        Trainable.__init__(self)
+        self.program_model = program_model
+
+    def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
+        sources, targets = [], []
+        for ids in examples:
+            share = 0.1 + 0.8 * float(torch.rand((), generator=generator))
+            pivot = max(1, round(share * len(ids))) if self.program_model.encoder_decoder else 1
+            sources.append(ids[:pivot])
+            targets.append([*ids[pivot:], self.program_model.eos])
+        return self.program_model.collate(sources, targets)

@@ -1,0 +1,51 @@
+"""The text that a model reads: one function for every stage (mechanism 1), and the repair prompt."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pretrial.data.problems import Problem
+from pretrial.sandbox import Outcome, Verdict
+
+Layout = Literal["ours", "release-train", "release-generate"]
+
+
+def prompt(problem: Problem, layout: Layout = "ours") -> str:
+    """The prompt of a problem.
+
+    Args:
+        problem: with `style="completion"` its statement is the head of a program and is the prompt
+            as it stands.
+        layout: "ours" is the same text in training and generation. The two release layouts are those
+            of salesforce/CodeRL byte for byte: they differ in newlines, and the training one
+            chooses the format line by whether there is starter code, the generating one by whether
+            the tests name a function.
+    """
+    if problem.style == "completion":
+        return problem.question
+    call, stdin = "Use Call-Based format", "Use Standard Input format"
+    starter = problem.starter_code
+    if layout == "release-train":
+        form = call if starter else stdin
+        return f"\nQUESTION:\n{problem.question}\n{starter}\n\n{form}\n\nANSWER:\n"
+    form = call if problem.tests.function else stdin
+    if layout == "release-generate":
+        middle = f"\n{starter}" if starter else ""
+        return f"\nQUESTION:\n{problem.question}{middle}\n{form}\nANSWER:\n"
+    middle = f"{starter.strip()}\n" if starter.strip() else ""
+    return f"QUESTION:\n{problem.question.strip()}\n{middle}{form}\nANSWER:\n"
+
+
+def repair_prompt(problem: Problem, program: str, verdict: Verdict, layout: Layout = "ours") -> str:
+    """The prompt of the repair model (mechanism 11; the paper's own format was never published).
+
+    The statement, the failed program, and what the runner said of it: outcome class, kind of error,
+    message with its line.
+    """
+    outcome = Outcome(verdict.outcome).name.lower().replace("_", " ")
+    parts = [outcome, verdict.subtype, verdict.message.strip()[:200]]
+    if verdict.line:
+        parts.append(f"line {verdict.line}")
+    error = ": ".join(part for part in parts if part)
+    head = prompt(problem, layout).removesuffix("ANSWER:\n").rstrip("\n")
+    return f"{head}\nBUGGY:\n{program.rstrip()}\nERROR: {error}\nANSWER:\n"

@@ -1,0 +1,294 @@
+"""Critic sampling (mechanisms 10 and 12): sample, run the example tests, refine or repair.
+
+Only the tests that the statement shows are run here. Hidden tests are for scoring, elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pretrial.data.problems import Problem
+from pretrial.methods.code.coderl.critic import Critic, Judged
+from pretrial.methods.code.coderl.model import ProgramModel
+from pretrial.methods.code.coderl.prompt import Layout, prompt, repair_prompt
+from pretrial.methods.code.coderl.samples import judge
+from pretrial.sandbox import Limits, Outcome, Runner, Verdict
+
+PASSED = 1  # class of the binary critic
+Kind = Literal["plain", "refine", "repair"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to search.
+
+    Attributes:
+        num_samples: N, programs a problem and round: the first round draws N, so does each later.
+        num_rounds: rounds of refining or repairing after the first; 0 is plain sampling.
+        num_repaired: M, failed programs given to the repair model (paper: best M = 1).
+        kinds: what may follow the first round; where neither serves, N more are drawn plainly.
+        choose: "critic" takes seeds and failed programs by the critic's scores; "random" is the
+            control that it has to beat.
+        temperature: of sampling.
+        top_p: of nucleus sampling.
+    """
+
+    num_samples: int = 200
+    num_rounds: int = 1
+    num_repaired: int = 1
+    kinds: tuple[Kind, ...] = ("refine", "repair")
+    choose: Literal["critic", "random"] = "critic"
+    temperature: float = 0.6
+    top_p: float = 0.95
+
+
+@dataclass
+class Candidate:
+    """A program written during the search.
+
+    Attributes:
+        ids: its tokens, end token included.
+        program: its text, runnable.
+        verdict: on the example tests.
+        kind: how it came about.
+        round: 0 for the first.
+        seed: the forced prefix it continues, or the failed program it repairs; "" for neither.
+    """
+
+    ids: list[int]
+    program: str
+    verdict: Verdict
+    kind: Kind = "plain"
+    round: int = 0
+    seed: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict.outcome == Outcome.PASSED_TEST
+
+
+@dataclass
+class _Plan:
+    """What one problem asks of the next round: sources, forced prefixes and how many of each."""
+
+    kind: Kind
+    sources: list[list[int]]
+    prefixes: list[list[int]]
+    counts: list[int]
+    seeds: list[str] = field(default_factory=list)
+
+
+def refine_seed(scores: Tensor, length: int) -> int:
+    """How many tokens of a program to keep as the seed of new ones.
+
+    Args:
+        scores: [T] with scores[i] = p(passed | first i tokens).
+        length: tokens of the program without its end token.
+
+    The prefix ends at the highest score, the longest of equals, among the positions before the
+    first at which failing is likelier than passing (all positions where there is none).
+    """
+    scores = scores[: length + 1]
+    doubtful = (scores < 0.5).nonzero()
+    end = int(doubtful[0]) if len(doubtful) else len(scores)
+    if end == 0:
+        return 0
+    return end - 1 - int(scores[:end].flip(0).argmax())
+
+
+def allocate(total: int, scores: Sequence[float]) -> list[int]:
+    """Parts `total` over items as evenly as can be, the remainder to the highest scores."""
+    each, rest = divmod(total, len(scores))
+    ranked = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+    counts = [each] * len(scores)
+    for i in ranked[:rest]:
+        counts[i] += 1
+    return counts
+
+
+class CriticSampler:
+    """Searches for programs with an actor, a binary critic and a repair model.
+
+    Args:
+        actor: writes programs.
+        checker: the binary critic.
+        repairer: rewrites failed programs.
+        runner: runs the example tests.
+        limits: of a program.
+        layout: of the prompts.
+        batch_size: programs written at once.
+    """
+
+    def __init__(
+        self,
+        actor: ProgramModel,
+        checker: Critic,
+        repairer: ProgramModel,
+        runner: Runner,
+        limits: Limits | None = None,
+        layout: Layout = "ours",
+        batch_size: int = 512,
+    ) -> None:
+        self.actor = actor
+        self.checker = checker
+        self.repairer = repairer
+        self.runner = runner
+        self.limits = limits or Limits()
+        self.layout = layout
+        self.batch_size = batch_size
+
+    def solve(
+        self, problems: Sequence[Problem], search: Search, generator: torch.Generator
+    ) -> list[list[Candidate]]:
+        """All candidates of each problem, in the order of their rounds: N * (1 + rounds) each."""
+        sources = [self.actor.prompt_ids(prompt(p, self.layout)) for p in problems]
+        plans = [_Plan("plain", [s], [[]], [search.num_samples], [""]) for s in sources]
+        found = self._draw(problems, plans, search, generator, round_=0)
+        for round_ in range(1, search.num_rounds + 1):
+            plans = self._plan(problems, sources, found, search, generator)
+            for old, new in zip(
+                found, self._draw(problems, plans, search, generator, round_), strict=True
+            ):
+                old += new
+        return found
+
+    def rank(
+        self, problems: Sequence[Problem], found: Sequence[list[Candidate]]
+    ) -> list[list[int]]:
+        """Candidates of each problem from best to worst: the examples passed, then the critic."""
+        rankings = []
+        for problem, candidates in zip(problems, found, strict=True):
+            source = self.actor.prompt_ids(prompt(problem, self.layout))
+            scores = self.checker.program_scores(
+                [Judged(source, c.ids, PASSED) for c in candidates]
+            )
+            keys = [(c.passed, score) for c, score in zip(candidates, scores, strict=True)]
+            rankings.append(sorted(range(len(keys)), key=lambda i: keys[i], reverse=True))
+        return rankings
+
+    def _draw(
+        self,
+        problems: Sequence[Problem],
+        plans: Sequence[_Plan],
+        search: Search,
+        generator: torch.Generator,
+        round_: int,
+    ) -> list[list[Candidate]]:
+        """Carries out the plans and runs the example tests."""
+        groups: list[list[list[int]]] = [[] for _ in plans]
+        seeds: list[list[str]] = [[] for _ in plans]
+        for model, kinds in ((self.actor, ("plain", "refine")), (self.repairer, ("repair",))):
+            mine = [p for p, plan in enumerate(plans) if plan.kind in kinds]
+            rows = [
+                (p, i) for p in mine for i in range(len(plans[p].sources)) if plans[p].counts[i]
+            ]
+            if not rows:
+                continue
+            drawn = model.sample(
+                [problems[p] for p, _ in rows],
+                [plans[p].sources[i] for p, i in rows],
+                [plans[p].counts[i] for p, i in rows],
+                generator,
+                temperature=search.temperature,
+                top_p=search.top_p,
+                prefixes=[[plans[p].prefixes[i]] * plans[p].counts[i] for p, i in rows],
+                batch_size=self.batch_size,
+            )
+            for (p, i), group in zip(rows, drawn, strict=True):
+                groups[p] += group
+                seeds[p] += [plans[p].seeds[i]] * len(group)
+        programs = [
+            [self.actor.program(problem, ids) for ids in group]
+            for problem, group in zip(problems, groups, strict=True)
+        ]
+        verdicts = judge(problems, programs, self.runner, self.limits, visible=True)
+        return [
+            [
+                Candidate(ids, text, verdict, plan.kind, round_, seed)
+                for ids, text, verdict, seed in zip(
+                    groups[p], programs[p], verdicts[p], seeds[p], strict=True
+                )
+            ]
+            for p, plan in enumerate(plans)
+        ]
+
+    def _plan(
+        self,
+        problems: Sequence[Problem],
+        sources: Sequence[list[int]],
+        found: Sequence[list[Candidate]],
+        search: Search,
+        generator: torch.Generator,
+    ) -> list[_Plan]:
+        plans = []
+        for problem, source, candidates in zip(problems, sources, found, strict=True):
+            passed = [c for c in candidates if c.passed]
+            failed = [c for c in candidates if c.verdict.outcome in _FAILED]
+            if passed and "refine" in search.kinds:
+                plans.append(self._refine(source, passed, search, generator))
+            elif failed and not passed and "repair" in search.kinds:
+                plans.append(self._repair(problem, source, failed, search, generator))
+            else:
+                plans.append(_Plan("plain", [source], [[]], [search.num_samples], [""]))
+        return plans
+
+    def _refine(
+        self,
+        source: list[int],
+        passed: list[Candidate],
+        search: Search,
+        generator: torch.Generator,
+    ) -> _Plan:
+        """Seeds from the passed programs: their prefixes up to where the critic is surest."""
+        lengths = [len(c.ids) - (c.ids[-1] == self.actor.eos) for c in passed]
+        if search.choose == "random":
+            draws = torch.rand(len(passed), generator=generator)
+            keep = [int(d * (n + 1)) for d, n in zip(draws, lengths, strict=True)]
+            scores = [0.0] * len(passed)
+        else:
+            curves = self.checker.token_scores([Judged(source, c.ids, PASSED) for c in passed])
+            keep = [refine_seed(curve, n) for curve, n in zip(curves, lengths, strict=True)]
+            scores = [float(curve[k]) for curve, k in zip(curves, keep, strict=True)]
+        seeds = [c.ids[:k] for c, k in zip(passed, keep, strict=True)]
+        return _Plan(
+            "refine",
+            [source] * len(seeds),
+            seeds,
+            allocate(search.num_samples, scores),
+            [self.actor.text(seed) for seed in seeds],
+        )
+
+    def _repair(
+        self,
+        problem: Problem,
+        source: list[int],
+        failed: list[Candidate],
+        search: Search,
+        generator: torch.Generator,
+    ) -> _Plan:
+        """The failed programs most likely to be right, each once, for the repair model."""
+        distinct = list({c.program: c for c in failed}.values())
+        if search.choose == "random":
+            scores = torch.rand(len(distinct), generator=generator).tolist()
+        else:
+            scores = self.checker.program_scores([Judged(source, c.ids, PASSED) for c in distinct])
+        ranked = sorted(range(len(distinct)), key=lambda i: (-scores[i], i))[: search.num_repaired]
+        chosen = [distinct[i] for i in ranked]
+        return _Plan(
+            "repair",
+            [
+                self.repairer.prompt_ids(repair_prompt(problem, c.program, c.verdict, self.layout))
+                for c in chosen
+            ],
+            [[] for _ in chosen],
+            allocate(search.num_samples, [scores[i] for i in ranked]),
+            [c.program for c in chosen],
+        )
+
+
+_FAILED = (Outcome.COMPILE_ERROR, Outcome.RUNTIME_ERROR, Outcome.FAILED_TEST)

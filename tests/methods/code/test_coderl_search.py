@@ -1,0 +1,123 @@
+"""CodeRL's defining tests of critic sampling: seeds, counts, refine or repair, hidden tests hidden."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pretrial.data.miniapps import mini_apps
+from pretrial.methods.code.coderl import parts
+from pretrial.methods.code.coderl.config import Config
+from pretrial.methods.code.coderl.prompt import prompt, repair_prompt
+from pretrial.methods.code.coderl.search import CriticSampler, Search, allocate, refine_seed
+from pretrial.sandbox import Outcome, Verdict
+
+PROBLEMS = mini_apps(num_train=3, num_test=0).train
+
+
+class SpyRunner:
+    """Judges by a rule and remembers which tests it was asked to run."""
+
+    def __init__(self, passes) -> None:
+        self.passes = passes
+        self.asked = []
+
+    def run(self, jobs, limits):
+        self.asked += [tests for _, tests in jobs]
+        return [self._verdict(self.passes(i, program)) for i, (program, _) in enumerate(jobs)]
+
+    @staticmethod
+    def _verdict(passed: bool) -> Verdict:
+        outcome = Outcome.PASSED_TEST if passed else Outcome.FAILED_TEST
+        return Verdict(outcome, "", "wrong answer", 3, (passed,), 0.0, 0.0, "spy")
+
+
+def sampler(passes) -> CriticSampler:
+    torch.manual_seed(0)
+    actor = parts.from_scratch(Config.tiny(), PROBLEMS)
+    checker = parts.new_critic(Config.tiny(), actor, 2, seed=1)
+    return CriticSampler(actor, checker, actor.copy(), SpyRunner(passes))  # type: ignore[arg-type]
+
+
+def test_seed_is_the_prefix_an_oracle_critic_trusts():
+    scores = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+    assert refine_seed(scores, length=6) == 3
+    assert refine_seed(torch.ones(7), length=6) == 6  # never doubtful: the whole program
+    assert refine_seed(torch.zeros(7), length=6) == 0
+    # the highest score, but only before the first doubt
+    assert refine_seed(torch.tensor([0.6, 0.8, 0.7, 0.4, 0.99]), length=4) == 1
+
+
+@pytest.mark.parametrize("num_seeds", [1, 3, 7])
+def test_exactly_n_programs_whatever_divides(num_seeds):
+    scores = [0.1 * i for i in range(num_seeds)]
+    counts = allocate(16, scores)
+    assert sum(counts) == 16
+    assert max(counts) - min(counts) <= 1
+    assert counts == sorted(counts)  # the remainder goes to the highest scores
+
+
+@pytest.mark.parametrize("num_passed", [1, 3, 7])
+def test_refining_continues_its_seeds_verbatim(num_passed):
+    critic_sampling = sampler(lambda i, _: i % 8 < num_passed)
+    search = Search(num_samples=8, temperature=1.0, top_p=1.0)
+    found = critic_sampling.solve(PROBLEMS, search, torch.Generator().manual_seed(0))
+    for candidates in found:
+        assert len(candidates) == 16
+        assert [c.kind for c in candidates] == ["plain"] * 8 + ["refine"] * 8
+        for c in candidates[8:]:
+            assert critic_sampling.actor.text(c.ids).startswith(c.seed)
+
+
+def test_repair_only_where_nothing_passed():
+    critic_sampling = sampler(lambda i, _: i == 0)  # a pass for the first problem alone
+    search = Search(num_samples=5, num_repaired=2, temperature=1.0, top_p=1.0)
+    found = critic_sampling.solve(PROBLEMS, search, torch.Generator().manual_seed(0))
+    assert [group[-1].kind for group in found] == ["refine", "repair", "repair"]
+    for group in found[1:]:
+        repaired = group[5:]
+        assert len(repaired) == 5
+        assert len({c.seed for c in repaired}) == 2
+        assert {c.seed for c in repaired} <= {c.program for c in group[:5]}
+
+
+def test_hidden_tests_are_never_run_by_the_search():
+    critic_sampling = sampler(lambda i, _: i % 2 == 0)
+    search = Search(num_samples=4, num_rounds=2)
+    critic_sampling.solve(PROBLEMS, search, torch.Generator().manual_seed(0))
+    visible = [p.examples for p in PROBLEMS]
+    asked = critic_sampling.runner.asked  # type: ignore[attr-defined]
+    assert len(asked) == 3 * 4 * 3
+    assert all(tests in visible for tests in asked)
+    assert not any(tests == p.tests for tests in asked for p in PROBLEMS)
+
+
+def test_random_choice_and_single_kinds_are_controls():
+    critic_sampling = sampler(lambda i, _: True)
+    search = Search(num_samples=6, kinds=("repair",), choose="random", temperature=1.0)
+    found = critic_sampling.solve(PROBLEMS, search, torch.Generator().manual_seed(0))
+    assert {c.kind for group in found for c in group} == {"plain"}
+    search = Search(num_samples=6, choose="random", temperature=1.0)
+    found = critic_sampling.solve(PROBLEMS, search, torch.Generator().manual_seed(0))
+    assert all(len(group) == 12 and group[-1].kind == "refine" for group in found)
+
+
+def test_ranking_puts_passed_examples_first():
+    critic_sampling = sampler(lambda i, _: i % 3 == 1)
+    search = Search(num_samples=6, num_rounds=0, temperature=1.0)
+    found = critic_sampling.solve(PROBLEMS, search, torch.Generator().manual_seed(0))
+    for group, ranking in zip(found, critic_sampling.rank(PROBLEMS, found), strict=True):
+        assert sorted(ranking) == list(range(6))
+        passed = [group[i].passed for i in ranking]
+        assert passed == sorted(passed, reverse=True)
+
+
+def test_repair_prompt_says_what_went_wrong():
+    problem = PROBLEMS[0]
+    verdict = Verdict(
+        Outcome.RUNTIME_ERROR, "NameError", "name 'y' is not defined", 2, (), 0, 0, ""
+    )
+    text = repair_prompt(problem, "def f(x):\n    return y\n", verdict)
+    assert text.startswith(prompt(problem).removesuffix("ANSWER:\n"))
+    assert "BUGGY:\ndef f(x):\n    return y\n" in text
+    assert "ERROR: runtime error: NameError: name 'y' is not defined: line 2\nANSWER:\n" in text
