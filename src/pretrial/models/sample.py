@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from pretrial.errors import UserError
+from pretrial.models.decoding import DecoderOnly, EncoderDecoder, padded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 # Ended rows stay in the batch until they are this share of it: copying the cache costs about as
 # much as a few steps of these rows.
 _COMPACT_RATIO = 0.25
-_FIRST_TOP_K = 128
+_FIRST_TOP_K = 32
 
 
 @dataclass
@@ -187,12 +188,12 @@ def _decode(
 ) -> None:
     """Fills the `ids` of the rows of one batch; noise [rows, positions] in [0, 1)."""
     used = sorted({row.prompt for row in rows})
-    kind = _EncoderDecoder if model.config.is_encoder_decoder else _DecoderOnly
+    kind = EncoderDecoder if model.config.is_encoder_decoder else DecoderOnly
     state = kind(model, [prompts[i] for i in used], pad_token_id, rules.limit)
     place = {prompt: position for position, prompt in enumerate(used)}
     logits = state.select(torch.tensor([place[row.prompt] for row in rows], device=model.device))
 
-    forced = _padded([row.ids for row in rows], -1, model.device)  # [rows, longest prefix]
+    forced = padded([row.ids for row in rows], -1, model.device)  # [rows, longest prefix]
     shared = min(row.num_forced for row in rows)
     if shared:
         logits = state.feed(forced[:, :shared])
@@ -226,108 +227,30 @@ def _draw(logits: Tensor, noise: Tensor | None, rules: _Rules) -> Tensor:
         return logits.argmax(-1)
     probs = (logits.float() / rules.temperature).softmax(-1)
     if rules.top_p == 1:
-        return _invert(probs.cumsum(-1, dtype=torch.float64), noise)
-    num_tokens = probs.shape[-1]
-    # Sorting the whole of a large vocabulary costs more than a small model's forward pass.
-    k = min(_FIRST_TOP_K, num_tokens)
+        mass = probs.cumsum(-1, dtype=torch.float64)
+        return _invert(mass, noise * mass[:, -1])
+    return _nucleus(probs, noise, rules.top_p, _FIRST_TOP_K)
+
+
+def _nucleus(probs: Tensor, noise: Tensor, top_p: float, k: int) -> Tensor:
+    """Draws from the nucleus, looked for among the k most probable tokens, then among more.
+
+    Sorting the whole of a large vocabulary costs more than a small model's forward pass, and the
+    nucleus of a trained model mostly holds a handful of tokens.
+    """
+    k = min(k, probs.shape[1])
     top, ids = probs.topk(k)
-    while k < num_tokens and bool((top.sum(-1) < rules.top_p).any()):
-        k = min(8 * k, num_tokens)
-        top, ids = probs.topk(k)
     mass = top.cumsum(-1, dtype=torch.float64)
-    outside = mass - top >= rules.top_p  # True where the more probable tokens are enough
-    mass = top.masked_fill(outside, 0).cumsum(-1, dtype=torch.float64)
-    return ids.gather(1, _invert(mass, noise)[:, None])[:, 0]
+    outside = mass - top >= top_p  # True where the more probable tokens are enough
+    total = mass.masked_fill(outside, 0).amax(-1)
+    tokens = ids.gather(1, _invert(mass, noise * total)[:, None])[:, 0]
+    wider = mass[:, -1] < top_p  # True where the nucleus goes on
+    if k < probs.shape[1] and bool(wider.any()):
+        tokens[wider] = _nucleus(probs[wider], noise[wider], top_p, 8 * k)
+    return tokens
 
 
-def _invert(mass: Tensor, noise: Tensor) -> Tensor:
-    """First index of each row whose cumulative mass is above the noise's share of the total."""
-    level = noise[:, None] * mass[:, -1:]
-    return torch.searchsorted(mass, level, right=True)[:, 0].clamp(max=mass.shape[-1] - 1)
-
-
-def _padded(rows: Sequence[Sequence[int]], fill: int, device: torch.device) -> Tensor:
-    """[rows, longest] of ids, shorter rows filled up on the right."""
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows], device=device)
-
-
-class _EncoderDecoder:
-    """The encoder has read the prompts; the decoder has read its start token."""
-
-    def __init__(
-        self, model: PreTrainedModel, prompts: list[Sequence[int]], pad_token_id: int, limit: int
-    ) -> None:
-        self.model = model
-        ids = _padded(prompts, pad_token_id, model.device)
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
-        self.mask = (torch.arange(ids.shape[1], device=model.device) < lengths[:, None]).long()
-        encoder = model.get_encoder()
-        self.hidden = encoder(input_ids=ids, attention_mask=self.mask).last_hidden_state
-        self.cache: Any = None
-        start = model.config.decoder_start_token_id
-        if start is None:
-            start = model.generation_config.decoder_start_token_id
-        self.logits = self.feed(ids.new_full((len(prompts), 1), start))
-
-    def feed(self, tokens: Tensor) -> Tensor:
-        """Reads tokens [rows, new] and returns the logits after the last [rows, vocabulary]."""
-        output = self.model(
-            encoder_outputs=(self.hidden,),
-            attention_mask=self.mask,
-            decoder_input_ids=tokens,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
-        self.cache = output.past_key_values
-        self.logits = output.logits[:, -1]
-        return self.logits
-
-    def select(self, index: Tensor) -> Tensor:
-        """Keeps these rows, in this order and as often as they are named; returns their logits."""
-        self.hidden, self.mask = self.hidden[index], self.mask[index]
-        self.cache.batch_select_indices(index)
-        self.logits = self.logits[index]
-        return self.logits
-
-
-class _DecoderOnly:
-    """The model has read the prompts, padded on the left."""
-
-    def __init__(
-        self, model: PreTrainedModel, prompts: list[Sequence[int]], pad_token_id: int, limit: int
-    ) -> None:
-        self.model = model
-        ids = _padded([prompt[::-1] for prompt in prompts], pad_token_id, model.device).flip(1)
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
-        total = ids.shape[1] + limit
-        padding = ids.shape[1] - lengths  # [rows]
-        places = torch.arange(total, device=model.device) - padding[:, None]  # [rows, total]
-        self.mask = (places >= 0).long()
-        self.places = places.clamp(min=0)
-        self.num_read = 0
-        self.cache: Any = None
-        self.logits = self.feed(ids)
-
-    def feed(self, tokens: Tensor) -> Tensor:
-        """Reads tokens [rows, new] and returns the logits after the last [rows, vocabulary]."""
-        end = self.num_read + tokens.shape[1]
-        output = self.model(
-            input_ids=tokens,
-            attention_mask=self.mask[:, :end],
-            position_ids=self.places[:, self.num_read : end],
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        self.num_read = end
-        self.cache = output.past_key_values
-        self.logits = output.logits[:, -1]
-        return self.logits
-
-    def select(self, index: Tensor) -> Tensor:
-        """Keeps these rows, in this order and as often as they are named; returns their logits."""
-        self.mask, self.places = self.mask[index], self.places[index]
-        self.cache.batch_select_indices(index)
-        self.logits = self.logits[index]
-        return self.logits
+def _invert(mass: Tensor, level: Tensor) -> Tensor:
+    """First index of each row whose cumulative mass [rows, tokens] is above its level [rows]."""
+    index = torch.searchsorted(mass, level[:, None], right=True)[:, 0]
+    return index.clamp(max=mass.shape[1] - 1)
