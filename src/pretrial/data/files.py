@@ -118,9 +118,8 @@ def _json(path: Path, skipped: Skipped) -> Iterator[Row]:
         if error.msg == "Extra data":  # JSON lines under the name .json, as the hub has many
             yield from _lines(path, skipped)
             return
-        raise UserError(
-            f"{path}, line {error.lineno} is not JSON ({error.msg}): mend it"
-        ) from error
+        where = f"{path}, line {error.lineno}"
+        raise UserError(f"{where} is not JSON ({error.msg}): mend it") from error
     for number, row in enumerate(_records(value, path)):
         if isinstance(row, dict):
             yield row

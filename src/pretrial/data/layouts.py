@@ -55,7 +55,7 @@ def read_problems(
     Raises:
         UserError: an unknown layout, a broken row, or no problem with tests.
     """
-    rows: Iterable[Any]
+    rows: Any
     if isinstance(source, str | Path):
         from pretrial.data.sources import load
 
@@ -70,11 +70,10 @@ def read_problems(
             problem = row if isinstance(row, Problem) else _read(row, str(number), mbpp_shown)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"{name}: {_reason(error)}"
-            if not skip_bad or isinstance(error, _UnknownLayoutError):
-                hint = (
-                    "" if isinstance(error, _UnknownLayoutError) else "; --skip-bad leaves it out"
-                )
-                raise UserError(reason + hint) from error
+            if isinstance(error, _UnknownLayoutError):
+                raise
+            if not skip_bad:
+                raise UserError(f"{reason}; --skip-bad leaves it out") from error
             problems.skipped.append(reason)
             continue
         if len(problem.tests):

@@ -132,15 +132,22 @@ def _distinct(rng: random.Random) -> Iterator[Chain]:
             if length > 1 and behaviour not in seen:
                 kept.append((rng.random() * (1 if length == 3 else 1 / 3), chain))
             seen.add(behaviour)
-            longer += [((*chain, s), outcomes) for s in STEPS if _well_typed((chain[-1], s))]
+            last = chain[-1].op
+            longer += [
+                ((*chain, step), outcomes)
+                for step in STEPS
+                if step.op.source == last.target and step.op is not last
+            ]
         level = longer
     for _, chain in sorted(kept, key=lambda pair: pair[0]):
         yield chain
 
 
-def _well_typed(chain: Chain) -> bool:
-    """Each step takes what the one before gives, and none is asked for twice running."""
-    return all(a.op.target == b.op.source and a.op is not b.op for a, b in pairwise(chain))
+def _types(chain: Chain) -> tuple[Type, Type] | None:
+    """What the composition takes and gives; None where its steps do not fit together."""
+    if any(a.op.target != b.op.source for a, b in pairwise(chain)):
+        return None
+    return chain[0].op.source, chain[-1].op.target
 
 
 def _outcome(steps: Sequence[Step], value: Any) -> Any:
@@ -172,6 +179,8 @@ def _cases(steps: Chain, num_tests: int, rng: random.Random) -> list[Case] | Non
     source, target = steps[0].op.source, steps[-1].op.target
     found: dict[str, Case] = {}
     for _ in range(10 * (num_tests + _NUM_EXAMPLES)):
+        if len(found) == num_tests + 3 * _NUM_EXAMPLES:  # a few to choose the examples from
+            break
         value = _sample(source, rng)
         output = _outcome(steps, value)
         if output is not None:
@@ -185,14 +194,9 @@ def _cases(steps: Chain, num_tests: int, rng: random.Random) -> list[Case] | Non
         return None
     wrong: list[Chain] = [(step,) for step in STEPS]
     wrong += [steps[:i] + steps[i + 1 :] for i in range(len(steps))]
-    for chain in wrong:
-        fits = chain[0].op.source == source and chain[-1].op.target == target
-        if (
-            fits
-            and _well_typed(chain)
-            and all(_outcome(chain, value) == output for value, output in hidden)
-        ):
-            return None
+    wrong = [chain for chain in wrong if _types(chain) == (source, target)]
+    if any(all(_outcome(chain, x) == y for x, y in hidden) for chain in wrong):
+        return None
     return examples + hidden
 
 

@@ -19,14 +19,14 @@ def split_by_group(
 ) -> dict[str, Rows]:
     """Splits rows so that no group is in two splits.
 
-    A group's split is a hash of its name and the seed: it does not change when rows are added, moved
-    or removed. Near duplicates stay together if the key is what they share (file, repository,
+    A group's split is a hash of its name and the seed: it stays when rows are added, moved or
+    removed. Near duplicates stay together if the key is what they share (file, repository,
     author, text without white space). The sizes are met in expectation over groups, not exactly.
 
     Args:
         rows: the data.
         key: name of a field, or a function of a row, that gives the group.
-        ratios: share of the groups for each split, summing to 1, such as {"train": 0.9, "test": 0.1}.
+        ratios: share of the groups for each split, such as {"train": 0.9, "test": 0.1}; sum 1.
         seed: another seed gives another split.
 
     Raises:
