@@ -78,9 +78,11 @@ def mask_tokens(
 
 
 def gumbel_noise(
-    num_rows: int, num_columns: int, generator: torch.Generator, device: torch.device | str = "cpu"
+    num_rows: int, num_columns: int, seed: int, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Standard Gumbel noise [num_rows, num_columns]."""
+    """Standard Gumbel noise [num_rows, num_columns] of a seed; without values on the meta device."""
+    on_meta = torch.device(device).type == "meta"  # which has shapes to compute, but no generators
+    generator = None if on_meta else torch.Generator(device).manual_seed(seed)
     draws = torch.empty(num_rows, num_columns, device=device).exponential_(generator=generator)
     return -draws.log()
 
@@ -127,12 +129,13 @@ def mask_windows(
         inputs: with the masks in [B, T].
         real: True where there is a token, False at padding [B, T].
         positions: chosen positions as indices into the flattened [B * T], ascending [N].
-        seeds: a fresh seed for each sequence, for what is drawn later on [B].
+        num_chosen: how many of them lie in each sequence; numpy, as it is asked on the host [B].
+        seeds: a fresh seed for each sequence, for what is drawn later on; numpy too [B].
         counts: "examples", "tokens" (padding not counted) and "masked".
     """
     special = set(tokenizer.all_special_ids)
     random_ids = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
-    seeds = torch.randint(2**62, (len(windows),), generator=generator)
+    seeds = torch.randint(2**62, (len(windows),), generator=generator).numpy()
     length = max(map(len, windows)) + 2
     ids = torch.full((len(windows), length), int(tokenizer.pad_token_id))
     inputs, chosen = ids.clone(), torch.zeros_like(ids, dtype=torch.bool)
@@ -164,6 +167,7 @@ def mask_windows(
         "inputs": inputs,
         "real": real,
         "positions": positions,
+        "num_chosen": chosen.sum(-1).numpy(),
         "seeds": seeds,
         "counts": counts,
     }

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
@@ -68,6 +69,22 @@ def _demand_equal(generator: nn.Module, encoder: nn.Module, names: tuple[str, ..
             )
 
 
+def hidden_states(network: Encoder, ids: Tensor, real: Tensor) -> Tensor:
+    """Last hidden states [B, T, d].
+
+    Args:
+        network: either network.
+        ids: token ids [B, T].
+        real: True where there is a token, False at padding, which nothing attends to [B, T].
+    """
+    # transformers hands an additive mask of four axes through; it would read a mask of two back
+    # from the device, which costs a wait on a GPU and is impossible on the meta device
+    lowest = torch.finfo(network.dtype).min
+    mask = torch.zeros(real.shape, dtype=network.dtype, device=real.device)
+    mask = mask.masked_fill(~real, lowest)[:, None, None, :]  # [B, 1, 1, T]
+    return network.electra(ids, attention_mask=mask).last_hidden_state
+
+
 def masked_logits(network: ElectraForMaskedLM, batch: Mapping[str, Tensor]) -> Tensor:
     """What a masked language model predicts at the chosen positions alone [N, V].
 
@@ -75,7 +92,7 @@ def masked_logits(network: ElectraForMaskedLM, batch: Mapping[str, Tensor]) -> T
         network: the model.
         batch: of `corrupt.masks.mask_windows`.
     """
-    states = network.electra(batch["inputs"], attention_mask=batch["real"]).last_hidden_state
+    states = hidden_states(network, batch["inputs"], batch["real"])
     return token_logits(network, states.flatten(0, 1)[batch["positions"]])
 
 

@@ -43,7 +43,14 @@ from pretrial.convert.keys import load_strict, read_weights
 from pretrial.corrupt.masks import gumbel_noise, sample_tokens
 from pretrial.errors import UserError
 from pretrial.methods.text import mlm
-from pretrial.models.electra_pair import Tie, generator_config, masked_logits, tie, token_logits
+from pretrial.models.electra_pair import (
+    Tie,
+    generator_config,
+    hidden_states,
+    masked_logits,
+    tie,
+    token_logits,
+)
 from pretrial.objectives.tokens import copy_gate_loss, replaced_token_loss, token_loss
 from pretrial.train.budget import Budget
 from pretrial.train.method import Batch
@@ -202,12 +209,11 @@ class ELECTRA(mlm.MLM):
 
     def corrupt(self, batch: Batch, logits: Tensor) -> Tensor:
         """The original tokens [B, T], with drawn ones at the chosen positions."""
-        ids, positions = batch["ids"], batch["positions"]
-        num_chosen = (positions // ids.shape[1]).bincount(minlength=len(ids)).tolist()
-        noise = []
-        for number, seed in zip(num_chosen, batch["seeds"].tolist(), strict=True):
-            generator = torch.Generator(ids.device).manual_seed(seed)
-            noise.append(gumbel_noise(number, logits.shape[1], generator))
+        ids, positions, device = batch["ids"], batch["positions"], batch["ids"].device
+        noise = [
+            gumbel_noise(int(number), logits.shape[1], int(seed), device)
+            for number, seed in zip(batch["num_chosen"], batch["seeds"], strict=True)
+        ]
         original = ids.flatten()[positions]
         drawn = sample_tokens(
             logits,
@@ -224,10 +230,11 @@ class ELECTRA(mlm.MLM):
             logits = masked_logits(self.encoder, {**batch, "inputs": corrupted})
             return token_loss(logits, ids.flatten()[batch["positions"]], counts["masked"])
         if self.copy_gate is not None:
-            states = self.encoder.electra(corrupted, attention_mask=real).last_hidden_state[real]
+            states = hidden_states(self.encoder, corrupted, real)[real]
             logits, gate = token_logits(self.encoder, states), self.copy_gate(states).squeeze(-1)
             return copy_gate_loss(logits, gate, corrupted[real], ids[real], counts["tokens"])
-        logits = self.encoder(corrupted, attention_mask=real).logits
+        states = hidden_states(self.encoder, corrupted, real)
+        logits = self.encoder.discriminator_predictions(states)
         asked, count = real, counts["tokens"]
         if self.config.loss_on == "masked":
             chosen = torch.zeros_like(real).flatten().index_fill(0, batch["positions"], True)
