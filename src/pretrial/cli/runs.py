@@ -86,6 +86,12 @@ class Record:
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
 
+def has_begun(folder: Path) -> bool:
+    """Whether a run has left anything to go on from; a mistake at the start leaves nothing."""
+    made = any(folder.glob("stages/*/*")) or any(folder.glob("artefacts/*"))
+    return made and (folder / NAME).is_file()
+
+
 def load_method(record: Record, folder: Path) -> Method:
     """The method with the weights that a run trained, in eval mode.
 

@@ -97,7 +97,7 @@ def train(argv: Sequence[str]) -> None:
         environment=environment(),
         commit=commit(),
     )
-    if (how.out / runs.NAME).is_file():
+    if runs.has_begun(how.out):
         record.check_same(runs.Record.read(how.out), how.out)
     method = _build(loaded, parsed.config, what, examples)
     if how.dry_run:
@@ -166,7 +166,7 @@ def _train(
         device=how.device,
         trackers=how.trackers,
     )
-    if not (how.out / runs.NAME).is_file():
+    if not runs.has_begun(how.out):
         run.world.on_first(lambda: record.write(how.out))
     loop.train(
         method,
@@ -175,13 +175,14 @@ def _train(
         compile=how.compile,
         shard=how.shard,
     )
-    if how.shard and run.world.size > 1:
-        run.say("trained; run the same command in one process to write the whole model")
-        return
     model = how.out / runs.MODEL
-    run.world.on_first(lambda: _save(method, model))
-    run.say(f"spent {_spent(run.spent)}; the model is in {model}")
-    run.say(f"next: pretrial predict {how.out} --data ..., pretrial export {how.out} --to ...")
+    if how.shard and run.world.size > 1:
+        told = "run the same command in one process, without --shard, to write the model"
+    else:
+        run.world.on_first(lambda: _save(method, model))
+        told = f"the model is in {model}: pretrial predict, eval and export take {how.out}"
+    if run.world.is_first:
+        print(f"spent {_spent(run.spent)}; {told}")
 
 
 def _save(method: Method, folder: Path) -> None:

@@ -7,12 +7,13 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+from torch import Tensor
 
 from pretrial import discover
 from pretrial.cli import data, options, runs
@@ -64,7 +65,7 @@ def predict(argv: Sequence[str]) -> None:
     method = runs.load_method(record, Path(folder)).to(parsed.output.device)
     chosen = {f.name: getattr(parsed.options, f.name) for f in dataclasses.fields(parsed.options)}
     with torch.no_grad(), _results(parsed.output.out) as out:
-        for row in getattr(method, name)(examples, **chosen):
+        for row in _rows(name, getattr(method, name)(examples, **chosen)):
             print(json.dumps(row, ensure_ascii=False), file=out, flush=True)
 
 
@@ -99,14 +100,22 @@ class To:
 
 
 def _ability(loaded: discover.Loaded, name: str) -> str:
-    abilities = loaded.card.abilities
-    if not abilities:
+    """The ability asked for, or the first of those that need no further training."""
+    usable = [each for each in loaded.card.abilities if hasattr(loaded.method, each)]
+    if not usable:
         raise UserError(f"{loaded.card.slug} predicts nothing: pretrial export gives its model")
-    if name and name not in abilities:
+    if name and name not in usable:
         raise UserError(
-            f"{loaded.card.slug} has no ability {name!r}; the nearest: {nearest(name, abilities)}"
+            f"{loaded.card.slug} cannot {name!r} as it is; the nearest: {nearest(name, usable)}"
         )
-    return name or abilities[0]
+    return name or usable[0]
+
+
+def _rows(ability: str, results: Tensor | Iterable[Row]) -> Iterable[Row]:
+    """What an ability gives as rows; it may give one tensor for all examples, [N, ...]."""
+    if isinstance(results, Tensor):
+        return ({ability: each.tolist()} for each in results)
+    return results
 
 
 @contextlib.contextmanager

@@ -1,0 +1,204 @@
+"""`train`: from rows to a model, stopped and gone on with, and every mistake in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pretrial import discover
+from pretrial.cli import main
+
+Fails = Callable[..., str]
+
+
+def command(texts: Path, out: Path, *more: object, steps: int = 20) -> list[str]:
+    words = ["train", "bigram", "--data", texts, "--budget", f"{steps}steps", "--out", out, *more]
+    return [str(word) for word in words]
+
+
+def weights(out: Path) -> torch.Tensor:
+    return load_file(out / "model" / "weights.safetensors")["logits"]
+
+
+def test_train_writes_model_record_and_metrics(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(command(texts, out, "--lr", "0.2", "--seed", 3)) == 0
+    record = json.loads((out / "run.json").read_text())
+    assert record["slug"] == "bigram"
+    assert record["config"] == {"lr": 0.2, "batch_size": 4}
+    assert record["arguments"]["data"] == str(texts)
+    assert record["arguments"]["seed"] == 3
+    assert record["environment"]["torch"] == torch.__version__
+    assert record["num_examples"] + record["num_held_out"] == 40
+    assert record["num_held_out"] > 0
+    losses = [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert losses[-1] < losses[0]
+    said = capsys.readouterr().out
+    assert f"the model is in {out / 'model'}" in said
+
+
+def test_the_same_command_gives_the_same_model(texts: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert main(command(texts, tmp_path / name)) == 0
+    assert torch.equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
+    assert main(command(texts, tmp_path / "three", "--seed", 1)) == 0
+    assert not torch.equal(weights(tmp_path / "one"), weights(tmp_path / "three"))
+
+
+def test_a_stopped_run_goes_on_to_the_same_model(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
+) -> None:
+    assert main(command(texts, tmp_path / "whole")) == 0
+    method: Any = discover.load("bigram").method
+    make_batch = method.batch
+    num_batches = 0
+
+    def stopped_at_the_seventh(self: Any, *args: Any) -> Any:
+        nonlocal num_batches
+        num_batches += 1
+        if num_batches == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+        return make_batch(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(method, "batch", stopped_at_the_seventh)
+        line = fails(*command(texts, tmp_path / "stopped"))
+    assert "same command" in line
+    assert num_batches < 20
+    assert not (tmp_path / "stopped" / "model").exists()
+    assert "not finished" in fails("predict", tmp_path / "stopped", "--data", texts)
+    assert main(command(texts, tmp_path / "stopped")) == 0
+    assert torch.equal(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+
+
+def test_a_mistake_at_the_start_binds_nothing(texts: Path, tmp_path: Path, fails: Fails) -> None:
+    assert "no budget" in fails("train", "bigram", "--data", texts, "--out", tmp_path / "run")
+    assert main(command(texts, tmp_path / "run")) == 0
+
+
+def test_a_finished_run_started_again_keeps_its_model(texts: Path, tmp_path: Path) -> None:
+    assert main(command(texts, tmp_path / "run")) == 0
+    before = (tmp_path / "run" / "model" / "weights.safetensors").stat().st_mtime_ns
+    assert main(command(texts, tmp_path / "run")) == 0
+    assert (tmp_path / "run" / "model" / "weights.safetensors").stat().st_mtime_ns == before
+
+
+def test_another_setting_in_the_same_folder_is_named(
+    texts: Path, tmp_path: Path, fails: Fails
+) -> None:
+    out = tmp_path / "run"
+    assert main(command(texts, out)) == 0
+    for option, value in (("--lr", 0.3), ("--seed", 1), ("--held-out-ratio", 0.2)):
+        line = fails(*command(texts, out, option, value))
+        assert option in line
+        assert str(value) in line
+    assert "--budget 20steps, not 30steps" in fails(*command(texts, out, steps=30))
+    with texts.open("a") as file:
+        file.writelines('{"text": "more and more"}\n' for _ in range(3))
+    assert "the data changed" in fails(*command(texts, out))
+
+
+def test_presets_set_the_defaults_and_options_win(texts: Path, tmp_path: Path) -> None:
+    for name, words, config in (
+        ("tiny", ["--tiny"], {"lr": 0.1, "batch_size": 2}),
+        ("paper", ["--paper", "shannon", "--lr", "0.5"], {"lr": 0.5, "batch_size": 8}),
+    ):
+        assert main(command(texts, tmp_path / name, *words)) == 0
+        assert json.loads((tmp_path / name / "run.json").read_text())["config"] == config
+
+
+def test_init_starts_from_a_model(texts: Path, tmp_path: Path) -> None:
+    assert main(command(texts, tmp_path / "first", steps=200)) == 0
+    start = tmp_path / "first" / "model"
+    assert main(command(texts, tmp_path / "second", "--init", start, "--lr", 1e-9, steps=1)) == 0
+    torch.testing.assert_close(weights(tmp_path / "second"), weights(tmp_path / "first"))
+
+
+def test_held_out_data_is_taken_as_given(texts: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"text": "held out"}\n')
+    assert main(command(texts, tmp_path / "run", "--held-out", other)) == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (record["num_examples"], record["num_held_out"]) == (40, 1)
+
+
+def test_fields_are_renamed_and_bad_rows_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Fails
+) -> None:
+    data = tmp_path / "bodies.jsonl"
+    data.write_text('{"body": "some words here"}\n' * 8 + "{broken\n")
+    words = ["--held-out-ratio", "0", "--fields", "text=body"]
+    assert "line 9" in fails(*command(data, tmp_path / "run", *words))
+    assert main(command(data, tmp_path / "run", *words, "--skip-bad")) == 0
+    assert "left out 1 rows" in capsys.readouterr().err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["num_examples"] == 8
+
+
+def test_dry_run_describes_and_writes_nothing(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(texts, tmp_path / "run", "--dry-run")) == 0
+    said = capsys.readouterr().out
+    for text in (
+        "stage letters",
+        "729 trained",
+        "20 steps",
+        "first [",
+        "int64",
+        "optimizer 5.83 kB",
+    ):
+        assert text in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--learning-rate", 1], "--learning-rate"),
+        (["--lr", "fast"], "fast"),
+        (["--lr", -1], "--lr must be above 0"),
+        (["--tiny", "--paper", "shannon"], "not both"),
+        (["--paper", "shanon"], "shannon"),
+        (["--budget", "10 parsecs"], "10m"),
+        (["--held-out-ratio", 1], "--held-out-ratio"),
+        (["--fields", "text"], "text=body"),
+        (["--fields", "text=body"], "found: text"),
+        (["--split", "test"], "split"),
+        (["--batch-size", 64], "batch_size of at most"),
+        (["--trackers", "tensorbord"], "tensorboard"),
+        (["--dtype", "fp8"], "fp8"),
+        (["stray"], "stray"),
+    ],
+)
+def test_mistakes_name_the_mend(
+    words: list[object], told: str, texts: Path, tmp_path: Path, fails: Fails
+) -> None:
+    assert told in fails(*command(texts, tmp_path / "run", *words))
+
+
+def test_mistakes_about_data_and_method(texts: Path, tmp_path: Path, fails: Fails) -> None:
+    assert "bigram" in fails("train", "bigrm", "--data", texts)
+    assert "slug" in fails("train")
+    assert "--data" in fails("train", "bigram")
+    assert "texts.jsonl" in fails(*command(tmp_path / "text.jsonl", tmp_path / "run"))
+    assert "mini-apps" in fails(*command(Path("builtin:mini-aps"), tmp_path / "run"))
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    assert "empty.jsonl" in fails(*command(empty, tmp_path / "run"))
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text('{"body": "words"}\n')
+    assert "only body" in fails(*command(wrong, tmp_path / "run"))
+    assert main(command(texts, tmp_path / "run")) == 0
+    record = tmp_path / "run" / "run.json"
+    record.write_text(record.read_text().replace('"bigram"', '"other"'))
+    assert "a run of other" in fails(*command(texts, tmp_path / "run"))
