@@ -97,7 +97,7 @@ def write(folder: Path, tensors: Mapping[str, Tensors], state: dict[str, Any]) -
         for name, part in tensors.items():
             single, tied[name] = _without_duplicates(part)
             save_file(single, partial / f"{name}.safetensors")
-        (partial / STATE).write_text(json.dumps({**state, "tied": tied}, indent=1))
+        (partial / STATE).write_text(json.dumps({**state, "tied": tied}))
 
 
 def _without_duplicates(tensors: Tensors) -> tuple[Tensors, dict[str, str]]:

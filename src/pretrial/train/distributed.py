@@ -10,8 +10,8 @@ from __future__ import annotations
 import atexit
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -163,14 +163,19 @@ def shard(module: Trainable, world: World, frozen: nn.Module | None) -> None:
     register_fsdp_forward_method(module, "losses")
 
 
-def accumulating(wrapped: nn.Module, module: nn.Module, last: bool) -> AbstractContextManager[Any]:
-    """The context of one micro-batch: gradients are exchanged only in the last one of a step."""
+@contextmanager
+def accumulating(wrapped: nn.Module, module: nn.Module) -> Iterator[None]:
+    """Inside the block gradients are added up in each process, and not exchanged."""
     set_sync = getattr(module, "set_requires_gradient_sync", None)  # sharded modules have it
     if set_sync is not None:
-        set_sync(last)
-    if isinstance(wrapped, DistributedDataParallel) and not last:
-        return wrapped.no_sync()
-    return nullcontext()
+        set_sync(False)
+        yield
+        set_sync(True)
+    elif isinstance(wrapped, DistributedDataParallel):
+        with wrapped.no_sync():
+            yield
+    else:
+        yield
 
 
 def is_sharded(tensor: Tensor) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,8 @@ from pretrial.errors import UserError
 from pretrial.train import distributed
 from pretrial.train.flops import FlopMeter
 from pretrial.train.method import Batch
-from pretrial.train.run import Run, seed_everything, seed_of
+from pretrial.train.run import Run
+from pretrial.train.seeds import seed_of, seed_torch
 from pretrial.train.stage import Stage
 
 Precision = Literal["bf16"] | None
@@ -63,22 +63,31 @@ class Gradients:
         """
         sums: dict[str, Tensor] = {}
         flops = 0
-        for index, (start, batch) in enumerate(batches):
-            last = index == len(batches) - 1
-            seed_everything(seed_of(self.run.seed, self.stage.name, start, "losses"))
-            with distributed.accumulating(self._forward, self.module, last):
-                if self.meter is None:
-                    losses = self._backward(batch)
-                else:
-                    losses, more = self.meter.measure(batch, partial(self._backward, batch))
-                    flops += more
-            for name, value in losses.items():
-                sums[name] = sums[name] + value if name in sums else value
+        if len(batches) > 1:
+            with distributed.accumulating(self._forward, self.module):
+                for start, batch in batches[:-1]:
+                    flops += self._add_one(start, batch, sums)
+        flops += self._add_one(*batches[-1], sums)
         return sums, flops
 
+    def _add_one(self, start: int, batch: Batch, sums: dict[str, Tensor]) -> int:
+        """Adds one micro-batch's gradients, and its losses to `sums`; its FLOPs."""
+        seed_torch(seed_of(self.run.seed, self.stage.name, start, "losses"))
+        flops = 0
+        if self.meter is None:
+            losses = self._backward(batch)
+        else:
+            losses, flops = self.meter.measure(batch, partial(self._backward, batch))
+        for name, value in losses.items():
+            sums[name] = sums[name] + value if name in sums else value
+        return flops
+
     def _backward(self, batch: Batch) -> dict[str, Tensor]:
-        with self._precision():
+        if self.how.autocast is None:
             losses = self._forward(batch)
+        else:
+            with torch.autocast(self.run.device.type, dtype=torch.bfloat16):
+                losses = self._forward(batch)
         if "loss" not in losses:
             raise UserError(f'{type(self.module).__name__}.losses must return a "loss" to minimise')
         # DDP and FSDP average over processes, and the counts already divide by all of them
@@ -86,8 +95,3 @@ class Gradients:
         (losses["loss"] * size if size > 1 else losses["loss"]).backward()
         losses["loss"] = losses["loss"].detach()
         return losses
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self.how.autocast is None:
-            return nullcontext()
-        return torch.autocast(self.run.device.type, dtype=torch.bfloat16)

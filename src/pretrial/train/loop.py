@@ -4,9 +4,9 @@ Every step: the micro-batches are made, their counts are summed over the step (o
 each micro-batch's loss is its share of the step's loss, and the optimisers step once.
 
 The position in the stream of data decides all randomness: a micro-batch is made with a generator
-seeded by (run seed, stage, position of its first example), and so are the global generators before
-its losses, for dropout. So neither a resume nor the number of processes changes what is drawn, and
-a checkpoint needs no generator's state.
+seeded by (run seed, stage, position of its first example), and so are torch's global generators
+before its losses, for dropout. So neither a resume nor the number of processes changes what is
+drawn.
 
 Losses are read from the device only when a row is logged, before an evaluation and before a
 checkpoint. A NaN is then found with the step it came in; and since the weights themselves are
@@ -30,7 +30,8 @@ from pretrial.train.gradients import Gradients, How, Precision
 from pretrial.train.log import Bar
 from pretrial.train.method import Method, Trainable
 from pretrial.train.optim import Optimizers
-from pretrial.train.run import Run, seed_everything, seed_of
+from pretrial.train.run import Run
+from pretrial.train.seeds import python_state, seed_everything, seed_of, set_python_state
 from pretrial.train.stage import Stage
 from pretrial.train.stop import Stopped, StopRequest, listening
 from pretrial.train.store import Store, first_not_finite
@@ -130,6 +131,7 @@ class _StageLoop:
         self.optim = Optimizers(self.parameters, stage.optims)
         self.window = Window(self.optim.norm_names, [])
         self.average = Average(self.parameters, stage.ema) if stage.ema is not None else None
+        seed_everything(seed_of(self.run.seed, stage.name, "before"))
         self._resume()
         self._set_training()
         self.clock = time.monotonic()
@@ -271,10 +273,11 @@ class _StageLoop:
             self.watch.load(state["watch"], checkpoint.read_tensors(newest, "best"))
         self.step = state["step"]
         self.evaluated = state["evaluated"]
-        # each process has its own share of the window's losses, unless their number has changed
-        windows = state["windows"]
-        if len(windows) == run.world.size:
-            self.window.steps = windows[run.world.rank]
+        # what each process had of its own, unless their number has changed
+        if len(state["own"]) == run.world.size:
+            own = state["own"][run.world.rank]
+            self.window.steps = own["window"]
+            set_python_state(own["generators"])
         run.rebook(state["spent"])
         self.saved = self.spent.total(run.save_every.unit)
         run.journal.go_live(state["journal"])
@@ -287,11 +290,12 @@ class _StageLoop:
             tensors["ema"] = self.average.state()
         if self.watch is not None:
             tensors["best"] = self.watch.weights
+        own = {"window": self.window.steps, "generators": python_state()}
         state = {
             "step": self.step,
             "spent": self.spent.by_purpose,
             "evaluated": self.evaluated,
-            "windows": self.run.world.gather(self.window.steps),
+            "own": self.run.world.gather(own),
             "schedules": [schedule.warm_end for schedule in self.optim.schedules],
             "watch": self.watch.state() if self.watch else None,
         }

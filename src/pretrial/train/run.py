@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
-import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,32 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 
 from pretrial.errors import UserError
 from pretrial.train import checkpoint, distributed, log
 from pretrial.train.budget import Budget, Spent
+from pretrial.train.seeds import seed_everything, seed_of
 
 _BOOK = ".book.json"
 _FIVE_MINUTES = Budget(300, "seconds")
 _locks: dict[Path, int] = {}
-
-
-def seed_of(*parts: object) -> int:
-    """A seed of 63 bits made of anything with a stable text, such as (run seed, name, position)."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
-
-
-def seed_everything(seed: int) -> None:
-    """Seeds the global generators of torch (CPU and the current GPU), numpy and Python."""
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 80 times as long
-    if torch.cuda.is_available():
-        torch.cuda.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)
 
 
 class Run:
@@ -49,6 +32,7 @@ class Run:
         folder: holds metrics.jsonl, stages/<name>/ (checkpoints, then done/) and artefacts/<name>/.
         data: examples to train on.
         held_out: examples that are not trained on.
+        limit: the budget that the run was given, or None; see `budget`.
         seed: with a name, it seeds every random choice.
         device: where modules are trained.
         world: the processes.
@@ -76,7 +60,7 @@ class Run:
         self.folder = Path(folder)
         self.data = data
         self.held_out = held_out
-        self._budget = budget
+        self.limit = budget
         self.seed = seed
         self.world = distributed.join()
         self.device = self._device(device)
@@ -140,9 +124,9 @@ class Run:
         Raises:
             UserError: the run was given none.
         """
-        if self._budget is None:
+        if self.limit is None:
             raise UserError("this run has no budget: give one, such as 10m, 300steps or 2e6tokens")
-        return self._budget
+        return self.limit
 
     def stage_folder(self, name: str) -> Path:
         """The folder of a stage."""
