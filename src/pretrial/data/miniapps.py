@@ -9,9 +9,10 @@ problem is new in what it asks and not only in its wording.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -89,7 +90,7 @@ def mini_apps(
     sides: dict[tuple[str, ...], str] = {}
     made: dict[str, list[Problem]] = {"train": [], "test": []}
     wanted = {"train": num_train, "test": num_test}
-    for steps in _distinct(rng):
+    for steps in _in_random_order(rng):
         names = tuple(step.op.name for step in steps)
         is_test = rng.random() * (num_train + num_test) < num_test
         side = sides.setdefault(names, "test" if is_test else "train")
@@ -110,14 +111,25 @@ def mini_apps(
     return MiniApps(made["train"], made["test"])
 
 
-def _distinct(rng: random.Random) -> Iterator[Chain]:
-    """Compositions in random order, none of which behaves like another or like a shorter one.
+def _in_random_order(rng: random.Random) -> list[Chain]:
+    """All compositions. Pairs come early, as if there were three times as many.
 
-    Pairs come early, as if there were three times as many: they are a tenth of all, and a small
-    model needs some easy problems.
+    They are a tenth of all, and a small model needs some easy problems.
     """
+    places = [rng.random() / (3 if len(chain) == 2 else 1) for chain in _distinct()]
+    order = sorted(range(len(places)), key=places.__getitem__)
+    return [_distinct()[i] for i in order]
+
+
+@functools.cache
+def _distinct() -> tuple[Chain, ...]:
+    """Compositions of which none behaves like another or like a shorter one on random inputs.
+
+    No operation comes twice running. Of those that behave alike a random one is kept.
+    """
+    rng = random.Random("mini-apps compositions")
     seen: set[tuple[Any, ...]] = set()
-    kept: list[tuple[float, Chain]] = []
+    kept: list[Chain] = []
     level: list[tuple[Chain, list[Any]]] = []
     for source in _OPENINGS:
         probes = [_sample(source, rng) for _ in range(_NUM_PROBES)]
@@ -127,20 +139,19 @@ def _distinct(rng: random.Random) -> Iterator[Chain]:
         rng.shuffle(level)
         longer = []
         for chain, values in level:
+            last = chain[-1].op
             outcomes = [_outcome(chain[-1:], value) for value in values]
             behaviour = (chain[0].op.source, *map(repr, outcomes))
             if length > 1 and behaviour not in seen:
-                kept.append((rng.random() * (1 if length == 3 else 1 / 3), chain))
+                kept.append(chain)
             seen.add(behaviour)
-            last = chain[-1].op
             longer += [
                 ((*chain, step), outcomes)
                 for step in STEPS
                 if step.op.source == last.target and step.op is not last
             ]
         level = longer
-    for _, chain in sorted(kept, key=lambda pair: pair[0]):
-        yield chain
+    return tuple(kept)
 
 
 def _types(chain: Chain) -> tuple[Type, Type] | None:

@@ -32,8 +32,8 @@ _PATTERNS = tuple(
     for kind, marked, text in _FORMS
 )
 _OTHER = re.compile(
-    r"^(?:[#*=-]{3,}\s*\w.*|[\s*#]*(?:note|notes|explanation|explanations|constraints?|hints?|"
-    r"remarks?|follow.?up|scoring|subtasks?|variables|limits?|restrictions?|source)\b[\s*]*(?::.*)?)$",
+    r"^(?:[#*=-]{3,}\s*\w.*|[\s*#]*(?:notes?|explanations?|constraints?|constrain|hints?|remarks?|"
+    r"follow.?up|scoring|subtasks?|variables|limits?|restrictions?|source)\b(?:.{0,40}|.{0,20}:.*))$",
     re.IGNORECASE,
 )
 
@@ -111,14 +111,18 @@ def _data(lines: list[str]) -> tuple[str, bool]:
     paragraphs = re.split(r"\n[ \t]*\n", "\n".join(line.rstrip() for line in lines).strip("\n"))
     kept: list[str] = []
     for paragraph in paragraphs:
-        if _is_prose(paragraph):
+        if _is_prose(paragraph, anywhere=bool(kept)):
             break
         kept.append(paragraph)
     return "\n\n".join(kept).strip("\n"), not kept
 
 
-def _is_prose(text: str) -> bool:
-    """Whether a paragraph ends like a sentence and is mostly words in small letters."""
+def _is_prose(text: str, anywhere: bool) -> bool:
+    """Whether a paragraph is mostly words in small letters and, unless `anywhere`, ends like one.
+
+    The first paragraph of a block may be a line of words that a program is to print.
+    """
     words = text.split()
     lower = sum(bool(re.fullmatch(r"[(\"']?[a-z]+[,.;:)\"']*", word)) for word in words)
-    return len(words) >= 4 and lower >= 0.5 * len(words) and text.rstrip()[-1] in ".:!?)"
+    ends = anywhere or text.rstrip().endswith((".", ":", "!", "?", ")"))
+    return len(words) >= 4 and lower >= 0.5 * len(words) and ends
