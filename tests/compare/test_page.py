@@ -101,8 +101,8 @@ def test_side_by_side_marks_only_what_differs() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0, "0"), (0.12345, "0.1235"), (-2, "\u22122"), (1234, "1\u2009234"), (2.5e6, "2.5M"),
-     (1.2e-5, "1.2e\u221205"), (float("nan"), "\u2013")],
+    [(0, "0"), (0.12345, "0.123"), (-2, "\u22122"), (1234, "1\u2009234"), (2.5e6, "2.5M"),
+     (1.2e-5, "1.20e\u22125"), (float("nan"), "\u2013")],
 )  # fmt: skip
 def test_number(value: float, shown: str) -> None:
     assert number(value) == shown

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +19,8 @@ from pretrial.compare.ranking import recommendation
 from pretrial.compare.setting import Setting, make_one
 from pretrial.errors import UserError
 from pretrial.train.budget import Budget
+
+_AGAIN = Path("runs/again")
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,19 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Again:
-    """Run a record again.
+    """A record that is run again from nothing, and compared with what comes out.
 
     Attributes:
         again: the record.
+        out: folder for the new record and its page.
+        on: local, or ray.
+        workers: processes at a time on this machine; 0 is one a core.
     """
 
     again: Path
+    out: Path = Path("results")
+    on: Literal["local", "ray"] = "local"
+    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,7 @@ def trial(argv: Sequence[str]) -> None:
     names = tuple(name for name in parsed.chosen.arms.split(",") if name)
     arms = make_one(slug, given).choose(names, parsed.chosen.all)
     setting = _setting((slug,), given, parsed.common)
-    setting = replace(setting, arms=tuple(arm.name for arm in arms))
+    setting = dataclasses.replace(setting, arms=tuple(arm.name for arm in arms))
     _finish(hold(setting, parsed.common.where(), _command("trial", argv)), parsed.common.out)
 
 
@@ -140,33 +150,20 @@ def _parse(
     prog: str, argv: Sequence[str], functions: Sequence[Any], **more: type
 ) -> tuple[Any, dict[str, Any]]:
     """The parsed options, and those of them that are arguments of `trial()`."""
-    made = options.merge(
-        common=Common,
-        **more,
-        **{f"trial{i}": _own(functions, i) for i in range(len(functions))},
-    )
+    made: Any = options.merge(common=Common, **more, trial=_trial_options(functions))
     parsed = options.parse(made, argv, prog=prog, description=_question(functions))
-    given: dict[str, Any] = {}
-    for i in range(len(functions)):
-        given |= vars(getattr(parsed, f"trial{i}"))
-    return parsed, given
+    return parsed, vars(parsed.trial)
 
 
-def _own(functions: Sequence[Any], number: int) -> type:
-    """The options of one `trial()`, without those that an earlier one has too."""
-    import dataclasses
-    import typing
-
-    seen = {name for f in functions[:number] for name in inspect.signature(f).parameters}
-    whole: Any = options.from_signature(functions[number], f"Trial{number}")
-    hints = typing.get_type_hints(whole)
-    kept = [
-        (f.name, hints[f.name], dataclasses.field(default=f.default))
-        for f in dataclasses.fields(whole)
-        if f.name not in seen
-    ]
-    made = dataclasses.make_dataclass(whole.__name__, kept, frozen=True, kw_only=True)
-    made.__doc__ = whole.__doc__
+def _trial_options(functions: Sequence[Any]) -> type:
+    """One dataclass of the arguments of several `trial()`; the first to have one decides."""
+    fields: dict[str, Any] = {}
+    for function in functions:
+        for field in dataclasses.fields(options.from_signature(function, "Trial")):
+            default = dataclasses.field(default=field.default)
+            fields.setdefault(field.name, (field.name, field.type, default))
+    made = dataclasses.make_dataclass("Trial", fields.values(), frozen=True, kw_only=True)
+    made.__doc__ = "\n".join(inspect.getdoc(function) or "" for function in functions[:1])
     return made
 
 
@@ -196,14 +193,12 @@ def _finish(record: Mapping[str, Any], out: Path) -> None:
 
 
 def _again(argv: Sequence[str]) -> None:
-    made = options.merge(again=Again, common=Common(runs=Path("runs/again")))
-    parsed = options.parse(made, argv, prog="pretrial trial")
-    old = records.read(parsed.again.again)
+    parsed = options.parse(Again, argv, prog="pretrial trial")
+    old = records.read(parsed.again)
     setting = Setting.from_json(old["setting"])
-    if parsed.common.seeds or parsed.common.budget:
-        raise UserError("--again takes seeds and budget from the record: leave out the options")
-    new = hold(setting, parsed.common.where(), _command("trial", argv))
-    _finish({**new, "command": old["command"]}, parsed.common.out)
+    new = hold(setting, Where(_AGAIN, parsed.on, parsed.workers), old["command"])
+    _finish(new, parsed.out)
+    shutil.rmtree(_AGAIN / "+".join(setting.slugs))  # so that the next time is no mere look-up
     changes = records.changes(old, new)
     print("\n".join(changes) if changes else "every metric and verdict is as it was")
 

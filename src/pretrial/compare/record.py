@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pretrial.compare.stats import Interval
-from pretrial.compare.worker import write_json
+from pretrial.compare.worker import write_text
 from pretrial.errors import UserError
 
 SCHEMA_VERSION = 1
@@ -118,7 +119,10 @@ def write(record: Record, folder: Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record['slug']}.json"
-    write_json(path, record)
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    # lists of plain values on one line: a record is read by people too
+    text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text)
+    write_text(path, text + "\n")
     return path
 
 

@@ -175,11 +175,15 @@ def _kept(name: str, names: Sequence[str]) -> bool:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file that is whole or not there."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
     """Writes a file that is whole or not there."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)

@@ -6,6 +6,7 @@ follows light and dark mode; by default the first thing drawn has tone 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -92,6 +93,7 @@ class Points:
         rows: label to value, usually an `Interval`.
         zero: draw a line at 0 and keep it in sight.
         tones: label to colour 0-7; the others have tone 0.
+        seeds: label to the values of single seeds, drawn as small dots.
     """
 
     rows: Mapping[str, float | Interval]
@@ -99,6 +101,7 @@ class Points:
     title: str = ""
     zero: bool = True
     tones: Mapping[str, int] = field(default_factory=dict)
+    seeds: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def svg(self) -> str:
         """The plot as SVG text."""
@@ -106,6 +109,7 @@ class Points:
         shown = {label: _interval(v) for label, v in self.rows.items()}
         bottom = top + 34.0 * len(shown) + 6
         ends = [e for v in shown.values() for e in (v.low, v.value, v.high)]
+        ends += [value for values in self.seeds.values() for value in values]
         low, high = extent(ends, pad=0.08, zero=self.zero)
         left = min(200.0, 14 + max((svg.text_width(label) for label in shown), default=0))
         x = Scale(low, high, left, svg.WIDTH - 12.0)
@@ -116,7 +120,11 @@ class Points:
             parts.append(line(x(0), top, x(0), bottom, "zero"))
         for i, (label, v) in enumerate(shown.items()):
             y = top + 34.0 * i + 20
-            drawn = line(x(v.low), y, x(v.high), y, "whisker")
+            drawn = "".join(
+                element("circle", cx=x(value), cy=y + 9, r=2.5, cls="seed")
+                for value in self.seeds.get(label, ())
+            )
+            drawn += "" if math.isnan(v.low) else line(x(v.low), y, x(v.high), y, "whisker")
             drawn += element("circle", cx=x(v.value), cy=y, r=5, cls="mark")
             parts.append(text(0, y + 4, _cut(label, left - 10), cls="ink"))
             parts.append(_hover(f"{label}: {v}", drawn, f"t{self.tones.get(label, 0) % _TONES}"))
@@ -239,7 +247,9 @@ class Scatter:
             parts.append(path(front, "front"))
         for name, dot in self.dots.items():
             v = shown[name]
-            drawn = line(x(dot.x), y(v.low), x(dot.x), y(v.high), "whisker")
+            drawn = ""
+            if not math.isnan(v.low):
+                drawn += line(x(dot.x), y(v.low), x(dot.x), y(v.high), "whisker")
             drawn += element("circle", cx=x(dot.x), cy=y(v.value), r=5.0, cls="mark")
             right = x(dot.x) + 9 + svg.text_width(name) > svg.WIDTH
             drawn += text(

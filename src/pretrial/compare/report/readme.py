@@ -1,0 +1,65 @@
+"""The README's table of trials, rendered from the records between two markers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretrial.compare.report.svg import number
+from pretrial.compare.report.trial_page import headline, unit_name
+from pretrial.errors import UserError
+
+BEGIN = "<!-- trials: rendered by `pretrial report --readme README.md` -->"
+END = "<!-- end of trials -->"
+
+
+def table(records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:
+    """The table in Markdown, a row a record; each links to its record in `folder`."""
+    lines = [
+        "| Trial | Against | Metric | Means | Difference, 95 % | Verdict | Seeds | Budget |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for record in records:
+        found = headline(record)
+        if found is None:
+            continue
+        claim, interval = found
+        arms = {arm["name"]: arm for arm in record["arms"]}
+        ours, theirs = arms[claim["arm"]], arms[claim["baseline"]]
+        means = [number(float(np.mean(arm["metrics"][claim["metric"]]))) for arm in (ours, theirs)]
+        ends = ""
+        if claim["difference"]["low"] is not None:
+            ends = f" ({number(interval.low)} to {number(interval.high)})"
+        cells = [
+            f"[{ours['label']}]({folder}/{record['slug']}.json)",
+            theirs["label"],
+            f"{claim['metric']} ({claim['expect']} expected)",
+            " against ".join(means),
+            f"{number(interval.value)}{ends}",
+            claim["verdict"],
+            str(len(record["setting"]["seeds"])),
+            f"{number(record['budget']['amount'])} {unit_name(record['budget']['unit'])}",
+        ]
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def render(text: str, records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:
+    """The README with its table rendered anew.
+
+    Raises:
+        UserError: the markers are missing.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"the README needs the lines {BEGIN!r} and {END!r} around its table")
+    return f"{before}{BEGIN}\n{table(records, folder)}\n{END}{after}"
+
+
+def render_file(path: Path, records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:
+    """The same for a file, which is read but not written."""
+    return render(path.read_text(encoding="utf-8"), records, folder)

@@ -1,0 +1,270 @@
+"""The page of one trial, from its record alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pretrial.compare import record as records
+from pretrial.compare import stats
+from pretrial.compare.ranking import rank, recommendation
+from pretrial.compare.report.page import Cell, Page, Tag
+from pretrial.compare.report.plots import Curve, Dot, Lines, Points, Scatter
+from pretrial.compare.report.svg import number
+from pretrial.compare.stats import Interval
+
+Record = Mapping[str, Any]
+
+_MOODS: dict[str, Any] = {
+    "shown": "good",
+    "contradicted": "bad",
+    "not shown at this budget": "open",
+}
+_MOST_CURVES = 6
+_OVER = {
+    "seeds": "seeds",
+    "seeds and items": "seeds and items",
+    "items": "the items of one seed",
+    "nothing": "–",  # noqa: RUF001 (a dash for a reader)
+}
+
+
+def verdict_tag(verdict: str | None) -> Tag:
+    """The coloured pill of a verdict."""
+    return Tag(verdict or "not tried", _MOODS.get(verdict or "", "plain"))
+
+
+def trial_page(record: Record) -> Page:
+    """The page of a record; `Page.write` or `Page.render` gives its HTML."""
+    page = Page(record["title"], lead=record["question"])
+    _answer(page, record)
+    _effects(page, record)
+    _arms(page, record)
+    _curves(page, record)
+    _spending(page, record)
+    _conditions(page, record)
+    return page
+
+
+def unit_name(unit: str) -> str:
+    """A unit as readers write it."""
+    return "FLOPs" if unit == "flops" else unit
+
+
+def tones(record: Record) -> dict[str, int]:
+    """A colour for each arm, the same in all plots: the first method 0, the baseline 1."""
+    chosen: dict[str, int] = {}
+    others = iter(range(2, 2 + len(record["arms"])))
+    first = next((a["name"] for a in record["arms"] if a["role"] == "method"), "")
+    for arm in record["arms"]:
+        fixed = {first: 0, record["baseline"]: 1}
+        chosen[arm["name"]] = fixed[arm["name"]] if arm["name"] in fixed else next(others) % 8
+    return chosen
+
+
+def claim_sentence(claim: Record, labels: Mapping[str, str]) -> str:
+    """A claim and what became of it, in words."""
+    ours, theirs = labels[claim["arm"]], labels[claim["baseline"]]
+    text = f"**{ours}** has {claim['expect']} {claim['metric']} than {theirs}"
+    interval = records.interval_of(claim["difference"])
+    text += f": difference {number(interval.value)}"
+    if claim["difference"]["low"] is not None:
+        text += f" (95 % interval {number(interval.low)} to {number(interval.high)})"
+    if claim["verdict"] == "not shown at this budget":
+        need = claim["seeds_needed"]
+        text += (
+            f". To show an effect of this size, about {need} seeds would be needed"
+            if need
+            else ". More seeds alone would hardly show an effect of this size"
+        )
+    return text + "."
+
+
+def _labels(record: Record) -> dict[str, str]:
+    return {arm["name"]: arm["label"] for arm in record["arms"]}
+
+
+def _answer(page: Page, record: Record) -> None:
+    labels = _labels(record)
+    rows: list[list[Cell]] = [
+        [verdict_tag(c["verdict"]), claim_sentence(c, labels)] for c in record["claims"]
+    ]
+    page.html('<div class="answer">')
+    if rows:
+        page.table(["verdict", "claim"], rows)
+    if record["kind"] == "comparison":
+        page.html("</div>").heading("Recommendation").text(recommendation(record))
+        return
+    page.html("</div>")
+
+
+def _effects(page: Page, record: Record) -> None:
+    """Differences by metric, and the arms themselves."""
+    labels, tone = _labels(record), tones(record)
+    plots: list[Any] = []
+    for metric in dict.fromkeys(c["metric"] for c in record["claims"]):
+        own = [c for c in record["claims"] if c["metric"] == metric]
+        named = {f"{labels[c['arm']]} \u2212 {labels[c['baseline']]}": c for c in own}
+        plots.append(
+            Points(
+                {name: records.interval_of(c["difference"]) for name, c in named.items()},
+                f"difference in {metric} ({own[0]['expect']} is expected)",
+                title="Effect",
+                tones={name: tone[c["arm"]] for name, c in named.items()},
+            )
+        )
+    metric = record["metric"]
+    values = {arm["label"]: arm["metrics"][metric] for arm in record["arms"]}
+    plots.append(
+        Points(
+            {label: stats.mean_interval(v) for label, v in values.items()},
+            f"{metric} ({record['direction']} is better)",
+            title="Arms",
+            zero=False,
+            tones={arm["label"]: tone[arm["name"]] for arm in record["arms"]},
+            seeds=values,
+        )
+    )
+    plots.append(cost_plot(record))
+    page.heading("Result").plot(
+        *plots,
+        caption="Bars are 95 % intervals, small dots single seeds; the dotted line joins the arms"
+        " that no other arm beats at a lower cost.",
+    )
+
+
+def cost_plot(record: Record) -> Scatter:
+    """Cost against quality."""
+    tone, ranked = tones(record), rank(record)
+    unit = ranked[0].unit
+    return Scatter(
+        {r.label: Dot(r.cost, r.mean, r.front, tone[r.name]) for r in ranked},
+        f"cost of a run in {'seconds of training' if unit == 'seconds' else unit_name(unit)}",
+        record["metric"],
+        title="Cost and quality",
+    )
+
+
+def _arms(page: Page, record: Record) -> None:
+    metrics = list(dict.fromkeys(m for arm in record["arms"] for m in arm["metrics"]))
+    rows: list[list[Cell]] = []
+    for arm in record["arms"]:
+        cells: list[Cell] = [arm["label"], arm["role"]]
+        for metric in metrics:
+            values = arm["metrics"].get(metric)
+            cells.append(stats.mean_interval(values) if values else None)
+        rows.append([*cells, arm["parameters"], float(np.mean(arm["seconds"]))])
+    header = ["arm", "role", *metrics, "parameters", "seconds a run"]
+    strong = [i for i, arm in enumerate(record["arms"]) if arm["role"] == "method"]
+    seeds = len(record["setting"]["seeds"])
+    page.table(header, rows, caption=f"Means over {seeds} seeds, 95 % intervals.", strong=strong)
+    if not record["claims"]:
+        return
+    labels = _labels(record)
+    checked: list[list[Cell]] = [
+        [
+            f"{labels[c['arm']]} against {labels[c['baseline']]}",
+            c["metric"],
+            records.interval_of(c["difference"]),
+            c["p"],
+            c["p_adjusted"],
+            _OVER[c["over"]],
+            "" if c["seeds_needed"] is None else str(c["seeds_needed"]),
+        ]
+        for c in record["claims"]
+    ]
+    page.table(
+        ["claim", "metric", "difference", "p", "p, corrected", "interval over", "seeds needed"],
+        checked,
+        caption="Differences are paired by seed (and by item); p is corrected for the number of"
+        " claims by Holm's method; the last column is for 80 % power.",
+    )
+
+
+def curve_plots(record: Record, most: int = _MOST_CURVES) -> list[Lines]:
+    """Learning curves: means over seeds, bands from the lowest to the highest seed."""
+    tone = tones(record)
+    names = dict.fromkeys(name for arm in record["arms"] for name in arm["curves"])
+    first = sorted(names, key=lambda name: ("eval/" not in name, list(names).index(name)))
+    unit = record["budget"]["unit"]
+    plots = []
+    for name in first[:most]:
+        curves = {}
+        for arm in record["arms"]:
+            if name not in arm["curves"]:
+                continue
+            x, y = arm["curves"][name]["x"], np.asarray(arm["curves"][name]["y"])
+            curves[arm["label"]] = Curve(
+                x,
+                y.mean(axis=0).tolist(),
+                y.min(axis=0).tolist(),
+                y.max(axis=0).tolist(),
+                tone=tone[arm["name"]],
+                dashed=arm["role"] == "control",
+            )
+        plots.append(Lines(curves, "steps" if unit == "seconds" else unit_name(unit), title=name))
+    return plots
+
+
+def _curves(page: Page, record: Record) -> None:
+    plots = curve_plots(record)
+    if plots:
+        page.heading("Training").plot(
+            *plots, caption="Means over seeds; bands reach from the lowest to the highest seed."
+        )
+
+
+def _spending(page: Page, record: Record) -> None:
+    budget = record["budget"]
+    unit = unit_name(budget["unit"])
+    counted = ", ".join(budget["counted"]) or "everything"
+    page.heading("Budget").text(
+        f"Each arm had {number(budget['amount'])} {unit} a seed. Counted: {counted}. The largest"
+        f" difference between arms was {budget['largest_difference_ratio']:.2%}."
+    )
+    rows: list[list[Cell]] = []
+    spent = [(arm["label"], arm["spent"]) for arm in record["arms"]]
+    if record["shared"]:
+        spent.append(("shared by all arms", record["shared"]))
+    units = list(dict.fromkeys(u for _, by in spent for row in by.values() for u in row))
+    for label, by_purpose in spent:
+        for purpose, amounts in by_purpose.items():
+            rows.append([label, purpose, *(amounts.get(u) for u in units)])
+    if rows:
+        page.table(["arm", "purpose", *map(unit_name, units)], rows, caption="Mean of a seed.")
+
+
+def _conditions(page: Page, record: Record) -> None:
+    page.heading("How it was done")
+    if record["notes"]:
+        page.bullets(*record["notes"])
+    data = record["data"]
+    page.text(
+        f"Data: {data['name'] or 'the data named in the command'}, {data['num_train']} training"
+        f" examples. Run it again with `{record['command'] or 'pretrial trial --again RECORD'}`."
+    )
+    for arm in record["arms"]:
+        if arm["config"] is not None:
+            page.details(f"Configuration of {arm['label']}", json.dumps(arm["config"], indent=2))
+    machine = record["environment"]
+    versions = ", ".join(
+        f"{name} {value}"
+        for name, value in machine.items()
+        if name not in ("system", "processor", "cores")
+    )
+    commits = ", ".join(record["commits"]) or "not known"
+    page.footer(
+        f"{versions} · commit {commits} · {machine.get('processor', '')},"
+        f" {machine.get('cores', '')} cores · {record['wall_seconds'] / 60:.1f} minutes"
+    )
+
+
+def headline(record: Record) -> tuple[Record, Interval] | None:
+    """The first claim and its difference; None where a record has no claim."""
+    if not record["claims"]:
+        return None
+    claim = record["claims"][0]
+    return claim, records.interval_of(claim["difference"])
