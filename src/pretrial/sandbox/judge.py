@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import signal
 from dataclasses import asdict, dataclass, field
@@ -88,11 +89,26 @@ class Trial:
         )
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What all the programs of a problem share.
+
+    Attributes:
+        digest: stands for the tests in the key of a verdict.
+        inputs: the inputs of `call` tests as they go to the worker; None for the other kinds.
+        expected_bytes: size of the expected outputs.
+    """
+
+    digest: str
+    inputs: bytes | None
+    expected_bytes: int
+
+
 def judge(
     worker: Worker,
     program: str,
     tests: Tests,
-    inputs: bytes | None,
+    prepared: Prepared,
     limits: Limits,
     compare: Mode,
     stop: bool,
@@ -100,14 +116,14 @@ def judge(
     """Run a program on its tests and judge it.
 
     Args:
-        inputs: the packed inputs of `tests` (`pack_inputs`), made once for all its programs.
+        prepared: what `prepare` made of `tests`, once for all its programs.
         stop: end at the first test that goes wrong.
     """
     if not len(tests):
         return Verdict(Outcome.UNTESTED, message="the problem has no tests")
     trial = Trial(worker, program, tests, limits, compare, stop)
     if tests.kind == "call":
-        _calls(trial, inputs)
+        _calls(trial, prepared)
     elif tests.kind == "stdin":
         _stdin(trial)
     else:
@@ -115,14 +131,16 @@ def judge(
     return trial.verdict()
 
 
-def pack_inputs(tests: Tests) -> bytes | None:
-    """The inputs of call tests as they go to the worker; None for the other kinds."""
-    if tests.kind != "call":
-        return None
-    return wire.to_bytes(wire.pack([list(arguments) for arguments in tests.inputs]))
+def prepare(tests: Tests) -> Prepared:
+    """Pack the tests of a problem."""
+    inputs = wire.to_bytes(wire.pack([*tests.inputs]))
+    outputs = wire.to_bytes(wire.pack([*tests.outputs]))
+    text = f"{tests.kind}\0{tests.function}\0{tests.script}\0".encode("utf-8", "backslashreplace")
+    digest = hashlib.sha256(text + inputs + b"\0" + outputs).hexdigest()
+    return Prepared(digest, inputs if tests.kind == "call" else None, len(outputs))
 
 
-def _calls(trial: Trial, inputs: bytes | None) -> None:
+def _calls(trial: Trial, prepared: Prepared) -> None:
     expected = trial.tests.outputs
 
     def heed(message: Any) -> bool:
@@ -138,14 +156,12 @@ def _calls(trial: Trial, inputs: bytes | None) -> None:
         right = same_value(value[0], expected[len(trial.results)], trial.compare)
         if not right:
             number = len(trial.results) + 1
-            trial.blame(_wrong(number, repr(value[0]), repr(expected[number - 1])))
+            trial.blame(_wrong(number, _shown(value[0]), _shown(expected[number - 1])))
         trial.results.append(right)
         return trial.stop and not right
 
-    size = 2 * len(repr(expected))
-    ended = trial.worker.run(
-        trial.job(report_bytes=max(trial.limits.output_kb * 1024, size)), inputs, heed
-    )
+    cap = max(trial.limits.output_kb * 1024, 2 * prepared.expected_bytes)
+    ended = trial.worker.run(trial.job(report_bytes=cap), prepared.inputs, heed)
     trial.count(ended)
     if len(trial.results) < len(expected) and (trial.fault is None or not trial.stop):
         trial.blame(_cut_short(ended, trial.limits))
@@ -233,6 +249,13 @@ def _wrong(number: int, got: str, expected: str) -> Fault:
     )
     message = f"test {number}: got {got.rstrip()}, expected {expected.rstrip()}"
     return Fault(Outcome.FAILED_TEST, "wrong_answer", message)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python refuses to print integers of more than 4,300 digits
+        return "a very large integer"
 
 
 def _raised(message: Any) -> Fault:

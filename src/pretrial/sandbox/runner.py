@@ -17,7 +17,7 @@ from pretrial.errors import UserError
 from pretrial.sandbox.compare import Mode, check_mode
 from pretrial.sandbox.host import Worker
 from pretrial.sandbox.isolation import check_level, start_best
-from pretrial.sandbox.judge import judge, pack_inputs
+from pretrial.sandbox.judge import Prepared, judge, prepare
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Verdict, apps_outcome
 
@@ -35,7 +35,7 @@ class Work:
 
     program: str
     tests: Tests
-    inputs: bytes | None
+    prepared: Prepared
     limits: Limits
     key: str
     lines: list[int] = field(default_factory=list)
@@ -142,16 +142,16 @@ class Runner:
     def _plan(self, jobs: list[Job], limits: list[Limits]) -> list[Work]:
         """Group by problem; programs with the same syntax tree are one piece of work."""
         prints = self._fingerprints(jobs)
-        tests_of: dict[int, tuple[str, bytes | None]] = {}
+        shared: dict[int, Prepared] = {}
         work: dict[str, Work] = {}
         for index, (program, tests) in enumerate(jobs):
-            if id(tests) not in tests_of:
-                tests_of[id(tests)] = (_digest(tests), pack_inputs(tests))
-            digest, inputs = tests_of[id(tests)]
+            if id(tests) not in shared:
+                shared[id(tests)] = prepare(tests)
+            prepared = shared[id(tests)]
             tree, lines = prints.get(program) or (_digest(program), [])
             options = (self.compare, self.stop, self.isolation, RUNNER_VERSION)
-            key = digest + _digest((tree, limits[index], options))
-            item = work.setdefault(key, Work(program, tests, inputs, limits[index], key, lines))
+            key = prepared.digest + _digest((tree, limits[index], options))
+            item = work.setdefault(key, Work(program, tests, prepared, limits[index], key, lines))
             item.jobs.append((index, lines))
         return sorted(work.values(), key=lambda item: item.key)
 
@@ -176,7 +176,7 @@ class Runner:
 
     def _judge(self, worker: Worker, item: Work) -> Verdict:
         return judge(
-            worker, item.program, item.tests, item.inputs, item.limits, self.compare, self.stop
+            worker, item.program, item.tests, item.prepared, item.limits, self.compare, self.stop
         )
 
     def _spread(

@@ -97,7 +97,9 @@ class Zygote:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
-            harness.open_streams(stdin, output)
+            for fd, source in ((0, stdin), (1, output)):
+                if source >= 0:
+                    os.dup2(source, fd)
             first = 3
             for fd in sorted([report_fd, *self.library_fds(), 256]):
                 os.closerange(first, fd)
@@ -311,6 +313,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nowhere, fd)
+    harness.make_streams()
     zygote = Zygote(config, names, fd_in, fd_out)
     gc.collect()
     gc.freeze()  # forks share the pages for longer

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 import resource
-import shutil
 import signal
 import sys
 import sysconfig
@@ -235,14 +235,25 @@ def kill_all_of(uid: int) -> None:
 
 
 def empty_folder(folder: str) -> None:
-    """Delete what is in `folder`, as far as it can be deleted."""
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
+    """Delete what is in `folder`, as far as it can be deleted.
+
+    Not by recursion: a program may nest folders deeper than the stack goes and paths may be.
+    Folders within a folder are moved up to `folder` first.
+    """
+    fresh, removed = itertools.count(), True
+    while removed and (names := os.listdir(folder)):
+        removed = False
+        for name in names:
+            path = os.path.join(folder, name)
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                if os.path.isdir(path) and not os.path.islink(path):
+                    os.chmod(path, 0o700)
+                    for inner in os.listdir(path):
+                        os.rename(os.path.join(path, inner), f"{folder}/.moved-{next(fresh)}")
+                    os.rmdir(path)
+                else:
+                    os.unlink(path)
+                removed = True
 
 
 # --- limits, set in the program's own process -----------------------------------------------------

