@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `pretrial`; those of the process by default.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _quiet_transformers()
     try:
         _run(words)
         sys.stdout.flush()
@@ -64,6 +65,13 @@ def _run(words: list[str]) -> None:
         )
     module, function = _COMMANDS[words[0]][1].split(":")
     getattr(importlib.import_module(module), function)(words[1:])
+
+
+def _quiet_transformers() -> None:
+    """No warnings, since strict loading raises them as errors, and no bars in log files."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def _usage() -> str:

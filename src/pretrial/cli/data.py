@@ -85,7 +85,7 @@ def note(source: str) -> str:
     if not source.startswith("builtin:"):
         return ""
     made = describe(source.removeprefix("builtin:").partition("?")[0])
-    return f"{made.summary}; from {made.provenance}; licence: {made.licence}"
+    return f"provenance of the data: {made.provenance}; licence: {made.licence}"
 
 
 def _text(row: Row) -> str:

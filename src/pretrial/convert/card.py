@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,10 @@ def model_card(
         head.append(f"library_name: {library}")
     if init and not Path(init).exists():
         head.append(f"base_model: {json.dumps(init)}")
-    data = [f"- data: `{arguments['data']}`, {record['num_examples']} examples for training,"]
-    data.append(f"  {record['num_held_out']} held out")
+    data = [
+        f"- data: `{arguments['data']}`, {record['num_examples']} examples for training,"
+        f" {record['num_held_out']} held out"
+    ]
     if data_note:
         data.append(f"- {data_note}")
     options = " ".join(
@@ -72,4 +75,4 @@ def model_card(
 
 
 def _shell(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return shlex.join(map(str, value if isinstance(value, list) else [value]))
