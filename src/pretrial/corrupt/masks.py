@@ -80,7 +80,7 @@ def mask_tokens(
 def gumbel_noise(
     num_rows: int, num_columns: int, seed: int, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Standard Gumbel noise [num_rows, num_columns] of a seed; without values on the meta device."""
+    """Standard Gumbel noise of a seed [num_rows, num_columns]; no values on the meta device."""
     on_meta = torch.device(device).type == "meta"  # which has shapes to compute, but no generators
     generator = None if on_meta else torch.Generator(device).manual_seed(seed)
     draws = torch.empty(num_rows, num_columns, device=device).exponential_(generator=generator)
