@@ -69,7 +69,7 @@ def test_seed_decides_and_arms_must_match():
     assert bootstrap_mean(values) == bootstrap_mean(values)
     assert bootstrap_mean(values) != bootstrap_mean(values, seed=1)
     assert bootstrap_mean([0.5]) == bootstrap_mean([0.5] * 7)
-    with pytest.raises(UserError, match="same problems"):
+    with pytest.raises(UserError, match="same items"):
         bootstrap_difference([1.0, 2.0], [1.0])
-    with pytest.raises(UserError, match="no problems"):
+    with pytest.raises(UserError, match="no items"):
         bootstrap_mean([])

@@ -1,14 +1,22 @@
-"""pass@k and n@k, with bootstrap intervals over problems."""
+"""pass@k and n@k: the estimators, and the task that generates, runs and counts programs."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import comb
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
+from pretrial.data.problems import Problem
 from pretrial.errors import UserError
+from pretrial.evaluate.intervals import bootstrap_difference, bootstrap_mean
+from pretrial.evaluate.result import Result
+
+if TYPE_CHECKING:
+    from pretrial.sandbox import Limits, Verdict
+
+__all__ = ["bootstrap_difference", "bootstrap_mean", "measure_programs", "n_at_k", "pass_at_k"]
 
 
 def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
@@ -46,56 +54,130 @@ def n_at_k(num_kept: int, num_kept_correct: int, n: int) -> float:
     return 1 - comb(num_kept - num_kept_correct, n) / comb(num_kept, n)
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean and the ends of its percentile bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def bootstrap_mean(
-    values: Sequence[float], *, confidence: float = 0.95, num_resamples: int = 4000, seed: int = 0
-) -> Interval:
-    """The mean of one value a problem, with an interval over problems.
-
-    The same seed and number of values give the same resamples, so two arms are resampled alike.
-
-    Raises:
-        UserError: there are no values.
-    """
-    column = np.asarray(values, dtype=np.float64)
-    if column.size == 0:
-        raise UserError("there are no problems to average over")
-    rng = np.random.default_rng(seed)
-    means = np.empty(num_resamples)
-    for i in range(num_resamples):  # one row at a time: thousands of problems need no large matrix
-        means[i] = column[rng.integers(column.size, size=column.size)].mean()
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(column.mean()), float(low), float(high))
-
-
-def bootstrap_difference(
-    ours: Sequence[float],
-    theirs: Sequence[float],
+def measure_programs(
+    method: Any,
+    data: Sequence[Any],
     *,
-    confidence: float = 0.95,
-    num_resamples: int = 4000,
+    num_samples: int = 20,
+    k: tuple[int, ...] = (1, 5),
+    n: tuple[int, ...] = (),
+    temperature: float = 0.6,
+    top_p: float = 0.95,
+    greedy: bool = False,
     seed: int = 0,
-) -> Interval:
-    """Mean of `ours` minus mean of `theirs`, paired: both hold one value for each problem in order.
+    seconds: float = 4.0,
+    compare: Literal["strict", "apps"] = "strict",
+    problems_at_once: int = 64,
+) -> Result:
+    """pass@k and n@k of the programs that a method writes, run in the sandbox.
+
+    For n@k the programs are first filtered by the tests that the statement shows; a problem that
+    shows none keeps all of its programs.
+
+    Args:
+        method: with the ability `generate_programs(problems, num_samples, *, temperature, top_p,
+            greedy, generator) -> list[list[str]]`.
+        data: problems, or rows of a layout that `read_problems` knows.
+        num_samples: programs a problem; 1 with `greedy`.
+        k: the k of pass@k.
+        n: the n of n@k, where k is `num_samples`.
+        temperature: of sampling.
+        top_p: of nucleus sampling.
+        greedy: one program a problem, the most probable token each time.
+        seed: of sampling and of the bootstrap.
+        seconds: that a program's tests may take together.
+        compare: "strict" or "apps", how outputs are compared.
+        problems_at_once: problems whose programs are generated together.
+
+    Returns:
+        `items["pass@k"]` and `items["n@k"]`, one value a problem; the notes hold the distribution
+        of outcomes over programs, the isolation in force, and the seconds spent.
 
     Raises:
-        UserError: the arms have different numbers of problems.
+        UserError: there are no problems, or a k is above `num_samples`.
     """
-    if len(ours) != len(theirs):
-        raise UserError(
-            f"a paired difference needs the same problems in both arms, not {len(ours)} and"
-            f" {len(theirs)}"
+    import torch
+
+    from pretrial.data.layouts import read_problems
+    from pretrial.sandbox import Limits, Runner
+
+    known = all(isinstance(row, Problem) for row in data)
+    problems = list(data) if known else read_problems(list(data))
+    if greedy:
+        num_samples, k = 1, (1,)
+    for size in k:
+        pass_at_k(num_samples, 0, size)  # refuses an impossible k before hours of sampling
+    started = time.monotonic()
+    generator = torch.Generator().manual_seed(seed)
+    programs: list[list[str]] = []
+    for start in range(0, len(problems), problems_at_once):
+        programs += method.generate_programs(
+            problems[start : start + problems_at_once],
+            num_samples,
+            temperature=temperature,
+            top_p=top_p,
+            greedy=greedy,
+            generator=generator,
         )
-    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-    return bootstrap_mean(
-        differences, confidence=confidence, num_resamples=num_resamples, seed=seed
-    )
+    generated = time.monotonic()
+    limits = Limits(seconds=seconds)
+    with Runner(compare=compare) as runner:
+        hidden = _judge(runner, programs, [problem.tests for problem in problems], limits)
+        shown = _judge(runner, programs, [problem.examples for problem in problems], limits)
+    items = _items(hidden, shown, k, n, num_samples)
+    notes = {
+        "num_problems": len(problems),
+        "num_samples": num_samples,
+        "decoding": "greedy" if greedy else f"top-p {top_p}, temperature {temperature}",
+        "outcomes": _outcomes(hidden),
+        "isolation": runner.isolation,
+        "compare": compare,
+        "num_with_examples": sum(problem.examples is not None for problem in problems),
+        "generate_seconds": round(generated - started, 2),
+        "execute_seconds": round(time.monotonic() - generated, 2),
+    }
+    return Result.of_items(items, notes, seed)
+
+
+def _judge(
+    runner: Any, programs: list[list[str]], tests: list[Any], limits: Limits
+) -> list[list[Verdict] | None]:
+    """Verdicts of each problem's programs; None for a problem without such tests."""
+    jobs = [
+        (program, test)
+        for group, test in zip(programs, tests, strict=True)
+        if test is not None
+        for program in group
+    ]
+    verdicts = iter(runner.run(jobs, limits))
+    return [
+        None if test is None else [next(verdicts) for _ in group]
+        for group, test in zip(programs, tests, strict=True)
+    ]
+
+
+def _items(
+    hidden: list[list[Verdict] | None],
+    shown: list[list[Verdict] | None],
+    k: Sequence[int],
+    n: Sequence[int],
+    num_samples: int,
+) -> dict[str, list[float]]:
+    """Every metric's value for every problem."""
+    items: dict[str, list[float]] = {f"pass@{size}": [] for size in k}
+    items |= {f"{size}@{num_samples}": [] for size in n}
+    for verdicts, filtered in zip(hidden, shown, strict=True):
+        right = [verdict.passed for verdict in verdicts or ()]
+        for size in k:
+            items[f"pass@{size}"].append(pass_at_k(num_samples, sum(right), size))
+        kept = [verdict.passed for verdict in filtered] if filtered else [True] * len(right)
+        kept_right = [r for r, keep in zip(right, kept, strict=True) if keep]
+        for size in n:
+            items[f"{size}@{num_samples}"].append(n_at_k(len(kept_right), sum(kept_right), size))
+    return items
+
+
+def _outcomes(verdicts: list[list[Verdict] | None]) -> dict[str, float]:
+    """Share of the programs with each outcome."""
+    names = Counter(verdict.outcome.name for group in verdicts for verdict in group or ())
+    return {name: count / names.total() for name, count in sorted(names.items())}

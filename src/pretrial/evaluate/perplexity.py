@@ -1,0 +1,117 @@
+"""Bits per byte of held-out text: comparable between models with different tokenizers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pretrial.errors import UserError
+from pretrial.evaluate.intervals import Interval, bootstrap_ratio
+from pretrial.evaluate.result import Result
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def measure_perplexity(
+    method: Any, data: Sequence[Any], *, field: str = "text", seed: int = 0
+) -> Result:
+    """Bits per byte, and perplexity per byte, of all texts together.
+
+    Args:
+        method: with the ability `nll(texts) -> (nats, num_bytes)`: for each text its negative
+            log-likelihood in nats, and the UTF-8 bytes of what was scored (less than the text where
+            the method cuts it).
+        data: texts, or rows with `field`.
+        field: name of the text's field.
+        seed: of the bootstrap.
+
+    Returns:
+        Ratios of sums over the texts, so long texts weigh more; `items["bits_per_byte"]` holds each
+        text's own ratio.
+
+    Raises:
+        UserError: a row lacks the field, or a text is empty.
+    """
+    texts = [texts_of(row, field) for row in data]
+    nats, num_bytes = (np.asarray(part, dtype=np.float64) for part in method.nll(texts))
+    if (num_bytes <= 0).any():
+        raise UserError(f"text {int(num_bytes.argmin())} is empty; leave empty texts out")
+    bits = nats / math.log(2)
+    interval = bootstrap_ratio(bits, num_bytes, seed=seed)
+    perplexity = Interval(*(2**end for end in (interval.mean, interval.low, interval.high)))
+    return Result(
+        {"bits_per_byte": interval, "byte_perplexity": perplexity},
+        {"bits_per_byte": (bits / num_bytes).tolist()},
+        {"num_texts": len(texts), "num_bytes": int(num_bytes.sum())},
+    )
+
+
+def texts_of(row: Any, field: str) -> str:
+    """The text of a row, which may be the text itself.
+
+    Raises:
+        UserError: the row lacks the field (it names those found).
+    """
+    if isinstance(row, str):
+        return row
+    if field not in row:
+        raise UserError(f"there is no field {field!r} in the data; found: {', '.join(row)}")
+    return row[field]
+
+
+def causal_nll(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    *,
+    max_length: int,
+    batch_size: int = 16,
+) -> tuple[list[float], list[int]]:
+    """The `nll` ability of a causal language model.
+
+    Each text is scored whole, in windows of `max_length` tokens that do not overlap; the first
+    token of every window is predicted from the start token alone, so no token goes unscored.
+
+    Args:
+        model: with a language-modelling head; its mode is the caller's.
+        tokenizer: with a start token, or an end token to stand for it.
+        texts: N texts.
+        max_length: tokens the model reads at once, its start token included.
+        batch_size: windows at once.
+
+    Returns:
+        (nats, UTF-8 bytes), one a text.
+
+    Raises:
+        UserError: the tokenizer has neither a start nor an end token.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if start is None:
+        raise UserError("give the tokenizer a start token (bos_token); scores need one to begin")
+    windows = []
+    for place, text in enumerate(texts):
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+        for at in range(0, len(ids), max_length - 1):
+            windows.append((place, [start, *ids[at : at + max_length - 1]]))
+    windows.sort(key=lambda window: len(window[1]))
+    nats = [0.0] * len(texts)
+    for at in range(0, len(windows), batch_size):
+        places, rows = zip(*windows[at : at + batch_size], strict=True)
+        length = max(map(len, rows))
+        ids = torch.tensor([[*row, *[start] * (length - len(row))] for row in rows])
+        mask = torch.arange(length) < torch.tensor([len(row) for row in rows])[:, None]
+        ids, mask = ids.to(model.device), mask.to(model.device)
+        with torch.no_grad():
+            logits = model(input_ids=ids, attention_mask=mask.long()).logits[:, :-1]
+        losses = cross_entropy(logits.float().transpose(1, 2), ids[:, 1:], reduction="none")
+        sums = (losses.double() * mask[:, 1:]).sum(1).tolist()
+        for place, value in zip(places, sums, strict=True):
+            nats[place] += value
+    return nats, [len(text.encode()) for text in texts]

@@ -1,0 +1,117 @@
+"""How tasks meet methods: a task asks for an ability, never for the method's class.
+
+    result = evaluate("passk", method, problems, num_samples=50, k=(1, 10))
+    print(result.metrics["pass@10"])
+
+An ability is an attribute of the method: `generate_programs`, `nll`, `encode`, `classifier`. What
+it takes and gives is said by the task's function.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pretrial.errors import UserError, nearest
+from pretrial.evaluate.result import Result
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task.
+
+    Attributes:
+        name: by which it is found.
+        summary: what it measures, and on what data.
+        ability: attribute of the method that it uses.
+        place: module and function, as "module:function"; imported when the task is run.
+    """
+
+    name: str
+    summary: str
+    ability: str
+    place: str
+
+    @property
+    def function(self) -> Callable[..., Result]:
+        """Called with the method, the data, and the task's options by name."""
+        module, name = self.place.split(":")
+        return getattr(importlib.import_module(f"pretrial.evaluate.{module}"), name)
+
+
+_TASKS = (
+    Task(
+        "passk",
+        "pass@k and n@k of generated programs; problems with tests",
+        "generate_programs",
+        "passk:measure_programs",
+    ),
+    Task("perplexity", "bits per byte; texts", "nll", "perplexity:measure_perplexity"),
+    Task(
+        "retrieval",
+        "MRR, Recall@k and MAP@R; pairs of query and document",
+        "encode",
+        "retrieval:measure_retrieval",
+    ),
+    Task(
+        "probe",
+        "accuracy of a linear model on frozen vectors; texts with labels",
+        "encode",
+        "classify:measure_probe",
+    ),
+    Task(
+        "classify",
+        "accuracy after fine-tuning on few labels; texts with labels",
+        "classifier",
+        "classify:measure_classifier",
+    ),
+)
+TASKS = {task.name: task for task in _TASKS}
+
+
+def find_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        UserError: there is none (it names the nearest).
+    """
+    if name not in TASKS:
+        raise UserError(f"there is no task {name!r}; the nearest: {nearest(name, TASKS)}")
+    return TASKS[name]
+
+
+def tasks_for(method: Any) -> list[str]:
+    """Names of the tasks whose ability a method (or its class) has."""
+    return [task.name for task in _TASKS if hasattr(method, task.ability)]
+
+
+def evaluate(name: str, method: Any, data: Sequence[Any], **options: Any) -> Result:
+    """Measures a method on a task.
+
+    Args:
+        name: of the task.
+        method: with the task's ability.
+        data: what the task's function takes.
+        options: keyword options of the task's function.
+
+    Raises:
+        UserError: the task, the ability or an option does not exist, or the data do not fit.
+    """
+    task = find_task(name)
+    if not hasattr(method, task.ability):
+        able = ", ".join(tasks_for(method)) or "none"
+        raise UserError(
+            f"{name} asks for {task.ability!r}, which {type(method).__name__} has not; tasks that"
+            f" it can do: {able}"
+        )
+    parameters = inspect.signature(task.function).parameters.values()
+    known = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise UserError(
+                f"{name} has no option {option!r}; the nearest: {nearest(option, known)}"
+            )
+    return task.function(method, data, **options)
