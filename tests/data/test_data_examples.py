@@ -175,7 +175,7 @@ def pairs(question: str) -> list[tuple[str, str, bool]]:
         ("SAMPLE INPUT\n1\n\nSAMPLE OUTPUT\n2\n\nExplanation\n\nAs it is.", [("1", "2", True)]),
         ("Sample Input 1:\n1\nSample Output 1:\n2\nSample Input 2:\n3\nSample Output 2:\n4",
          [("1", "2", True), ("3", "4", True)]),
-        ("=====Example=====\n=====Sample Input=====\n```\n1\n```\n=====Sample Output=====\n```\n2\n```",
+        ("=====Example=====\n=== Sample Input ===\n```\n1\n```\n=== Sample Output ===\n```\n2\n```",
          [("1", "2", True)]),
         ("Examples\n\nInput\n\n3\n1 2\n\n\nOutput\n\n2", [("3\n1 2", "2", True)]),
         ("For example:\nInput: 5\nOutput: 6\nNote: that is all.", [("5", "6", True)]),

@@ -23,59 +23,44 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def stdlib_code() -> list[Row]:
-    """All functions and methods, nested ones too.
+    """All functions and methods, nested ones too; of those with equal code the first.
 
     Each row holds `code` (from the first decorator to the last line, indentation removed),
     `docstring` ("" where there is none), `name` (with its classes, such as "JSONDecoder.decode"),
     `module`, `package` (the top-level name) and `path` (in the library's folder).
     """
-    return [row | {} for row in _functions()]
+    return [row.copy() for row in _corpus()[0]]
 
 
 def stdlib_docstrings() -> list[Row]:
-    """Docstrings of three words or more.
+    """Docstrings of three words or more; of equal ones the first.
 
     Each row holds `text`, `label` (the top-level package), `kind` ("module", "class" or
     "function"), `name` and `module`.
     """
-    return [row | {} for row in _docstrings()]
+    return [row.copy() for row in _corpus()[1]]
 
 
 @functools.cache
-def _functions() -> tuple[Row, ...]:
-    rows = []
+def _corpus() -> tuple[list[Row], list[Row]]:
+    """Functions and docstrings; repeats are dropped lest they stand on both sides of a split."""
+    functions: dict[str, Row] = {}
+    docstrings: dict[str, Row] = {}
     for path, module, lines, tree in _modules():
-        for name, node in _definitions(tree):
-            if isinstance(node, ast.ClassDef):
-                continue
-            rows.append(
-                {
-                    "code": _source(lines, node),
-                    "docstring": ast.get_docstring(node) or "",
-                    "name": name,
-                    "module": module,
-                    "package": module.split(".")[0],
-                    "path": path,
-                }
-            )
-    return tuple(rows)
-
-
-@functools.cache
-def _docstrings() -> tuple[Row, ...]:
-    rows = []
-    for _, module, _, tree in _modules():
+        package = module.split(".")[0]
         named: list[tuple[str, ast.Module | ast.ClassDef | _Function]] = [("", tree)]
-        for name, node in named + list(_definitions(tree)):
-            text = ast.get_docstring(node) or ""
-            if len(text.split()) < _MIN_WORDS:
-                continue
-            kind = type(node).__name__.removeprefix("Async").removesuffix("Def").lower()
-            label = module.split(".")[0]
-            rows.append(
-                {"text": text, "label": label, "kind": kind, "name": name, "module": module}
-            )
-    return tuple(rows)
+        for name, node in [*named, *_definitions(tree)]:
+            where = {"name": name, "module": module}
+            docstring = ast.get_docstring(node) or ""
+            if isinstance(node, _Function):
+                code = _source(lines, node)
+                texts = {"code": code, "docstring": docstring}
+                functions.setdefault(code, texts | where | {"package": package, "path": path})
+            if len(docstring.split()) >= _MIN_WORDS:
+                kind = type(node).__name__.removeprefix("Async").removesuffix("Def").lower()
+                text = {"text": docstring, "label": package, "kind": kind}
+                docstrings.setdefault(docstring, text | where)
+    return list(functions.values()), list(docstrings.values())
 
 
 def _modules() -> Iterator[tuple[str, str, list[str], ast.Module]]:
