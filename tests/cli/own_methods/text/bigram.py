@@ -124,11 +124,15 @@ class Bigram(Method):
 
     def score(self, examples: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Bits a letter."""
-        log_probs = F.log_softmax(self.logits, -1)
+        log_probs = F.log_softmax(self.logits.detach(), -1)
         for text in examples:
             ids = _ids(text)
             total = sum(float(log_probs[a, b]) for a, b in pairwise(ids))
             yield {"text": text, "log_prob": total}
+
+    def nll(self, texts: Sequence[str]) -> tuple[list[float], list[int]]:
+        """Nats and scored bytes of each text, for the task "perplexity"."""
+        return [-row["log_prob"] for row in self.score(texts)], [len(text) - 1 for text in texts]
 
     def generate(
         self, examples: Sequence[str], *, num_letters: int = 5, seed: int = 0
