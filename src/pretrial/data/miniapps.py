@@ -101,7 +101,7 @@ def mini_apps(
         cases = _cases(steps, num_tests, rng)
         if cases:
             keep = side == "test" or solved is None or len(made[side]) < solved
-            name = f"mini-apps/{side}/{len(made[side])}"
+            name = f"mini-apps/{side}/{len(made[side])}/{'+'.join(names)}"
             made[side].append(_problem(name, steps, cases, kind, keep, rng))
     if any(len(made[name]) < wanted[name] for name in wanted):
         raise UserError(
