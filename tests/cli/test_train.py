@@ -177,6 +177,7 @@ def test_dry_run_describes_and_writes_nothing(
         (["--batch-size", 64], "batch_size of at most"),
         (["--trackers", "tensorbord"], "tensorboard"),
         (["--dtype", "fp8"], "fp8"),
+        (["--device", "gpu"], "auto or cpu"),
         (["stray"], "stray"),
     ],
 )
@@ -192,6 +193,8 @@ def test_mistakes_about_data_and_method(texts: Path, tmp_path: Path, fails: Fail
     assert "--data" in fails("train", "bigram")
     assert "texts.jsonl" in fails(*command(tmp_path / "text.jsonl", tmp_path / "run"))
     assert "mini-apps" in fails(*command(Path("builtin:mini-aps"), tmp_path / "run"))
+    assert "File exists" in fails(*command(texts, texts))
+    assert "cannot write into /proc/run" in fails(*command(texts, Path("/proc/run")))
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     assert "empty.jsonl" in fails(*command(empty, tmp_path / "run"))

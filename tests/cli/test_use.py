@@ -127,6 +127,9 @@ def test_mistakes_name_the_mend(run: Path, texts: Path, tmp_path: Path, fails: F
     assert "no option --num-letters" in fails("predict", run, "--data", texts, "--num-letters", 3)
     assert "--data" in fails("predict", run)
     assert "folder of a run" in fails("predict")
+    assert "auto or cpu" in fails("predict", run, "--data", texts, "--device", "tpu")
+    assert "/proc" in fails("predict", run, "--data", texts, "--out", "/proc/there/rows.jsonl")
+    assert "/proc" in fails("export", run, "--to", "/proc/there/model")
     assert "--to" in fails("export", run)
     assert "exists already" in fails("export", run, "--to", tmp_path)
 

@@ -126,9 +126,43 @@ def from_json(kind: Any, value: Any) -> Any:
     return Path(value) if kind is Path else value
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder that the user named, where it is not there yet.
+
+    Raises:
+        UserError: it cannot be, or nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+    else:
+        reason = "" if os.access(folder, os.W_OK) else "permission denied"
+    if reason:
+        raise UserError(f"cannot write into {folder} ({reason}): give another folder")
+
+
+def device(name: str) -> str:
+    """The device of that name; "auto" is the accelerator where there is one.
+
+    Raises:
+        UserError: there is no such device on this machine.
+    """
+    import torch
+
+    found = torch.accelerator.current_accelerator(check_available=True)
+    own = found.type if found else "cpu"
+    if name == "auto":
+        return own
+    if name.partition(":")[0] not in (own, "cpu"):
+        choices = " or ".join(dict.fromkeys(("auto", "cpu", own)))
+        raise UserError(f"--device {name} is not on this machine: give {choices}")
+    return name
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file under a temporary name and renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     partial = path.with_name(f".partial-{path.name}")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

@@ -157,13 +157,14 @@ def _train(
     what: What,
     how: How,
 ) -> None:
+    runs.make_folder(how.out)
     run = Run(
         how.out,
         data=examples,
         held_out=held_out,
         budget=what.parsed_budget(),
         seed=what.seed,
-        device=how.device,
+        device=runs.device(how.device),
         trackers=how.trackers,
     )
     if not runs.has_begun(how.out):

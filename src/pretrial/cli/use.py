@@ -1,4 +1,15 @@
-"""`predict`, `eval` and `export`: what a trained run is for."""
+"""`predict`, `eval` and `export`: what a trained run is for.
+
+`predict` calls an ability of the method: the method of its class that a name in `CARD.abilities`
+names. It takes the examples, and its keyword-only parameters become options of the command line, with
+the texts of its `Args:` section:
+
+    def solve(self, examples, *, num_samples: int = 200, seed: int = 0) -> Iterator[dict]
+
+It gives a row for each example, one after the other, or one tensor [N, ...] for all of them. `eval`
+measures an ability by a task of `pretrial.evaluate`, whose options become those of the command line
+in the same way.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +61,11 @@ class Output:
 
     Attributes:
         out: a file for the results, as JSON; without one they are only printed.
-        device: cpu or cuda.
+        device: cpu, cuda, or auto.
     """
 
     out: str = ""
-    device: str = "cpu"
+    device: str = "auto"
 
 
 def predict(argv: Sequence[str]) -> None:
@@ -72,8 +83,9 @@ def predict(argv: Sequence[str]) -> None:
         options=options.from_signature(function, name.title()),
     )
     parsed: Any = options.parse(parts, rest, prog=prog, description=f"{name}: {record.slug}")
+    device = runs.device(parsed.output.device)
     examples = data.read(loaded.method, data.load(parsed.source), parsed.source)
-    method = runs.load_method(record, Path(folder)).to(parsed.output.device)
+    method = runs.load_method(record, Path(folder)).to(device)
     with torch.no_grad(), _results(parsed.output.out) as out:
         for row in _rows(name, getattr(method, name)(examples, **vars(parsed.options))):
             print(json.dumps(row, ensure_ascii=False), file=out, flush=True)
@@ -98,8 +110,9 @@ def evaluate(argv: Sequence[str]) -> None:
         options=options.from_signature(task.function, "Options"),
     )
     parsed: Any = options.parse(parts, rest, prog=prog, description=f"{name}: {task.summary}")
+    device = runs.device(parsed.output.device)
     rows = data.load(parsed.source)
-    method = runs.load_method(record, Path(folder)).to(parsed.output.device)
+    method = runs.load_method(record, Path(folder)).to(device)
     result = tasks.evaluate(name, method, rows, **vars(parsed.options))
     width = max(map(len, result.metrics))
     for metric, interval in result.metrics.items():
@@ -120,6 +133,7 @@ def export(argv: Sequence[str]) -> None:
 
     folder, rest = options.first_word(argv, "pretrial export", "the folder of a run")
     parsed = options.parse(To, rest, prog=f"pretrial export {folder}")
+    runs.make_folder(parsed.to.parent)
     record = runs.Record.read(Path(folder))
     method = runs.load_method(record, Path(folder))
     card = discover.find(record.slug).card
@@ -170,7 +184,7 @@ def _results(path: str) -> Iterator[TextIO]:
         yield sys.stdout
         return
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    runs.make_folder(target.parent)
     partial = target.with_name(f".partial-{target.name}")
     try:
         with partial.open("w", encoding="utf-8") as file:
