@@ -1,8 +1,8 @@
 """`predict`, `eval` and `export`: what a trained run is for.
 
 `predict` calls an ability of the method: the method of its class that a name in `CARD.abilities`
-names. It takes the examples, and its keyword-only parameters become options of the command line, with
-the texts of its `Args:` section:
+names. It takes the examples, and its keyword-only parameters become options of the command line,
+with the texts of its `Args:` section:
 
     def solve(self, examples, *, num_samples: int = 200, seed: int = 0) -> Iterator[dict]
 
