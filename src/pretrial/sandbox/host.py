@@ -74,7 +74,7 @@ class Worker:
         self._lock = threading.Lock()
         self._closed = False
         self._folder = ""
-        self._inputs: bytes | None = None
+        self._tests: bytes | None = None
 
     def start(self) -> None:
         """Start the process and wait for its hello.
@@ -96,7 +96,7 @@ class Worker:
                 cwd="/",
                 start_new_session=True,  # Ctrl-C at the terminal is for the host alone
             )
-        self._inputs = None
+        self._tests = None
         config = {
             "isolation": self.isolation,
             "preamble": self.preamble,
@@ -123,14 +123,14 @@ class Worker:
     def run(
         self,
         job: dict[str, Any],
-        inputs: bytes | None = None,
+        tests: bytes | None = None,
         heed: Callable[[Any], bool | None] = lambda message: False,
     ) -> Ended:
         """Run one program.
 
         Args:
             job: see `inside.__main__` and `inside.harness.run`.
-            inputs: packed inputs of the tests, sent only if it is not the object of the last run.
+            tests: what `judge.prepare` packed, sent only if it is not the object of the last run.
             heed: called with each message of the program (untrusted; None if it is not JSON).
                 True means that enough has been heard and stops the run.
         """
@@ -138,9 +138,9 @@ class Worker:
             self.start()
         deadline = time.monotonic() + job["seconds"] + GRACE_SECONDS
         try:
-            if inputs is not None and inputs is not self._inputs:
-                self._send(b"T", inputs)
-                self._inputs = inputs
+            if tests is not None and tests is not self._tests:
+                self._send(b"T", tests)
+                self._tests = tests
             self._send(b"J", wire.to_bytes(job))
             return self._follow(deadline, heed)
         except (OSError, EOFError):

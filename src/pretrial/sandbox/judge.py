@@ -95,12 +95,12 @@ class Prepared:
 
     Attributes:
         digest: stands for the tests in the key of a verdict.
-        inputs: the inputs of `call` tests as they go to the worker; None for the other kinds.
+        sent: what the worker keeps of them; nothing for `stdin`, where a run gets its own input.
         expected_bytes: size of the expected outputs.
     """
 
     digest: str
-    inputs: bytes | None
+    sent: bytes | None
     expected_bytes: int
 
 
@@ -127,17 +127,19 @@ def judge(
     elif tests.kind == "stdin":
         _stdin(trial)
     else:
-        _asserts(trial)
+        _asserts(trial, prepared)
     return trial.verdict()
 
 
 def prepare(tests: Tests) -> Prepared:
     """Pack the tests of a problem."""
-    inputs = wire.to_bytes(wire.pack([*tests.inputs]))
-    outputs = wire.to_bytes(wire.pack([*tests.outputs]))
-    text = f"{tests.kind}\0{tests.function}\0{tests.script}\0".encode("utf-8", "backslashreplace")
-    digest = hashlib.sha256(text + inputs + b"\0" + outputs).hexdigest()
-    return Prepared(digest, inputs if tests.kind == "call" else None, len(outputs))
+    inputs, outputs = wire.pack([*tests.inputs]), wire.pack([*tests.outputs])
+    everything = wire.to_bytes([tests.kind, tests.function, tests.script, inputs, outputs])
+    sent = None
+    if tests.kind != "stdin":
+        sent = wire.to_bytes({"inputs": inputs, "script": script_of(tests)})
+    digest = hashlib.sha256(everything).hexdigest()
+    return Prepared(digest, sent, len(wire.to_bytes(outputs)))
 
 
 def _calls(trial: Trial, prepared: Prepared) -> None:
@@ -161,7 +163,7 @@ def _calls(trial: Trial, prepared: Prepared) -> None:
         return trial.stop and not right
 
     cap = max(trial.limits.output_kb * 1024, 2 * prepared.expected_bytes)
-    ended = trial.worker.run(trial.job(report_bytes=cap), prepared.inputs, heed)
+    ended = trial.worker.run(trial.job(report_bytes=cap), prepared.sent, heed)
     trial.count(ended)
     if len(trial.results) < len(expected) and (trial.fault is None or not trial.stop):
         trial.blame(_cut_short(ended, trial.limits))
@@ -212,11 +214,12 @@ def _stdin_fault(ended: Ended, messages: list[Any], limits: Limits) -> Fault | N
     return None
 
 
-def _asserts(trial: Trial) -> None:
+def _asserts(trial: Trial, prepared: Prepared) -> None:
     messages: list[Any] = []
-    job = trial.job(script=script_of(trial.tests))
+    job = trial.job()
     ended = trial.worker.run(
         job,
+        prepared.sent,
         heed=messages.append,
     )
     trial.count(ended)

@@ -40,11 +40,11 @@ class Limits:
 
 
 def scaled(limits: Limits, seconds: float, factor: float, floor: float) -> Limits:
-    """`limits` with the time max(floor, factor x seconds), in steps of half a second.
+    """`limits` with the time max(floor, factor x seconds), in steps of a tenth of a second.
 
-    The step keeps the limit the same from run to run although measured times are not.
+    The step keeps most limits the same from run to run although measured times are not.
     """
-    return replace(limits, seconds=max(floor, math.ceil(factor * seconds * 2) / 2))
+    return replace(limits, seconds=max(floor, math.ceil(factor * seconds * 10) / 10))
 
 
 def limits_from_reference(

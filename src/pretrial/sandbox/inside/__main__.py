@@ -5,7 +5,7 @@ loaded, so a fork takes well under a millisecond and inherits neither the host's
 threads. Frames come in on standard input:
 
     C  configuration, once; answered by H (hello) or X (refused: what, and why)
-    T  the inputs of a problem's tests, kept for the programs that follow
+    T  the tests of a problem (inputs, or an assert script), kept for the programs that follow
     J  one run of one program; answered by any number of R (raw bytes of its report), then one O
     (its
        output, `stdin` only) and one E (how it ended)
@@ -26,6 +26,7 @@ import signal
 import sys
 import tempfile
 import time
+import types
 from typing import Any
 
 # The folder of this file leaves the search path once its two neighbours are imported.
@@ -53,6 +54,7 @@ class Zygote:
         self.level: str = config["isolation"]
         self.names, self.fd_in, self.fd_out = names, fd_in, fd_out
         self.inputs: list[list[Any]] = []
+        self.script: types.CodeType | str = ""
         self.box = cage.BOX if self.level == "namespaces" else config["folder"]
         # Without namespaces programs take a uid of their own, and we stay root to be out of their
         # reach.
@@ -69,9 +71,17 @@ class Zygote:
         while True:
             kind, payload = wire.receive(self.fd_in)
             if kind == b"T":
-                self.inputs = wire.unpack(json.loads(payload))
+                self.keep(json.loads(payload))
             elif kind == b"J":
                 self.run(json.loads(payload))
+
+    def keep(self, tests: dict[str, Any]) -> None:
+        """Prepare the tests of a problem once for all its programs."""
+        self.inputs = wire.unpack(tests["inputs"])
+        try:
+            self.script = compile(tests["script"], harness.SCRIPT, "exec", dont_inherit=True)
+        except SyntaxError:
+            self.script = tests["script"]  # each program then reports the error
 
     def run(self, job: dict[str, Any]) -> None:
         """Fork one program, wait for its end and leave nothing of it behind."""
@@ -109,7 +119,7 @@ class Zygote:
             if job["kind"] == "fingerprint":
                 harness.fingerprints(job["programs"], report)
             else:
-                harness.run(job, self.inputs, self.names, report)
+                harness.run(job, self.inputs, self.script, self.names, report)
         finally:
             os._exit(0)
 

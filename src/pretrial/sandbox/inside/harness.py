@@ -24,7 +24,7 @@ from typing import Any
 import cage
 import wire
 
-FILE = "<program>"
+FILE, SCRIPT = "<program>", "<tests>"
 MAX_TEXT = 500  # characters of an exception's message
 
 
@@ -76,13 +76,18 @@ def _line(error: BaseException) -> int | None:
 
 
 def run(
-    job: dict[str, Any], inputs: list[list[Any]], names: dict[str, Any], report: Report
+    job: dict[str, Any],
+    inputs: list[list[Any]],
+    script: types.CodeType | str,
+    names: dict[str, Any],
+    report: Report,
 ) -> None:
     """Run the program of `job` as its kind asks.
 
     Args:
-        job: kind, program, function, script, token, stop (at the first exception).
+        job: kind, program, function, token, stop (at the first exception).
         inputs: for `call`, one list of arguments a test.
+        script: for `assert`, what runs after the program.
         names: what the preamble defined.
         report: where messages go.
     """
@@ -109,7 +114,7 @@ def run(
     if job["kind"] == "call":
         _run_calls(module, job, inputs, report)
     else:
-        _run_asserts(module, job, report)
+        _run_asserts(module, script, job, report)
 
 
 def _run_calls(
@@ -141,9 +146,11 @@ def _find(module: types.ModuleType, name: str) -> Any:
     raise NameError(f"the program defines no {name!r}")
 
 
-def _run_asserts(module: types.ModuleType, job: dict[str, Any], report: Report) -> None:
+def _run_asserts(
+    module: types.ModuleType, script: types.CodeType | str, job: dict[str, Any], report: Report
+) -> None:
     try:
-        exec(compile(job["script"], "<tests>", "exec", dont_inherit=True), module.__dict__)
+        exec(script, module.__dict__)
     except BaseException as error:
         report.error("test", error)
     else:
