@@ -86,12 +86,11 @@ def _jobs(
 
     The preparation of a seed is owned by the arm "".
     """
-    root = runs.absolute() / "+".join(setting.slugs)
     jobs, owners = [], []
 
     def add(arm: Arm | None, seed: int, needs: Job | None) -> Job:
         name = arm.name if arm else "prepare"
-        folder = root / f"{name}-seed{seed}-{setting.digest(trial, arm, seed)}"
+        folder = job_folder(setting, trial, arm, seed, runs)
         folder.mkdir(parents=True, exist_ok=True)
         work = {
             "setting": setting.to_json(),
@@ -109,6 +108,15 @@ def _jobs(
         for arm in arms:
             add(arm, seed, prepared)
     return jobs, owners
+
+
+def job_folder(setting: Setting, trial: Trial, arm: Arm | None, seed: int, runs: Path) -> Path:
+    """Where the job of an arm works, or for None the preparation of a seed.
+
+    Holds `run`, the arm's run, or `prepared`, what the preparation has filled.
+    """
+    name = f"{arm.name if arm else 'prepare'}-seed{seed}-{setting.digest(trial, arm, seed)}"
+    return runs.absolute() / "+".join(setting.slugs) / name
 
 
 class _Progress:

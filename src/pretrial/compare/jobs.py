@@ -106,13 +106,13 @@ def run_on_ray(jobs: Sequence[Job], progress: Progress) -> None:
     task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_ray_task).options(
         runtime_env={"env_vars": variables}
     )
+    refs: dict[Any, Job] = {}
+    for job in jobs:
+        if not job.done:
+            needed = [ref for ref, other in refs.items() if other == job.needs]
+            refs[task.remote(str(job.folder), *needed)] = job
+    waiting = list(refs)
     try:
-        refs: dict[Any, Job] = {}
-        for job in jobs:
-            if not job.done:
-                needed = [ref for ref, other in refs.items() if other == job.needs]
-                refs[task.remote(str(job.folder), *needed)] = job
-        waiting = list(refs)
         while waiting:
             ready, waiting = ray.wait(waiting)
             for ref in ready:

@@ -17,7 +17,12 @@ END = "<!-- end of trials -->"
 
 
 def table(records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:
-    """The table in Markdown, a row a record; each links to its record in `folder`."""
+    """The table in Markdown, a row a record; each links to its record in `folder`.
+
+    Without records it is empty.
+    """
+    if not records:
+        return ""
     lines = [
         "| Trial | Against | Metric | Means | Difference, 95 % | Verdict | Seeds | Budget |",
         "|---|---|---|---|---|---|---|---|",
@@ -44,7 +49,7 @@ def table(records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:
             f"{number(record['budget']['amount'])} {unit_name(record['budget']['unit'])}",
         ]
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
-    return "\n".join(lines)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def render(text: str, records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:
@@ -57,7 +62,7 @@ def render(text: str, records: Sequence[Mapping[str, Any]], folder: str = "resul
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(f"the README needs the lines {BEGIN!r} and {END!r} around its table")
-    return f"{before}{BEGIN}\n{table(records, folder)}\n{END}{after}"
+    return f"{before}{BEGIN}\n{table(records, folder)}{END}{after}"
 
 
 def render_file(path: Path, records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:

@@ -1,0 +1,205 @@
+"""Trials as they are run: processes, kills, refusals, the commands.
+
+It starts about thirty processes that import torch: some 40 s on two idle cores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretrial.cli import main
+from pretrial.compare import record as records
+from pretrial.compare.engine import Where, hold
+from pretrial.compare.setting import Setting
+from pretrial.errors import UserError
+
+TOYS = Path(__file__).parent / "toy_methods"
+CLI = [sys.executable, "-c", "import sys; from pretrial.cli import main; sys.exit(main())"]
+
+
+@pytest.fixture(autouse=True)
+def _toy_methods(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("PRETRIAL_METHODS", str(TOYS))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_command_writes_record_and_page_and_runs_nothing_twice(tmp_path, capsys) -> None:
+    words = ["trial", "line", "--seeds", "2", "--arms", "line", "--steps", "12"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "4 jobs (2 arms, 2 seeds)" in said
+    assert "line - flat, error:" in said
+    record = records.read(tmp_path / "results" / "line.json")
+    assert record["command"] == "pretrial trial line --seeds 2 --arms line --steps 12"
+    assert record["setting"]["seeds"] == [0, 1]
+    assert record["arms"][0]["config"] == {"slope": True, "steps_ratio": 1.0, "sleep": 0.0}
+    assert record["arms"][0]["spent"]["train"]["steps"] == 12
+    assert len(record["arms"][0]["items"]["error"][1]) == 11
+    assert record["arms"][0]["curves"]["loss"]["x"] == [10, 12]
+    assert "A line through points" in (tmp_path / "results/pages/line.html").read_text()
+
+    began = [path.stat().st_mtime_ns for path in tmp_path.glob("runs/trials/line/*/log.txt")]
+    assert main(words) == 0
+    again = [path.stat().st_mtime_ns for path in tmp_path.glob("runs/trials/line/*/log.txt")]
+    assert began == again  # every job was done, so none was started
+    assert records.timeless(records.read(tmp_path / "results/line.json")) == records.timeless(
+        record
+    )
+
+    assert main(["trial", "--again", "results/line.json", "--out", "new"]) == 0
+    assert "every metric and verdict is as it was" in capsys.readouterr().out
+    assert records.timeless(records.read(Path("new/line.json"))) == records.timeless(record)
+    assert not (tmp_path / "runs/again/line").exists()
+
+    assert main(["report", "--out", "pages"]) == 0
+    assert main(["report", "--out", "pages", "--check"]) == 0
+    Path("pages/index.html").write_text("old")
+    assert main(["report", "--out", "pages", "--check"]) == 2
+    assert "stale: pages/index.html" in capsys.readouterr().err
+
+
+def test_compare_ranks_methods(tmp_path, capsys) -> None:
+    assert main(["compare", "line", "curve", "--seeds", "2", "--steps", "10"]) == 0
+    record = records.read(tmp_path / "results" / "line-curve.json")
+    assert record["kind"] == "comparison"
+    assert [arm["name"] for arm in record["arms"]] == ["line", "curve"]
+    # same configuration, same seeds, same data order: the pairing is exact
+    assert record["arms"][0]["metrics"] == record["arms"][1]["metrics"]
+    assert record["verdict"] == "not shown at this budget"
+    assert "cannot be told apart" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trial"], "needs the slug of a method"),
+        (["trial", "lime"], "the nearest: line"),
+        (["trial", "line", "--budgit", "3steps"], "nearest: --budget"),
+        (["trial", "line", "--budget", "3"], "a positive number and a unit"),
+        (["trial", "line", "--arms", "lin"], "the nearest: line"),
+        (["trial", "--again", "none.json"], "there is no record none.json"),
+        (["compare", "line"], "two or more different methods"),
+        (["compare", "line", "other"], "cannot be compared: the metric of one is error"),
+    ],
+)
+def test_mistakes_are_one_sentence(words, said, capsys) -> None:
+    assert main(words) == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1
+
+
+def test_failing_arm_is_named_with_its_log(tmp_path) -> None:
+    given = Setting(("line",), {"fail": True, "steps": 8}, (0,))
+    with pytest.raises(UserError, match=r"line, seed 0 failed: this arm cannot be measured.*log"):
+        hold(given, Where(tmp_path / "runs", quiet=True))
+
+
+def test_unequal_budgets_are_refused(tmp_path) -> None:
+    given = Setting(("line",), {"short": 0.5, "steps": 12}, (0,), ("line", "flat"))
+    with pytest.raises(UserError, match=r"line spent 12 steps \(train 12\) and flat 6 steps"):
+        hold(given, Where(tmp_path / "runs", quiet=True))
+
+
+def test_warm_start_is_made_once_a_seed_and_given_to_all_arms(tmp_path) -> None:
+    given = Setting(("line",), {"warm": True, "steps": 8}, (0, 1), ("line", "flat"))
+    record = hold(given, Where(tmp_path / "runs", quiet=True))
+    assert record["shared"] == {"warm": {"steps": 7.0}}
+    made = sorted(tmp_path.glob("runs/line/prepare-seed*/prepared/times.txt"))
+    assert [len(path.read_text().splitlines()) for path in made] == [1, 1]
+    cold = hold(
+        Setting(("line",), {"steps": 8}, (0, 1), ("line", "flat")),
+        Where(tmp_path / "cold", quiet=True),
+    )
+    for warm_arm, cold_arm in zip(record["arms"], cold["arms"], strict=True):
+        assert warm_arm["metrics"]["error"] != cold_arm["metrics"]["error"]
+
+
+# -- killed at any moment -------------------------------------------------------------------------
+
+
+def start(words: list[str]) -> subprocess.Popen:
+    return subprocess.Popen([*CLI, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def wait_for(found: Callable[[], Any], seconds: float = 90) -> Any:
+    """Until `found` gives something; returns it."""
+    deadline = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        time.sleep(0.02)
+    return value
+
+
+def workers() -> list[int]:
+    """Processes of jobs in this folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"pretrial.compare.worker" in words and str(Path.cwd()).encode() in b" ".join(words):
+            found.append(int(path.parent.name))
+    return found
+
+
+def wait_for_a_job() -> int:
+    """Until a job runs, and a little longer; its process."""
+    process = wait_for(workers)[0]
+    time.sleep(0.3)
+    return process
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+def test_killed_at_any_moment_it_ends_with_the_same_record(tmp_path) -> None:
+    words = ["trial", "line", "--seeds", "1", "--arms", "line", "--steps", "30", "--sleep", "0.05"]
+    assert subprocess.run([*CLI, *words, "--runs", "whole", "--out", "whole"]).returncode == 0
+    reference = records.timeless(records.read(Path("whole/line.json")))
+
+    # the trial is killed; its jobs notice and save
+    trial = start(words)
+    wait_for(lambda: list(Path().glob("runs/trials/line/*/run/stages/train/step-*")))
+    trial.kill()
+    trial.communicate()
+    wait_for(lambda: not workers())
+
+    # a job is killed: the trial says so and the next one goes on from the checkpoint
+    trial = start(words)
+    os.kill(wait_for_a_job(), signal.SIGKILL)
+    assert trial.wait(timeout=90) == 2
+    assert b"failed" in trial.stderr.read()
+
+    # Ctrl-C: the jobs save, the message says how to go on
+    trial = start(words)
+    wait_for_a_job()
+    trial.send_signal(signal.SIGINT)
+    _, said = trial.communicate(timeout=90)
+    assert trial.returncode == 2
+    assert b"run the same command again to go on" in said
+
+    assert subprocess.run([*CLI, *words]).returncode == 0
+    assert records.timeless(records.read(Path("results/line.json"))) == reference
+    for log in Path("runs/trials/line").glob("line-*/log.txt"):
+        assert "goes on from step" in log.read_text()
+
+
+def test_result_is_whole_or_not_there(tmp_path) -> None:
+    """A result cut short by a kill is never read: it gets its name when it is on the disk."""
+    from pretrial.compare.worker import write_json
+
+    path = tmp_path / "result.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": 1}
