@@ -129,9 +129,11 @@ def mask_windows(
         inputs: with the masks in [B, T].
         real: True where there is a token, False at padding [B, T].
         positions: chosen positions as indices into the flattened [B * T], ascending [N].
-        num_chosen: how many of them lie in each sequence; numpy, as it is asked on the host [B].
-        seeds: a fresh seed for each sequence, for what is drawn later on; numpy too [B].
+        num_chosen: how many of them lie in each sequence [B].
+        seeds: a fresh seed for each sequence, for what is drawn later on [B].
         counts: "examples", "tokens" (padding not counted) and "masked".
+        The first three are tensors; positions, numbers and seeds are numpy arrays, since they are
+        asked on the host, and since batches of one [B, T] then count as one shape of work.
     """
     special = set(tokenizer.all_special_ids)
     random_ids = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
@@ -156,7 +158,7 @@ def mask_windows(
         ids[row, :end], inputs[row, :end], chosen[row, :end] = tokens, masked.inputs, masked.chosen
         real[row, :end] = True
         seeds[row] = torch.randint(2**62, (), generator=own)
-    positions = chosen.flatten().nonzero().squeeze(-1)
+    positions = chosen.flatten().nonzero().squeeze(-1).numpy()
     counts = {
         "examples": float(len(windows)),
         "tokens": float(real.sum()),

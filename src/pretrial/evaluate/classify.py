@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrial.errors import UserError, missing_package
+from pretrial.evaluate.layer_decay import decayed_optims
 from pretrial.evaluate.perplexity import texts_of
 from pretrial.evaluate.result import Result
 
@@ -86,6 +87,7 @@ def measure_classifier(
     epochs: int = 10,
     batch_size: int = 32,
     lr: float = 3e-4,
+    lr_decay: float = 1.0,
     text: str = "text",
     label: str = "label",
     seed: int = 0,
@@ -101,6 +103,7 @@ def measure_classifier(
         epochs: passes over them.
         batch_size: texts a step.
         lr: peak learning rate; warm-up over a tenth of the steps, then linear to 0.
+        lr_decay: factor on it for each layer further from the head.
         text: name of the text's field.
         label: name of the label's field.
         seed: of the draw, the head, the order, dropout and the bootstrap.
@@ -118,7 +121,15 @@ def measure_classifier(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         classifier = method.classifier(len(names))
-    finetune(classifier, train, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
+    finetune(
+        classifier,
+        train,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        lr_decay=lr_decay,
+        seed=seed,
+    )
     guesses = classifier.logits([each for each, _ in test]).argmax(-1).cpu().numpy()
     return _scored(guesses, train, test, names, seed)
 
@@ -131,6 +142,7 @@ def finetune(
     batch_size: int,
     lr: float,
     seed: int,
+    lr_decay: float = 1.0,
 ) -> None:
     """Trains a classifier on (text, class) pairs with the project's loop."""
     from pretrial.train.budget import Budget
@@ -144,7 +156,7 @@ def finetune(
 
         def stages(self, run: Run) -> Iterator[Stage]:
             budget = Budget(epochs * len(examples), "examples")
-            optim = Optim(lr=lr, warmup=0.1)
+            optim = decayed_optims(classifier, Optim(lr=lr, warmup=0.1), lr_decay)
             yield Stage("finetune", classifier, run.data, budget, optim, batch_size)
 
     with tempfile.TemporaryDirectory() as folder:

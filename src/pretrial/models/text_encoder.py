@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pretrial.errors import UserError
+from pretrial.models.text_classifier import TextClassifier
 
 
 @torch.no_grad()
@@ -56,18 +57,23 @@ def encode(
 
 
 def classifier_from(
-    encoder: PreTrainedModel, kind: type[PreTrainedModel], num_labels: int
-) -> PreTrainedModel:
-    """A sequence classifier with a fresh head on a copy of the encoder's weights.
+    encoder: PreTrainedModel,
+    kind: type[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    num_labels: int,
+    max_length: int,
+) -> TextClassifier:
+    """A classifier with a fresh head on a copy of the encoder's weights.
 
     Args:
         encoder: the base model, such as `model.base_model`.
         kind: the class of the classifier, such as `ElectraForSequenceClassification`.
+        tokenizer: of the encoder.
         num_labels: classes.
+        max_length: longer texts are cut.
     """
     config = copy.deepcopy(encoder.config)
     config.num_labels = num_labels
-    classifier = kind(config)
-    classifier.base_model.load_state_dict(encoder.state_dict())
-    classifier.base_model.to(device=encoder.device)
-    return classifier
+    model = kind(config)
+    model.base_model.load_state_dict(encoder.state_dict())
+    return TextClassifier(model, tokenizer, max_length).to(encoder.device)

@@ -38,9 +38,11 @@ from pretrial.card import Card, Claim, Field
 from pretrial.convert.electra import load_electra
 from pretrial.convert.keys import load_tokenizer
 from pretrial.corrupt.masks import mask_windows
+from pretrial.data.rows import require
 from pretrial.data.windows import TokenWindows
 from pretrial.errors import UserError
 from pretrial.models.electra_pair import masked_logits
+from pretrial.models.text_classifier import TextClassifier
 from pretrial.models.text_encoder import classifier_from, encode
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.objectives.tokens import token_loss
@@ -134,7 +136,7 @@ class Config:
         )
 
     @classmethod
-    def docstrings(cls) -> Self:
+    def small(cls) -> Self:
         """1.1 M parameters, for a megabyte of text: minutes on two cores."""
         return cls(
             vocab_size=2048,
@@ -259,12 +261,11 @@ class MLM(Method):
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> list[str]:
         """The texts of the rows."""
+        require(rows, ("text",))
         for number, row in enumerate(rows):
-            if not isinstance(row.get("text"), str):
-                raise UserError(
-                    f"row {number} has no string in a field 'text'; its fields are"
-                    f" {', '.join(row)}: name the one that holds the text"
-                )
+            if not isinstance(row["text"], str):
+                kind = type(row["text"]).__name__
+                raise UserError(f"'text' of row {number} is a {kind}: give a string")
         return [row["text"] for row in rows]
 
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
@@ -322,10 +323,15 @@ class MLM(Method):
         """One vector a text: the mean of the last hidden states over its tokens [N, d]."""
         return encode(self.encoder.base_model, self.tokenizer, texts, self.config.max_length)
 
-    def classifier(self, num_labels: int) -> PreTrainedModel:
+    def classifier(self, num_labels: int) -> TextClassifier:
         """A classifier of texts on a copy of the encoder, to be fine-tuned."""
-        kind = ElectraForSequenceClassification
-        return classifier_from(self.encoder.base_model, kind, num_labels)
+        return classifier_from(
+            self.encoder.base_model,
+            ElectraForSequenceClassification,
+            self.tokenizer,
+            num_labels,
+            self.config.max_length,
+        )
 
     def export(self) -> PreTrainedModel:
         """The encoder with its head, `ElectraForMaskedLM`."""
@@ -339,10 +345,6 @@ class MLM(Method):
 
 def examples() -> list[dict[str, str]]:
     """A handful of rows for tests."""
-    subjects = ("the list", "a file", "each name", "the number of items", "an open socket")
     verbs = ("Return", "Print", "Close", "Copy", "Write down")
-    return [
-        {"text": f"{verb} {subject} and then {other.lower()} {subject} again."}
-        for verb, other in zip(verbs, reversed(verbs), strict=True)
-        for subject in subjects
-    ]
+    nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
+    return [{"text": f"{verb} {noun} and then look at {noun}."} for verb in verbs for noun in nouns]
