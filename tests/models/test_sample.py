@@ -10,6 +10,8 @@ import torch
 from scipy.stats import chisquare
 from transformers import (
     AutoModelForCausalLM,
+    BartConfig,
+    BartForConditionalGeneration,
     GPT2Config,
     GPTNeoConfig,
     LlamaConfig,
@@ -22,13 +24,14 @@ from pretrial.models.sample import sample
 
 EOS, PAD, VOCABULARY = 1, 0, 23
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14, 2], [3, 4], [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]]
-KINDS = ["t5", "gpt2", "llama", "gpt-neo"]
+SEEDS = {"bart": 2}
+KINDS = ["t5", "bart", "gpt2", "llama", "gpt-neo"]
 
 
 @functools.cache
 def tiny(kind, std=0.6):
     """A random model whose logits differ enough for its greedy samples to be varied."""
-    torch.manual_seed(3)
+    torch.manual_seed(SEEDS.get(kind, 3))
     special = {"pad_token_id": PAD, "eos_token_id": EOS, "bos_token_id": 2}
     if kind == "t5":
         config = T5Config(
@@ -36,6 +39,14 @@ def tiny(kind, std=0.6):
             decoder_start_token_id=PAD, initializer_factor=std * 4, **special,
         )  # fmt: skip
         return T5ForConditionalGeneration(config).eval()
+    if kind == "bart":
+        config = BartConfig(
+            vocab_size=VOCABULARY, d_model=32, encoder_layers=1, decoder_layers=2,
+            encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64,
+            decoder_ffn_dim=64, max_position_embeddings=64, init_std=std,
+            decoder_start_token_id=PAD, forced_eos_token_id=None, **special,
+        )  # fmt: skip
+        return BartForConditionalGeneration(config).eval()
     if kind == "gpt2":
         config = GPT2Config(
             vocab_size=VOCABULARY, n_positions=64, n_embd=32, n_layer=2, n_head=4,

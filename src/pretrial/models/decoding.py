@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
+from pretrial.models.sharing import Sharing, can_share
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -42,6 +44,8 @@ class EncoderDecoder:
         self.mask = (torch.arange(ids.shape[1], device=model.device) < lengths[:, None]).long()
         encoder = model.get_encoder()
         self.hidden = encoder(input_ids=ids, attention_mask=self.mask).last_hidden_state
+        self.owner = torch.arange(len(prompts), device=model.device)
+        self.sharing: Sharing | None = None
         self.cache: Any = None
         start = model.config.decoder_start_token_id
         if start is None and model.generation_config is not None:
@@ -57,15 +61,27 @@ class EncoderDecoder:
             decoder_input_ids=tokens,
             past_key_values=self.cache,
             use_cache=True,
+            **({"sharing": self.sharing} if self.sharing else {}),
         )
         self.cache = output.past_key_values
         self.logits = output.logits[:, -1]
         return self.logits
 
     def select(self, index: Tensor) -> Tensor:
-        """Keeps these rows, in this order and as often as they are named; returns their logits."""
-        self.hidden, self.mask = self.hidden[index], self.mask[index]
-        self.cache.batch_select_indices(index)
+        """Keeps these rows, in this order and as often as they are named; returns their logits.
+
+        Encodings are kept once for each prompt that still has a row where the model can share them
+        (see `sharing`), else copied to each row.
+        """
+        prompts, owner = self.owner[index].unique(return_inverse=True)
+        sharing = Sharing(owner) if can_share(self.model) else None
+        if sharing is None or not sharing.worthwhile:
+            prompts, owner, sharing = self.owner[index], torch.arange(len(index)), None
+        if len(prompts) < len(self.hidden) or sharing is None:
+            self.hidden, self.mask = self.hidden[prompts], self.mask[prompts]
+            self.cache.cross_attention_cache.batch_select_indices(prompts)
+        self.cache.self_attention_cache.batch_select_indices(index)
+        self.owner, self.sharing = owner.to(index.device), sharing
         self.logits = self.logits[index]
         return self.logits
 

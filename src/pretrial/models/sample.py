@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pretrial.errors import UserError
 from pretrial.models.decoding import DecoderOnly, EncoderDecoder, padded
+from pretrial.models.sharing import sharing_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -123,7 +124,7 @@ def sample(
         (row for row in rows if row.num_forced < max_new_tokens),
         key=lambda row: (row.num_forced, len(prompts[row.prompt])),
     )
-    with _eval_mode(model):
+    with _eval_mode(model), sharing_attention(model):
         for start in range(0, len(open_rows), batch_size):
             batch = open_rows[start : start + batch_size]
             noise = None if greedy else torch.rand(len(batch), max_new_tokens, generator=generator)
