@@ -52,7 +52,7 @@ def test_measure_gives_one_answer_a_test_text_and_learns_an_easy_task(source):
     data = packages.data(source)
     texts = mlm.MLM.read(data.train)
     method = mlm.MLM.build(mlm.Config.tiny(), data=texts)
-    values = packages.measure(method, data.test, 0, num_labels=40, epochs=10, lr=5e-3)
+    values = packages.measure(method, data.test, 0, num_labels=40, epochs=40, lr=5e-3)
     assert set(values) == {"accuracy", "probe_accuracy"}
     for answers in values.values():
         assert len(answers) == len(data.test[1])
