@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,13 +130,12 @@ class Losses(nn.Module):
 def replicate(losses: Losses, world: World) -> nn.Module:
     """`losses` under DistributedDataParallel; itself where there is one process.
 
-    A micro-batch may leave parameters out (a head of another task), so unused ones are searched
-    for. That also keeps the gradient buckets, and with them the order of summation, as they are.
+    With more than two processes the order in which DDP adds gradients up can differ after a resume,
+    and with it the last bit of a weight.
     """
     if world.size == 1:
         return losses
-    warnings.filterwarnings("ignore", message=".*did not find any unused parameters.*")
-    return DistributedDataParallel(losses, find_unused_parameters=True)
+    return DistributedDataParallel(losses, find_unused_parameters=losses.module.skips_parameters)
 
 
 def shard(module: Trainable, world: World, frozen: nn.Module | None) -> None:

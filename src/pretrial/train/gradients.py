@@ -44,11 +44,12 @@ class Gradients:
         self.module = stage.module
         self.how = how
         self.meter = FlopMeter() if run.measure_flops or stage.budget.unit == "flops" else None
-        self._forward: nn.Module = distributed.Losses(self.module)
+        losses = distributed.Losses(self.module)
+        self._forward: nn.Module = losses
         if how.shard:
             distributed.shard(self.module, run.world, getattr(self.module, "frozen", None))
         else:
-            self._forward = distributed.replicate(self._forward, run.world)
+            self._forward = distributed.replicate(losses, run.world)
         if how.compile:
             self._forward.compile()
 

@@ -20,7 +20,13 @@ class Trainable(nn.Module):
     """What the loop can train: it turns examples into a batch and a batch into losses.
 
     A stage trains a `Trainable`: the method itself, or a part of it such as a critic.
+
+    Attributes:
+        skips_parameters: True where the loss of a micro-batch may leave trainable parameters out,
+            such as the head of another task; several processes must then look for them each time.
     """
+
+    skips_parameters: ClassVar[bool] = False
 
     def batch(self, examples: Sequence[Any], generator: torch.Generator) -> Batch:
         """Collates and corrupts. All randomness comes from `generator`.

@@ -1,0 +1,219 @@
+"""A killed run that is started again ends as one that was never killed, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+from train_toy import (
+    Everything,
+    Toy,
+    in_child,
+    kill_at,
+    make_data,
+    rows_of,
+    run_everything,
+    same_weights,
+    spent_of,
+)
+
+from pretrial.errors import UserError
+from pretrial.train import checkpoint
+from pretrial.train.budget import Budget
+from pretrial.train.loop import Stopped, train
+from pretrial.train.optim import Optimizers
+from pretrial.train.run import Run
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> tuple[Everything, Run]:
+    return run_everything(tmp_path_factory.mktemp("unbroken"))
+
+
+def check_same(unbroken: tuple[Everything, Run], folder: Path) -> None:
+    method, run = run_everything(folder)
+    expected_method, expected_run = unbroken
+    assert same_weights(method, expected_method)
+    assert rows_of(folder) == rows_of(expected_run.folder)
+    assert spent_of(run) == spent_of(expected_run)
+    assert not list(folder.rglob(".partial-*"))
+    assert not list(folder.rglob("step-*"))
+
+
+def killed(folder: Path, *where: Any, **options: Any) -> None:
+    def work() -> None:
+        kill_at(*where, **options)
+        run_everything(folder)
+
+    child = in_child(work)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+
+
+# calls of Optimizers.step: 13 of the first stage, then 10 of the second
+@pytest.mark.parametrize("step", [1, 4, 5, 11, 13, 14, 18, 23])
+def test_killed_in_a_step(unbroken, tmp_path, step):
+    killed(tmp_path, Optimizers, "step", step)
+    check_same(unbroken, tmp_path)
+
+
+# calls of os.rename: three checkpoints and the end of a stage, the artefact, two and the end
+@pytest.mark.parametrize("rename", [1, 2, 4, 5, 6, 8])
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_about_the_rename(unbroken, tmp_path, rename, after):
+    killed(tmp_path, checkpoint.os, "rename", rename, after=after)
+    check_same(unbroken, tmp_path)
+
+
+@pytest.mark.parametrize("file", [1, 3, 6])
+def test_killed_inside_a_checkpoint_write(unbroken, tmp_path, file):
+    killed(tmp_path, checkpoint, "save_file", file, after=True)
+    assert list(tmp_path.rglob(".partial-step-*"))
+    check_same(unbroken, tmp_path)
+
+
+def test_killed_inside_once(unbroken, tmp_path):
+    def work() -> None:
+        run_everything(tmp_path, make=lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+    child = in_child(work)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert (tmp_path / "artefacts/.partial-samples/samples.json").exists()
+    check_same(unbroken, tmp_path)
+
+
+def test_killed_again_and_again(unbroken, tmp_path):
+    for step in (6, 3, 5, 6):
+        killed(tmp_path, Optimizers, "step", step)
+    check_same(unbroken, tmp_path)
+
+
+def test_finished_run_does_no_work(unbroken, tmp_path, monkeypatch):
+    run_everything(tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    monkeypatch.setattr(Everything, "batch", None)
+    method, run = run_everything(tmp_path)
+    assert same_weights(method, unbroken[0])
+    assert spent_of(run) == spent_of(unbroken[1])
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_only_two_checkpoints_are_kept(tmp_path):
+    killed(tmp_path, Optimizers, "step", 13)
+    names = sorted(path.name for path in (tmp_path / "stages/warm").iterdir())
+    assert names == ["step-0000000008", "step-0000000012"]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from train_toy import Toy, make_data
+from pretrial.train.budget import Budget
+from pretrial.train.loop import train
+from pretrial.train.run import Run
+
+class Slow(Toy):
+    def losses(self, batch):
+        import time
+        time.sleep(0.005)
+        (Path(sys.argv[1]) / "alive").touch()
+        return super().losses(batch)
+
+method = Slow(dropout=0.3, noise=0.1)
+run = Run(sys.argv[1], make_data(), budget=Budget(120), save_every=Budget(10, "steps"), quiet=True)
+train(method, run)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_signal_from_outside(tmp_path, number):
+    expected = Toy(dropout=0.3, noise=0.1)
+    train(expected, Run(tmp_path / "unbroken", make_data(), budget=Budget(120), quiet=True))
+
+    folder = tmp_path / "broken"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder)], env=environment, stderr=subprocess.PIPE
+    )
+    while not (folder / "alive").exists():
+        time.sleep(0.02)
+        assert process.poll() is None
+    time.sleep(0.2)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode != 0
+    if number != signal.SIGKILL:
+        assert b"run the same command again to go on" in errors
+        assert list(folder.glob("stages/train/step-*"))
+    assert not (folder / "stages/train/done").exists()
+
+    method = Toy(dropout=0.3, noise=0.1)
+    run = Run(folder, make_data(), budget=Budget(120), save_every=Budget(10, "steps"), quiet=True)
+    train(method, run)
+    assert same_weights(method, expected)
+    assert rows_of(folder) == rows_of(tmp_path / "unbroken")
+
+
+def test_signal_between_stages_stops_at_once(tmp_path):
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped, match="same command"):
+        run_everything(tmp_path, make=interrupt)
+    assert not list(tmp_path.glob("artefacts/*"))
+
+
+def test_seconds_already_spent_count(tmp_path):
+    class Stops(Toy):
+        def losses(self, batch):
+            self.calls = getattr(self, "calls", 0) + 1
+            time.sleep(0.02)
+            if self.calls == 10:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().losses(batch)
+
+    budget = Budget(0.4, "seconds")
+    with pytest.raises(Stopped):
+        train(Stops(), Run(tmp_path, make_data(), budget=budget, quiet=True))
+    method = Stops()
+    method.calls = 1000
+    run = Run(tmp_path, make_data(), budget=budget, quiet=True)
+    train(method, run)
+    steps = method.calls - 1000
+    assert 1 <= steps <= 10  # 0.2 of the 0.4 s are left
+    assert run.spent.total("steps") == steps + 10
+    assert run.spent.total("seconds") >= 0.4
+
+
+def test_changed_settings_are_named(tmp_path):
+    killed(tmp_path, Optimizers, "step", 6)
+
+    class Other(Everything):
+        def stages(self, run):
+            for stage in super().stages(run):
+                stage.budget = Budget(99, "steps")
+                yield stage
+
+    with pytest.raises(UserError, match="budget = 13 steps, not 99 steps"):
+        train(Other(), Run(tmp_path, make_data(), quiet=True))
+
+
+def test_changed_model_names_the_keys(tmp_path):
+    killed(tmp_path, Optimizers, "step", 6)
+    method = Everything()
+    method.head = nn.Linear(8, 2)
+    method.body.append(nn.Linear(8, 8))
+    run = Run(tmp_path, make_data(), quiet=True)
+    names = r"not in the checkpoint: body\.3\.bias, .*another shape: head\.bias"
+    with pytest.raises(UserError, match=names):
+        train(method, run)
