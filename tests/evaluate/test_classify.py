@@ -74,12 +74,12 @@ def test_separable_labels_are_learnt_and_blind_models_reach_the_majority(task):
     options = {"num_train": 100, **({"epochs": 20, "lr": 0.05} if task == "classify" else {})}
     result = evaluate(task, Letters(), rows(), **options)
     notes = result.notes
-    assert result.metrics["accuracy"].mean > 0.9
+    assert result.metrics["accuracy"].value > 0.9
     assert notes["num_classes_guessed"] == 3
     assert abs(notes["num_train"] - 100) <= 1
     assert len(result.items["accuracy"]) == notes["num_test"] == 300 - notes["num_train"]
     blind = evaluate(task, Letters(blind=True), rows(), **options)
-    assert blind.metrics["accuracy"].mean == pytest.approx(blind.notes["majority_accuracy"])
+    assert blind.metrics["accuracy"].value == pytest.approx(blind.notes["majority_accuracy"])
     assert blind.notes["num_classes_guessed"] == 1
 
 

@@ -58,7 +58,7 @@ def test_pairing_removes_the_variance_between_problems():
     difficulty = rng.random(200)
     ours, theirs = difficulty + 0.01 + rng.normal(0, 0.005, 200), difficulty
     paired = bootstrap_difference(ours, theirs)
-    assert paired.mean == pytest.approx(np.mean(ours) - np.mean(theirs))
+    assert paired.value == pytest.approx(np.mean(ours) - np.mean(theirs))
     assert 0 < paired.low < paired.high < 0.02
     alone = bootstrap_mean(ours)
     assert alone.high - alone.low > 20 * (paired.high - paired.low)

@@ -117,7 +117,7 @@ def evaluate(argv: Sequence[str]) -> None:
     width = max(map(len, result.metrics))
     for metric, interval in result.metrics.items():
         print(
-            f"{metric:<{width}}  {interval.mean:.4g}"
+            f"{metric:<{width}}  {interval.value:.4g}"
             f"  (95 %: {interval.low:.4g} to {interval.high:.4g})"
         )
     for note, value in result.notes.items():

@@ -14,29 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pretrial.errors import UserError
+from pretrial.evaluate.intervals import Interval
 
 Verdict = Literal["shown", "not shown at this budget", "contradicted"]
 Over = Literal["seeds", "seeds and items", "items", "nothing"]
 Array = NDArray[np.float64]
 
 _MOST_SEEDS = 1000  # more seeds than anybody would run: then the answer is "too many to say"
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate and the ends of its interval (95 % unless it is said otherwise).
-
-    `low` and `high` are nan where there is nothing to estimate an interval from.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if math.isnan(self.low):
-            return f"{self.value:.4g}"
-        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
 
 @dataclass(frozen=True)

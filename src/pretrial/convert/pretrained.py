@@ -40,8 +40,8 @@ def load_generator(
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     if type(config) not in auto._model_mapping:
         raise UserError(
-            f"{source} is a {config.model_type}, which writes no text; name a checkpoint of a causal"
-            " or sequence-to-sequence language model"
+            f"{source} is a {config.model_type}, which writes no text; name a checkpoint of a"
+            " causal or sequence-to-sequence language model"
         )
     model = load_pretrained(auto, source, beside=beside)
     return model.eval(), tokenizer or load_tokenizer(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,14 +14,19 @@ from pretrial.errors import UserError
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the ends of its percentile bootstrap interval."""
+    """An estimate and the ends of its interval (95 % unless it is said otherwise).
 
-    mean: float
+    `low` and `high` are nan where there is nothing to estimate an interval from.
+    """
+
+    value: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}]"
+        if math.isnan(self.low):
+            return f"{self.value:.4g}"
+        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
 
 def bootstrap_ratio(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import comb
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,11 +98,7 @@ def measure_programs(
     """
     import torch
 
-    from pretrial.data.layouts import read_problems
-    from pretrial.sandbox import Limits, Runner
-
-    known = all(isinstance(row, Problem) for row in data)
-    problems = list(data) if known else read_problems(list(data))
+    problems = as_problems(data)
     if greedy:
         num_samples, k = 1, (1,)
     for size in k:
@@ -119,28 +115,60 @@ def measure_programs(
             greedy=greedy,
             generator=generator,
         )
-    generated = time.monotonic()
+    notes = {
+        "decoding": "greedy" if greedy else f"top-p {top_p}, temperature {temperature}",
+        "generate_seconds": round(time.monotonic() - started, 2),
+    }
+    return score_programs(
+        problems, programs, notes, k=k, n=n, seed=seed, seconds=seconds, compare=compare
+    )
+
+
+def as_problems(data: Sequence[Any]) -> list[Problem]:
+    """Problems as they are, or read from rows of a layout that `read_problems` knows."""
+    from pretrial.data.layouts import read_problems
+
+    known = all(isinstance(row, Problem) for row in data)
+    return list(data) if known else read_problems(list(data))
+
+
+def score_programs(
+    problems: Sequence[Problem],
+    programs: Sequence[Sequence[str]],
+    notes: Mapping[str, Any],
+    *,
+    k: Sequence[int],
+    n: Sequence[int],
+    seed: int = 0,
+    seconds: float = 4.0,
+    compare: Literal["strict", "apps"] = "strict",
+) -> Result:
+    """pass@k and n@k of programs that were written already, as many for each problem.
+
+    The arguments and the result are those of `measure_programs`.
+    """
+    from pretrial.sandbox import Limits, Runner
+
+    began = time.monotonic()
     limits = Limits(seconds=seconds)
     with Runner(compare=compare) as runner:
         hidden = _judge(runner, programs, [problem.tests for problem in problems], limits)
         shown = _judge(runner, programs, [problem.examples for problem in problems], limits)
-    items = _items(hidden, shown, k, n, num_samples)
-    notes = {
+    num_samples = len(programs[0])
+    told = {
         "num_problems": len(problems),
         "num_samples": num_samples,
-        "decoding": "greedy" if greedy else f"top-p {top_p}, temperature {temperature}",
         "outcomes": _outcomes(hidden),
         "isolation": runner.isolation,
         "compare": compare,
         "num_with_examples": sum(problem.examples is not None for problem in problems),
-        "generate_seconds": round(generated - started, 2),
-        "execute_seconds": round(time.monotonic() - generated, 2),
+        "execute_seconds": round(time.monotonic() - began, 2),
     }
-    return Result.of_items(items, notes, seed)
+    return Result.of_items(_items(hidden, shown, k, n, num_samples), told | dict(notes), seed)
 
 
 def _judge(
-    runner: Any, programs: list[list[str]], tests: list[Any], limits: Limits
+    runner: Any, programs: Sequence[Sequence[str]], tests: list[Any], limits: Limits
 ) -> list[list[Verdict] | None]:
     """Verdicts of each problem's programs; None for a problem without such tests."""
     jobs = [

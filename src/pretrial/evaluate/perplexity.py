@@ -42,7 +42,7 @@ def measure_perplexity(
         raise UserError(f"text {int(num_bytes.argmin())} is empty; leave empty texts out")
     bits = nats / math.log(2)
     interval = bootstrap_ratio(bits, num_bytes, seed=seed)
-    perplexity = Interval(*(2**end for end in (interval.mean, interval.low, interval.high)))
+    perplexity = Interval(*(2**end for end in (interval.value, interval.low, interval.high)))
     return Result(
         {"bits_per_byte": interval, "byte_perplexity": perplexity},
         {"bits_per_byte": (bits / num_bytes).tolist()},

@@ -49,6 +49,12 @@ _TASKS = (
         "generate_programs",
         "passk:measure_programs",
     ),
+    Task(
+        "solve",
+        "pass@k and n@k of a search that may run the example tests; problems with tests",
+        "solve",
+        "search:measure_search",
+    ),
     Task("perplexity", "bits per byte; texts", "nll", "perplexity:measure_perplexity"),
     Task(
         "retrieval",

@@ -9,7 +9,7 @@ from pretrial.errors import UserError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 #: The role that each special token plays, and its text; their ids are 0, 1, 2, ... in this order.
 SPECIALS: Mapping[str, str] = {
@@ -89,7 +89,7 @@ def _add_template(tokenizer: Tokenizer, template: str, reserved: list[str]) -> N
     )
 
 
-def sentinel_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+def sentinel_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Ids of "<extra_id_0>", "<extra_id_1>", ... in order, as far as they go."""
     vocabulary = tokenizer.get_vocab()
     ids: list[int] = []

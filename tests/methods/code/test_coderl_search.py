@@ -58,15 +58,27 @@ def test_exactly_n_programs_whatever_divides(num_seeds):
 
 
 @pytest.mark.parametrize("num_passed", [1, 3, 7])
-def test_refining_continues_its_seeds_verbatim(num_passed):
+def test_refining_continues_its_seeds_verbatim(num_passed, monkeypatch):
     critic_sampling = sampler(lambda i, _: i % 8 < num_passed)
+    forced = []
+
+    def spy(*args, prefixes, **options):
+        found = write(*args, prefixes=prefixes, **options)
+        forced.append((prefixes, found))
+        return found
+
+    write = critic_sampling.actor.sample
+    monkeypatch.setattr(critic_sampling.actor, "sample", spy)
     search = Search(num_samples=8, temperature=1.0, top_p=1.0)
     found = critic_sampling.solve(PROBLEMS, search, torch.Generator().manual_seed(0))
     for candidates in found:
         assert len(candidates) == 16
         assert [c.kind for c in candidates] == ["plain"] * 8 + ["refine"] * 8
-        for c in candidates[8:]:
-            assert critic_sampling.actor.text(c.ids).startswith(c.seed)
+    (_, _), (seeds, continued) = forced
+    assert any(prefix for group in seeds for prefix in group)
+    for group, programs in zip(seeds, continued, strict=True):
+        for prefix, ids in zip(group, programs, strict=True):
+            assert ids[: len(prefix)] == prefix
 
 
 def test_repair_only_where_nothing_passed():

@@ -4,11 +4,11 @@ An actor is first taught to imitate reference programs. It then writes programs 
 training problem; all are run on the problem's tests, and the outcome (compile error, runtime error,
 failed test, passed) gives each a return. A critic learns to predict the outcome from the program,
 position by position, and so spreads the return over the tokens. The actor is trained further with
-cross-entropy on references and a policy gradient on its own programs, whose baseline is the return of
-its greedy program. Problems without a solution take part: their tests are enough. At inference the
-model writes programs, runs the tests that the statement shows, and a second, binary critic chooses
-where to go on: prefixes of programs that passed are written anew (refining); where none passed, a
-repair model rewrites the most promising failure.
+cross-entropy on references and a policy gradient on its own programs, whose baseline is the return
+of its greedy program. Problems without a solution take part: their tests are enough. At inference
+the model writes programs, runs the tests that the statement shows, and a second, binary critic
+chooses where to go on: prefixes of programs that passed are written anew (refining); where none
+passed, a repair model rewrites the most promising failure.
 
 Deviations from the paper and its release:
  1. Every micro-batch holds as many reference pairs as sampled programs; the release alternates the
@@ -27,7 +27,6 @@ Data: programming problems in the layouts of APPS, MBPP, HumanEval or our own; s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -51,7 +50,8 @@ from pretrial.train.stage import Stage
 
 CARD = Card(
     slug="coderl",
-    title="CodeRL: Mastering Code Generation through Pretrained Models and Deep Reinforcement Learning",
+    title="CodeRL: Mastering Code Generation through Pretrained Models and Deep Reinforcement"
+    " Learning",
     authors="Hung Le and others",
     year=2022,
     arxiv="2207.01780",
@@ -99,7 +99,7 @@ class CodeRL(Method):
 
     Config = Config
 
-    def __init__(self, config: Config, actor: ProgramModel) -> None:
+    def __init__(self, config: Any, actor: ProgramModel) -> None:
         super().__init__(config)
         self.actor = actor
         self.critic: Critic | None = None
@@ -109,7 +109,7 @@ class CodeRL(Method):
     @classmethod
     def build(
         cls,
-        config: Config,
+        config: Any,
         source: str | Path | None = None,
         data: Sequence[Problem] | None = None,
     ) -> Self:
@@ -301,3 +301,10 @@ def examples() -> list[dict[str, Any]]:
     from pretrial.data.miniapps import mini_apps
 
     return [asdict(p) for p in mini_apps(num_train=12, num_test=0, solved=8).train]
+
+
+# At the end, since both need CodeRL
+from pretrial.methods.code.coderl.demonstration import demo  # noqa: E402
+from pretrial.methods.code.coderl.trials import trial  # noqa: E402
+
+__all__ = ["CARD", "CodeRL", "Config", "demo", "examples", "trial"]

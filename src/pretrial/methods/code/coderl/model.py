@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -98,14 +99,14 @@ class ProgramModel(nn.Module):
         )
 
     def program(self, problem: Problem, ids: Sequence[int]) -> str:
-        """The runnable program that `ids` stand for; a completion ends where the next block begins."""
+        """The runnable program of `ids`; a completion ends where the next block begins."""
         text = self.text(ids)
         return problem.program(self.stops.cut(text) if problem.style == "completion" else text)
 
     # Tensors
 
     def collate(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Batch:
-        """Pads prompts and programs into tensors; `labels` [B, T] is -100 where nothing is asked."""
+        """Prompts and programs as tensors; `labels` [B, T] is -100 where nothing is asked."""
         rows, pads = list(zip(sources, targets, strict=True)), self.pad
         if self.encoder_decoder:
             length = self.max_source if self.attend_padding else 0
@@ -205,7 +206,7 @@ class ProgramModel(nn.Module):
             finished=self.stops if completions else None,
         )
         return [
-            [ids + [self.eos] if len(ids) < self.max_target else ids for ids in group]
+            [[*ids, self.eos] if len(ids) < self.max_target else ids for ids in group]
             for group in sampled
         ]
 
@@ -241,7 +242,7 @@ def shallower(program_model: ProgramModel) -> ProgramModel:
         config.attention_layers = config.expand_attention_types_params(config.attention_types)
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[: config.num_hidden_layers]
-    small = type(program_model.model)(config)
+    small: Any = type(program_model.model)(config)
     known = small.state_dict()
     lower = {
         name: value
@@ -249,7 +250,7 @@ def shallower(program_model: ProgramModel) -> ProgramModel:
         if name in known and known[name].shape == value.shape
     }
     small.load_state_dict(lower)
-    return program_model.around(small.to(program_model.model.dtype))
+    return program_model.around(small.to(dtype=program_model.model.dtype))
 
 
 def reindent_with_tabs(code: str) -> str:

@@ -51,6 +51,7 @@ def architecture(config: Config, vocab_size: int, tokenizer: Any = None) -> Any:
                 pad_token_id=pad,
             )
         )
+    start: dict[str, Any] = {"decoder_start_token_id": pad}  # no field of T5Config, yet its own
     return T5ForConditionalGeneration(
         T5Config(
             vocab_size=vocab_size,
@@ -62,7 +63,7 @@ def architecture(config: Config, vocab_size: int, tokenizer: Any = None) -> Any:
             dropout_rate=config.dropout_prob,
             pad_token_id=pad,
             eos_token_id=eos,
-            decoder_start_token_id=pad,
+            **start,
         )
     )
 

@@ -15,7 +15,7 @@ from pretrial.train.method import Batch, Trainable
 
 
 def code_sequences(program_model: ProgramModel, texts: Sequence[str]) -> list[list[int]]:
-    """Token sequences of at most `max_source` tokens, without special tokens, from files of code."""
+    """Sequences of at most `max_source` tokens, without special tokens, from files of code."""
     tokenizer, length = program_model.tokenizer, program_model.max_source
     found: list[list[int]] = []
     for text in texts:

@@ -1,4 +1,4 @@
-"""The text that a model reads: one function for every stage (mechanism 1), and the repair prompt."""
+"""The text that a model reads, in one function for every stage, and the repair prompt."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def prompt(problem: Problem, layout: Layout = "ours") -> str:
     Args:
         problem: with `style="completion"` its statement is the head of a program and is the prompt
             as it stands.
-        layout: "ours" is the same text in training and generation. The two release layouts are those
-            of salesforce/CodeRL byte for byte: they differ in newlines, and the training one
+        layout: "ours" is the same text in training and generation. The two release layouts are
+            those of salesforce/CodeRL byte for byte: they differ in newlines, and the training one
             chooses the format line by whether there is starter code, the generating one by whether
             the tests name a function.
     """

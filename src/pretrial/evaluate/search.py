@@ -1,0 +1,79 @@
+"""The task of solving problems with their example tests at hand, such as critic sampling."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pretrial.evaluate.passk import as_problems, pass_at_k, score_programs
+from pretrial.evaluate.result import Result
+
+
+def measure_search(
+    method: Any,
+    data: Sequence[Any],
+    *,
+    num_samples: int = 20,
+    num_rounds: int = 1,
+    num_repaired: int = 1,
+    choose: Literal["critic", "random"] = "critic",
+    k: tuple[int, ...] = (1, 5),
+    n: tuple[int, ...] = (1, 5),
+    temperature: float = 0.6,
+    top_p: float = 0.95,
+    seed: int = 0,
+    seconds: float = 4.0,
+    compare: Literal["strict", "apps"] = "strict",
+) -> Result:
+    """pass@k and n@k over all the programs that a search wrote, of every round.
+
+    Set it against the task "passk" with as many programs in all: `num_samples` of a search with
+    r further rounds are (1 + r) times as many of plain sampling.
+
+    Args:
+        method: with the ability `solve(problems, *, num_samples, num_rounds, num_repaired, choose,
+            temperature, top_p, seed)` that yields a row a problem with its "candidates", as many
+            for each; their programs are run on the hidden tests here for the first time.
+        data: problems, or rows of a layout that `read_problems` knows.
+        num_samples: programs a problem and round.
+        num_rounds: rounds after the first.
+        num_repaired: failed programs that are repaired.
+        choose: what programs are gone on with: by the critic, or at random.
+        k: the k of pass@k.
+        n: the n of n@k.
+        temperature: of sampling.
+        top_p: of nucleus sampling.
+        seed: of sampling and of the bootstrap.
+        seconds: that a program's tests may take together.
+        compare: "strict" or "apps", how outputs are compared.
+
+    Returns:
+        As `measure_programs`; the notes also count candidates by how they came about.
+    """
+    problems = as_problems(data)
+    for size in k:
+        pass_at_k(num_samples * (1 + num_rounds), 0, size)
+    began = time.monotonic()
+    rows = method.solve(
+        problems,
+        num_samples=num_samples,
+        num_rounds=num_rounds,
+        num_repaired=num_repaired,
+        choose=choose,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+    )
+    groups = [row["candidates"] for row in rows]
+    notes = {
+        "decoding": f"{num_samples} programs a round, {num_rounds} rounds after the first, chosen"
+        f" by {choose}; top-p {top_p}, temperature {temperature}",
+        "kinds": dict(Counter(c["kind"] for group in groups for c in group)),
+        "generate_seconds": round(time.monotonic() - began, 2),
+    }
+    programs = [[c["program"] for c in group] for group in groups]
+    return score_programs(
+        problems, programs, notes, k=k, n=n, seed=seed, seconds=seconds, compare=compare
+    )
