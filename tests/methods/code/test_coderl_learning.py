@@ -210,6 +210,10 @@ def test_released_layout_parity(tmp_path):
     assert {f"error_head.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")} <= set(weights)
     assert weights["error_head.0.weight"].shape == (128, config.width)
     again = parts.load_critic(config, tmp_path / "critic", critic.program_model, 4)
+    released = replace(config, critic_init=str(tmp_path / "critic"))
+    begun = parts.new_critic(released, tiny(), 4, seed=1)
+    assert torch.equal(begun.error_head[2].weight, critic.error_head[2].weight)
+    assert parts.new_critic(released, tiny(), 2, seed=1).error_head[2].out_features == 2
     source, target = pairs(critic.program_model)[0]
     rows = [Judged(source, target, 2), Judged(source, [*target, *target], 1)]
     model = critic.program_model.model.eval()

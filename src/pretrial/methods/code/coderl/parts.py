@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
+from pretrial.convert.keys import read_weights
 from pretrial.convert.pretrained import load_generator
 from pretrial.data.problems import Problem
 from pretrial.errors import UserError
@@ -85,15 +85,27 @@ def load_language_model(config: Config, source: str | Path) -> ProgramModel:
     return around(config, *load_generator(source))
 
 
-def load_critic(config: Config, folder: Path, actor: ProgramModel, num_classes: int) -> Critic:
-    """A saved or released critic; its tokenizer is the actor's.
+def load_critic(
+    config: Config, source: str | Path, actor: ProgramModel, num_classes: int
+) -> Critic:
+    """A critic around a checkpoint, with the head that lies in its weights, if one does.
+
+    Released and saved critics have one. The tokenizer is the actor's, whose tokens a critic reads.
 
     Raises:
-        UserError: the folder's weights have no `error_head`.
+        UserError: the checkpoint's vocabulary is smaller than the actor's.
     """
-    model, _ = load_generator(folder, tokenizer=actor.tokenizer, beside=HEAD)
+    model, _ = load_generator(source, tokenizer=actor.tokenizer, beside=HEAD)
+    if model.config.vocab_size < len(actor.tokenizer):
+        raise UserError(
+            f"a critic reads the actor's {len(actor.tokenizer)} tokens, but {source} knows"
+            f" {model.config.vocab_size}; name a checkpoint of the same family"
+        )
     critic = Critic(actor.around(model), num_classes, config.pooling, config.release_pooling)
-    critic.load_head(load_file(folder / "model.safetensors"))
+    weights = read_weights(source) if Path(source).is_dir() else {}
+    last = weights.get(f"{HEAD}2.weight")
+    if last is not None and len(last) == num_classes:
+        critic.load_head(weights)
     return critic
 
 
@@ -104,20 +116,9 @@ def new_critic(config: Config, actor: ProgramModel, num_classes: int, seed: int)
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        if not config.critic_init:
-            return Critic(shallower(actor), num_classes, config.pooling, config.release_pooling)
-        critic = Critic(
-            load_language_model(config, config.critic_init),
-            num_classes,
-            config.pooling,
-            config.release_pooling,
-        )
-        if critic.program_model.tokenizer.get_vocab() != actor.tokenizer.get_vocab():
-            raise UserError(
-                f"the critic reads the actor's tokens, but {config.critic_init} has another"
-                " vocabulary; leave --critic-init out or name a checkpoint of the same family"
-            )
-        return critic
+        if config.critic_init:
+            return load_critic(config, config.critic_init, actor, num_classes)
+        return Critic(shallower(actor), num_classes, config.pooling, config.release_pooling)
 
 
 def new_repairer(config: Config, actor: ProgramModel) -> ProgramModel:
