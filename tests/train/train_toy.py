@@ -72,9 +72,8 @@ class Toy(Regression, Method):
         self.stage = stage
 
     def stages(self, run: Run) -> Iterator[Stage]:
-        yield Stage(
-            "train", self, run.data, **{"budget": run.budget, "batch_size": 8, **self.stage}
-        )
+        options = {"budget": run.budget, "batch_size": 8, **self.stage}
+        yield Stage("train", self, run.data, **options)
 
 
 class Everything(Toy):

@@ -44,7 +44,8 @@ class Average:
 
     def replace_weights(self) -> None:
         """The averages become the weights."""
-        torch._foreach_copy_(self.weights, self.averages)
+        for weight, average in zip(self.weights, self.averages, strict=True):
+            weight.copy_(average)
 
     def state(self) -> dict[str, Tensor]:
         """The averages by name, on the CPU."""
