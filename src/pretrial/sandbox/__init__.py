@@ -24,20 +24,24 @@ as in reinforcement learning.
 This package imports neither torch nor numpy.
 """
 
+from pretrial.sandbox.apps import APPS_PREAMBLE, apps_outcome
 from pretrial.sandbox.compare import same_output, same_value
 from pretrial.sandbox.isolation import Isolation, describe_isolation
 from pretrial.sandbox.limits import Limits, limits_from_reference
-from pretrial.sandbox.outcome import Outcome, Verdict, apps_outcome
-from pretrial.sandbox.runner import RUNNER_VERSION, Runner, run_programs
+from pretrial.sandbox.outcome import Outcome, Verdict
+from pretrial.sandbox.runner import RUNNER_VERSION, Differences, Runner, compare_modes, run_programs
 
 __all__ = [
+    "APPS_PREAMBLE",
     "RUNNER_VERSION",
+    "Differences",
     "Isolation",
     "Limits",
     "Outcome",
     "Runner",
     "Verdict",
     "apps_outcome",
+    "compare_modes",
     "describe_isolation",
     "limits_from_reference",
     "run_programs",

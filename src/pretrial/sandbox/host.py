@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrial.errors import UserError
-from pretrial.sandbox.inside import wire
+from pretrial.sandbox.inside import folders, wire
 
 INSIDE = Path(__file__).parent / "inside"
 START_SECONDS = 60.0
@@ -194,7 +193,9 @@ class Worker:
                     with contextlib.suppress(OSError):
                         pipe.close()
         if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+            folders.empty_folder(folder)
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
 
     def close(self) -> None:
         """End the process for good."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pretrial.data.problems import Tests
+from pretrial.errors import UserError
 from pretrial.sandbox.compare import Mode, same_output, same_value
 from pretrial.sandbox.host import Ended, Worker
 from pretrial.sandbox.inside import wire
@@ -89,6 +90,17 @@ class Trial:
         )
 
 
+def _check(tests: Tests) -> None:
+    if len(tests.inputs) != len(tests.outputs):
+        numbers = f"{len(tests.inputs)} inputs but {len(tests.outputs)} outputs"
+        raise UserError(f"tests have {numbers}: give one output for each input")
+    if tests.kind == "stdin":
+        if not all(isinstance(text, str) for text in (*tests.inputs, *tests.outputs)):
+            raise UserError("inputs and outputs of stdin tests must be text")
+    elif not all(isinstance(arguments, list | tuple) for arguments in tests.inputs):
+        raise UserError("each input of call tests must be the list of arguments of one call")
+
+
 @dataclass(frozen=True)
 class Prepared:
     """What all the programs of a problem share.
@@ -132,7 +144,13 @@ def judge(
 
 
 def prepare(tests: Tests) -> Prepared:
-    """Pack the tests of a problem."""
+    """Pack the tests of a problem.
+
+    Raises:
+        UserError: inputs and outputs do not belong together, or are not of the kind's types.
+    """
+    if tests.kind != "assert":
+        _check(tests)
     inputs, outputs = wire.pack([*tests.inputs]), wire.pack([*tests.outputs])
     everything = wire.to_bytes([tests.kind, tests.function, tests.script, inputs, outputs])
     sent = None
@@ -148,7 +166,7 @@ def _calls(trial: Trial, prepared: Prepared) -> None:
     def heed(message: Any) -> bool:
         value = _returned(message)
         if len(trial.results) >= len(expected):
-            return True
+            return not (isinstance(message, dict) and "d" in message)
         if value is None:
             fault = _raised(message)
             trial.blame(fault)
@@ -176,7 +194,7 @@ def _returned(message: Any) -> tuple[Any] | None:
         return None
     try:
         return (wire.unpack(message["v"]),)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, RecursionError, OverflowError):
         return (wire.Opaque("malformed value"),)
 
 
@@ -251,7 +269,7 @@ def _wrong(number: int, got: str, expected: str) -> Fault:
         text if len(text) <= SHOWN else text[:SHOWN] + "..." for text in (got, expected)
     )
     message = f"test {number}: got {got.rstrip()}, expected {expected.rstrip()}"
-    return Fault(Outcome.FAILED_TEST, "wrong_answer", message)
+    return Fault(Outcome.FAILED_TEST, "wrong_answer", _plain(message, 1000))
 
 
 def _shown(value: Any) -> str:
@@ -267,16 +285,22 @@ def _raised(message: Any) -> Fault:
         return _left(message["x"])
     try:
         phase, name, text, line = message["e"]
-        subtype = "memory" if name == "MemoryError" else str(name)
+        subtype = "memory" if name == "MemoryError" else _plain(name, 100)
         line = line if isinstance(line, int) else None
     except (TypeError, KeyError, ValueError):
         return Fault(Outcome.RUNTIME_ERROR, "exit", "the program wrote to the runner's pipe")
     outcome = Outcome.COMPILE_ERROR if phase == "compile" else Outcome.RUNTIME_ERROR
-    return Fault(outcome, subtype, str(text), line, str(phase))
+    return Fault(outcome, subtype, _plain(text, 500), line, _plain(phase, 10))
+
+
+def _plain(text: Any, length: int) -> str:
+    """Text from a program, of bounded length and without halves of characters."""
+    return str(text)[:length].encode("utf-8", "replace").decode()
 
 
 def _left(status: Any) -> Fault:
-    return Fault(Outcome.RUNTIME_ERROR, "exit", f"exit status {status}, before the answer")
+    text = f"exit status {_plain(status, 20)}, before the answer"
+    return Fault(Outcome.RUNTIME_ERROR, "exit", text)
 
 
 def _cut_short(ended: Ended, limits: Limits) -> Fault:

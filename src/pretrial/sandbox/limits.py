@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from pretrial.data.problems import Tests
 from pretrial.errors import UserError
 
 
@@ -48,14 +50,14 @@ def scaled(limits: Limits, seconds: float, factor: float, floor: float) -> Limit
 
 
 def limits_from_reference(
-    references: Sequence[tuple[str, object]],
+    references: Sequence[tuple[str, Tests]],
     *,
     factor: float = 5.0,
     floor: float = 1.0,
     limits: Limits | None = None,
-    **options: object,
+    **options: Any,
 ) -> list[Limits]:
-    """Time limits, one per problem, from how long its reference solution takes.
+    """Time limits, one per problem, from how long its reference solution takes, run alone.
 
     Args:
         references: (program, tests) of each problem.
@@ -63,12 +65,12 @@ def limits_from_reference(
         floor: no limit is below this many seconds.
         limits: the limits for the references themselves, and the other limits of the result. A
             reference that does not pass under them leaves them as they are.
-        options: further arguments of `run_programs`.
+        options: further arguments of `run_programs`, but `workers`.
     """
     from pretrial.sandbox.runner import run_programs  # it imports this file
 
     base = limits or Limits()
-    verdicts = run_programs(references, limits=base, **options)  # type: ignore[arg-type]
+    verdicts = run_programs(references, limits=base, workers=1, **options)
     return [
         scaled(base, verdict.wall_seconds, factor, floor) if verdict.passed else base
         for verdict in verdicts

@@ -69,20 +69,3 @@ class Verdict:
                 "tests": tuple(data.get("tests", ())),
             }
         )
-
-
-def apps_outcome(verdict: Verdict, kind: str) -> Outcome:
-    """The class the released APPS and CodeRL code would name for the same run.
-
-    There "compile error" is whatever is raised while the module is made. A call-based program is
-    imported, so any exception at its top level counts. The text of a stdin program is put in a
-    function first, except for lines that begin with `import` or `from`, so there only these count:
-    our ModuleNotFoundError and ImportError stand for them.
-    """
-    if verdict.outcome is not Outcome.RUNTIME_ERROR:
-        return verdict.outcome
-    if kind == "call" and verdict.phase == "load":
-        return Outcome.COMPILE_ERROR
-    if kind == "stdin" and verdict.subtype in ("ModuleNotFoundError", "ImportError"):
-        return Outcome.COMPILE_ERROR
-    return verdict.outcome

@@ -14,12 +14,13 @@ from typing import Any
 
 from pretrial.data.problems import Tests
 from pretrial.errors import UserError
+from pretrial.sandbox.apps import apps_outcome
 from pretrial.sandbox.compare import Mode, check_mode
 from pretrial.sandbox.host import Worker
 from pretrial.sandbox.isolation import check_level, start_best
 from pretrial.sandbox.judge import Prepared, judge, prepare
 from pretrial.sandbox.limits import Limits
-from pretrial.sandbox.outcome import Verdict, apps_outcome
+from pretrial.sandbox.outcome import Verdict
 
 RUNNER_VERSION = f"1/{sys.version_info.major}.{sys.version_info.minor}"
 CACHE_SIZE = 1 << 16  # verdicts kept in memory
@@ -50,7 +51,8 @@ class Runner:
         isolation: "auto" takes the best of `namespaces` and `rlimits`; a named level is taken or
             refused. "none" runs programs with the user's own rights and has to be named.
         compare: "strict" or "apps", see `pretrial.sandbox.compare`.
-        outcomes: "ours", or "apps" for the classes of the released APPS code (`apps_outcome`).
+        outcomes: "ours", or "apps" for the classes of the released APPS code, see
+            `pretrial.sandbox.apps`.
         stop_at_first: end a program at its first test that goes wrong.
         preamble: statements run once in each worker; their names are there for every program.
 
@@ -72,7 +74,9 @@ class Runner:
         check_mode(compare)
         if outcomes not in ("ours", "apps"):
             raise UserError(f"outcomes must be 'ours' or 'apps', not {outcomes!r}")
-        self.num_workers = workers or len(os.sched_getaffinity(0))
+        if workers is not None and workers < 1:
+            raise UserError(f"workers must be at least 1, not {workers}")
+        self.num_workers = workers or _num_cores()
         self.compare, self.outcomes, self.stop = compare, outcomes, stop_at_first
         first = start_best(isolation, preamble)
         self.isolation = first.isolation
@@ -135,7 +139,7 @@ class Runner:
         # it.
         for item, verdict in self._spread(late, self._judge, self._workers[:1]):
             finish(item, verdict)
-        return [self._named(verdicts[index], jobs[index][1]) for index in range(len(jobs))]
+        return [self._named(verdicts[index], *job) for index, job in enumerate(jobs)]
 
     # --- planning ---
 
@@ -239,10 +243,10 @@ class Runner:
             verdicts[index] = replace(verdict, line=line)
         return True
 
-    def _named(self, verdict: Verdict, tests: Tests) -> Verdict:
+    def _named(self, verdict: Verdict, program: str, tests: Tests) -> Verdict:
         if self.outcomes == "ours":
             return verdict
-        return replace(verdict, outcome=apps_outcome(verdict, tests.kind))
+        return replace(verdict, outcome=apps_outcome(verdict, tests, program))
 
 
 def run_programs(
@@ -267,6 +271,40 @@ def run_programs(
         preamble=preamble,
     ) as runner:
         return runner.run(jobs, limits, progress)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How much the verdicts depend on the way of comparing.
+
+    Attributes:
+        num_programs: all of them.
+        strict_passed, apps_passed: how many pass.
+        different: the places, in the list of jobs, whose verdicts differ.
+    """
+
+    num_programs: int
+    strict_passed: int
+    apps_passed: int
+    different: tuple[int, ...]
+
+
+def compare_modes(jobs: Sequence[Job], **options: Any) -> Differences:
+    """Judge programs with both ways of comparing; `options` as for `run_programs`."""
+    strict = run_programs(jobs, **options, compare="strict")
+    apps = run_programs(jobs, **options, compare="apps")
+    pairs = enumerate(zip(strict, apps, strict=True))
+    return Differences(
+        len(strict),
+        sum(verdict.passed for verdict in strict),
+        sum(verdict.passed for verdict in apps),
+        tuple(place for place, (one, other) in pairs if one.passed != other.passed),
+    )
+
+
+def _num_cores() -> int:
+    """Cores this process may use; macOS does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _limits_of(limits: Limits | Sequence[Limits] | None, count: int) -> list[Limits]:

@@ -21,7 +21,6 @@ import json
 import os
 import resource
 import select
-import shutil
 import signal
 import sys
 import tempfile
@@ -29,12 +28,15 @@ import time
 import types
 from typing import Any
 
-# The folder of this file leaves the search path once its two neighbours are imported.
+# The folder of this file leaves the search path once its neighbours are imported.
 import cage
+import folders
 import harness
 import wire
 
 sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
+
+CLEANING_SECONDS = 1.0
 
 MODULES = (
     "abc array ast base64 bisect builtins calendar cmath collections collections.abc "
@@ -55,16 +57,25 @@ class Zygote:
         self.names, self.fd_in, self.fd_out = names, fd_in, fd_out
         self.inputs: list[list[Any]] = []
         self.script: types.CodeType | str = ""
-        self.box = cage.BOX if self.level == "namespaces" else config["folder"]
         # Without namespaces programs take a uid of their own, and we stay root to be out of their
         # reach.
         root = self.level == "rlimits" and os.geteuid() == 0
         self.uid = cage.private_uid() if root else None
+        self.folder: str = config["folder"]
+        self.box = cage.BOX if self.level == "namespaces" else self.new_box()
         self.wake, wake = os.pipe()
         for fd in (self.wake, wake):
             os.set_blocking(fd, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def new_box(self) -> str:
+        """An empty folder for programs to work in, where there is no file system for each."""
+        box = f"{self.folder}/{len(os.listdir(self.folder))}"
+        os.mkdir(box, 0o700)
+        if self.uid is not None:
+            os.chown(box, self.uid, -1)
+        return box
 
     def serve(self) -> None:
         """Answer frames until the host closes the pipe."""
@@ -115,6 +126,8 @@ class Zygote:
                 os.closerange(first, fd)
                 first = fd + 1
             self.confine(job["limits"])
+            if cage.LINUX:  # where a program can end this worker, it ends with it
+                cage.prctl(cage.PR_SET_PDEATHSIG, signal.SIGKILL)
             report = harness.Report(report_fd)
             if job["kind"] == "fingerprint":
                 harness.fingerprints(job["programs"], report)
@@ -245,8 +258,8 @@ class Zygote:
         if os.listdir(self.box):
             if self.level == "namespaces":
                 cage.fresh_box(mounted=True)
-            else:
-                cage.empty_folder(self.box)
+            elif not folders.empty_folder(self.box, seconds=CLEANING_SECONDS):
+                self.box = self.new_box()  # the host deletes the old one in the end
 
 
 def _file_with(text: str) -> int:
@@ -302,7 +315,7 @@ def isolate(config: dict[str, Any]) -> list[str]:
         layers.append("no new privileges")
     if os.geteuid() == 0:
         cage.open_library(cage.private_uid())
-        os.chown(config["folder"], cage.private_uid(), -1)
+        os.chmod(config["folder"], 0o711)  # the programs' own folders are in it
         layers.append("an unprivileged uid of its own")
     return layers
 
@@ -330,8 +343,6 @@ def main() -> None:
     wire.send(fd_out, b"H", wire.to_bytes(layers))
     with contextlib.suppress(EOFError, BrokenPipeError):
         zygote.serve()
-    if zygote.level != "namespaces":
-        shutil.rmtree(zygote.box, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import itertools
 import os
 import resource
 import signal
@@ -232,28 +231,6 @@ def kill_all_of(uid: int) -> None:
             os.kill(-1, signal.SIGKILL)
         os._exit(0)
     os.waitpid(pid, 0)
-
-
-def empty_folder(folder: str) -> None:
-    """Delete what is in `folder`, as far as it can be deleted.
-
-    Not by recursion: a program may nest folders deeper than the stack goes and paths may be.
-    Folders within a folder are moved up to `folder` first.
-    """
-    fresh, removed = itertools.count(), True
-    while removed and (names := os.listdir(folder)):
-        removed = False
-        for name in names:
-            path = os.path.join(folder, name)
-            with contextlib.suppress(OSError):
-                if os.path.isdir(path) and not os.path.islink(path):
-                    os.chmod(path, 0o700)
-                    for inner in os.listdir(path):
-                        os.rename(os.path.join(path, inner), f"{folder}/.moved-{next(fresh)}")
-                    os.rmdir(path)
-                else:
-                    os.unlink(path)
-                removed = True
 
 
 # --- limits, set in the program's own process -----------------------------------------------------
