@@ -28,6 +28,7 @@ def calls(question: str, function: str = "f") -> tuple[list[Any], str]:
         (">>> f(1, 2)\n3\n>>> f(0, 'a')\n'b'", [([1, 2], 3), ([0, "a"], "b")]),
         (">>> f([1, (2, 3)])  # a remark\n{'a': {1}}", [([[1, (2, 3)]], {"a": {1}})]),
         ("assert f((1, 2)) == (3,)", [([(1, 2)], (3,))]),
+        ('assert f("aab")==("aba")', [(["aab"], "aba")]),
         ('assert f("a,b)") == [-1.5, True], "wrong"', [(["a,b)"], [-1.5, True])]),
         ("f(1) == 2\nf(2) => 3\nf(3) ➞ 4\nf(4) -> 5", [([i], i + 1) for i in (1, 2, 3, 4)]),
         ("f('Hi') returns 'iH'", [(["Hi"], "iH")]),
@@ -133,6 +134,8 @@ Print the count.
 
 -----Sample Output-----
 7
+
+(1,1), (1,2), (2,1), and (3,1) satisfy the condition.
 
 There are seven ways to do so
 """

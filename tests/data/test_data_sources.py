@@ -102,6 +102,8 @@ def test_data_set_saved_to_disk(tmp_path: Path) -> None:
     assert list(load(tmp_path / "two", split="test")) == ROWS[4:]
     with pytest.raises(UserError, match="has no split 'valid'; it has: train, test"):
         load(tmp_path / "two", split="valid")
+    with pytest.raises(UserError, match="has no splits"):
+        load(tmp_path / "one", split="train")
 
 
 def test_hub_without_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ def _calls(question: str, function: str) -> list[_Example]:
 def _value(text: str, start: int, asserted: bool = False) -> tuple[Any] | None:
     """The literal that starts here, in a tuple; None if there is none or its line goes on.
 
-    What an assert says when it fails, after a comma, is no part of the value.
+    `asserted`: it stands in an assert, where a comma ends it and brackets mean what they say.
     """
     end = _literal_end(text, start)
     if end is None or not (_REMARK.match(text, end) or (asserted and text[end : end + 1] == ",")):
@@ -153,8 +153,9 @@ def _value(text: str, start: int, asserted: bool = False) -> tuple[Any] | None:
         value = parse_literal(text[start:end])
     except ValueError:
         return None
-    # ("a") may be meant as a tuple of one: that is no sure example.
-    return None if text[start] == "(" and not isinstance(value, tuple) else (value,)
+    # Outside of code ("a") may be meant as a tuple of one: that is no sure example.
+    doubtful = text[start] == "(" and not isinstance(value, tuple) and not asserted
+    return None if doubtful else (value,)
 
 
 def _literal_end(text: str, start: int) -> int | None:

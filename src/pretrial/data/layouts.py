@@ -62,14 +62,14 @@ def read_problems(
     Raises:
         UserError: an unknown layout, a broken row, or no problem with tests.
     """
-    rows: Any
+    rows: Any = source
+    skipped: list[str] = []
     if isinstance(source, str | Path):
         from pretrial.data.sources import load
 
         rows = load(source, skip_bad=skip_bad)
-    else:
-        rows = source
-    problems = Problems(skipped=getattr(rows, "skipped", ()))
+        skipped = rows.skipped
+    problems = Problems(skipped=skipped)
     untested = 0
     for number, row in enumerate(rows):
         name = f"problem {number}"

@@ -118,11 +118,15 @@ def _data(lines: list[str]) -> tuple[str, bool]:
 
 
 def _is_prose(text: str, anywhere: bool) -> bool:
-    """Whether a paragraph is mostly words in small letters and, unless `anywhere`, ends like one.
+    """Whether a paragraph looks like sentences.
 
-    The first paragraph of a block may be a line of words that a program is to print.
+    The first of a block may be words that a program is to print, so it must be mostly words in
+    small letters and end like a sentence. After it, two such words are enough: explanations follow
+    outputs far more often than outputs have blank lines.
     """
     words = text.split()
-    lower = sum(bool(re.fullmatch(r"[(\"']?[a-z]+[,.;:)\"']*", word)) for word in words)
-    ends = anywhere or text.rstrip().endswith((".", ":", "!", "?", ")"))
-    return len(words) >= 4 and lower >= 0.5 * len(words) and ends
+    small = sum(bool(re.fullmatch(r"[(\"']?[a-z]{2,}[,.;:)\"']*", word)) for word in words)
+    if anywhere:
+        return small >= 2
+    ends = text.rstrip().endswith((".", ":", "!", "?", ")"))
+    return len(words) >= 4 and small >= 0.5 * len(words) and ends

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, overload
 from urllib.parse import parse_qsl
@@ -78,7 +78,14 @@ def load(
     return _hub(name, fields, split, streaming)
 
 
-def _deliver(read: Any, name: str, fields: Mapping[str, str] | None, streaming: bool) -> Any:
+def _deliver(
+    read: Callable[[list[str]], Iterator[Row]],
+    name: str,
+    fields: Mapping[str, str] | None,
+    streaming: bool,
+) -> Any:
+    """Rows, or a stream of them, from a function that reads and notes what it leaves out."""
+
     def renamed(skipped: list[str]) -> Iterator[Row]:
         rows: Iterator[Row] = read(skipped)
         return (rename(row, fields) for row in rows) if fields else rows
@@ -170,6 +177,8 @@ def _hub(name: str, fields: Mapping[str, str] | None, split: str | None, streami
         if chosen not in found:
             raise UserError(f"{name} has no split {chosen!r}; it has: {', '.join(found)}")
         found = found[chosen]
+    elif split is not None:
+        raise UserError(f"{name} is one data set and has no splits: leave out split={split!r}")
     return _deliver(lambda skipped: iter(found), name, fields, streaming)
 
 
