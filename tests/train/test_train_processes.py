@@ -15,6 +15,7 @@ from torch import nn
 from train_toy import (
     Everything,
     Toy,
+    free_port,
     in_processes,
     kill_at,
     make_data,
@@ -173,13 +174,15 @@ run.say(f"{{run.world.size}} processes")
     "launcher",
     [
         ["torch.distributed.run", "--standalone", "--nproc-per-node=2"],
-        ["accelerate.commands.launch", "--num_processes=1", "--num_machines=1", "--cpu"],
+        # on a machine without GPUs "multi_gpu" is accelerate's way to say several processes
+        ["accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"],
     ],
     ids=["torchrun", "accelerate"],
 )
 def test_launchers(tmp_path, launcher):
     if launcher[0].startswith("accelerate"):
         pytest.importorskip("accelerate")
+        launcher = [*launcher, f"--main_process_port={free_port()}"]
     one = small(tmp_path / "one")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))

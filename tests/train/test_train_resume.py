@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -112,55 +110,39 @@ def test_only_two_checkpoints_are_kept(tmp_path):
     assert names == ["step-0000000008", "step-0000000012"]
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from train_toy import Toy, make_data
-from pretrial.train.budget import Budget
-from pretrial.train.loop import train
-from pretrial.train.run import Run
-
-class Slow(Toy):
-    def losses(self, batch):
-        import time
-        time.sleep(0.005)
-        (Path(sys.argv[1]) / "alive").touch()
-        return super().losses(batch)
-
-method = Slow(dropout=0.3, noise=0.1)
-run = Run(sys.argv[1], make_data(), budget=Budget(120), save_every=Budget(10, "steps"), quiet=True)
-train(method, run)
-"""
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_signal_from_outside(tmp_path, number):
-    expected = Toy(dropout=0.3, noise=0.1)
-    train(expected, Run(tmp_path / "unbroken", make_data(), budget=Budget(120), quiet=True))
-
     folder = tmp_path / "broken"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(folder)], env=environment, stderr=subprocess.PIPE
-    )
-    while not (folder / "alive").exists():
-        time.sleep(0.02)
-        assert process.poll() is None
-    time.sleep(0.2)
-    process.send_signal(number)
-    _, errors = process.communicate()
-    assert process.returncode != 0
-    if number != signal.SIGKILL:
-        assert b"run the same command again to go on" in errors
-        assert list(folder.glob("stages/train/step-*"))
-    assert not (folder / "stages/train/done").exists()
 
-    method = Toy(dropout=0.3, noise=0.1)
-    run = Run(folder, make_data(), budget=Budget(120), save_every=Budget(10, "steps"), quiet=True)
-    train(method, run)
-    assert same_weights(method, expected)
+    class Slow(Toy):
+        def losses(self, batch):
+            time.sleep(0.005)
+            (tmp_path / "alive").touch()
+            return super().losses(batch)
+
+    def run(method: Toy, folder: Path) -> Toy:
+        save = Budget(10, "steps")
+        train(method, Run(folder, make_data(), budget=Budget(60), save_every=save, quiet=True))
+        return method
+
+    def work() -> None:
+        with pytest.raises(Stopped, match=r"saved in .*: run the same command again to go on"):
+            run(Slow(dropout=0.3, noise=0.1), folder)
+
+    child = in_child(work)
+    while not (tmp_path / "alive").exists():
+        time.sleep(0.01)
+    time.sleep(0.1)
+    os.kill(child.pid, number)
+    child.join()
+    assert child.exitcode == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+    assert not (folder / "stages/train/done").exists()
+    if number != signal.SIGKILL:
+        assert len(list(folder.glob("stages/train/step-*"))) >= 1
+
+    resumed = run(Toy(dropout=0.3, noise=0.1), folder)
+    unbroken = run(Toy(dropout=0.3, noise=0.1), tmp_path / "unbroken")
+    assert same_weights(resumed, unbroken)
     assert rows_of(folder) == rows_of(tmp_path / "unbroken")
 
 

@@ -178,14 +178,19 @@ def in_child(work: Callable[[], Any], **environment: str) -> multiprocessing.Pro
     return child
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def in_processes(size: int, work: Callable[[], Any], exitcode: int = 0) -> None:
     """Runs `work` in `size` processes with the environment that torchrun gives them.
 
     All of them must end with `exitcode`; the rest is ended as soon as one has ended otherwise.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     children = [
         in_child(
             work,

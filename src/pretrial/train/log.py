@@ -60,11 +60,9 @@ class Journal:
         line = (json.dumps(row) + "\n").encode()
         with full_disk_explained(self.path.parent, len(line)):
             if self._file is None:
-                self.path.touch()
                 # unbuffered, so that a kill loses no row
-                self._file = self.path.open("r+b", buffering=0)
+                self._file = self.path.open("ab", buffering=0)
                 self._file.truncate(self.position)
-                self._file.seek(self.position)
             if self._file.write(line) != len(line):
                 self._file.truncate(self.position)
                 raise OSError(errno.ENOSPC, "the row was cut short")

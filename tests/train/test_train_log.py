@@ -1,0 +1,156 @@
+"""metrics.jsonl, trackers, the progress bar."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from types import ModuleType
+
+import pytest
+from rich.console import Console
+from train_toy import Toy, make_data
+
+from pretrial.errors import UserError
+from pretrial.train import log
+from pretrial.train.budget import Budget
+from pretrial.train.loop import train
+from pretrial.train.run import Run
+
+
+def read(path):
+    return [json.loads(line)["x"] for line in path.read_text().splitlines()]
+
+
+def test_rows_after_the_known_part_are_cut_off(tmp_path):
+    path = tmp_path / "m.jsonl"
+    first = log.Journal(path, 0)
+    first.write({"x": 1})
+    known = first.sync()
+    first.write({"x": 2})
+
+    second = log.Journal(path, known)
+    assert not second.write({"x": 1})  # passed through again
+    assert read(path) == [1, 2]
+    second.pass_to(known)
+    assert second.write({"x": 3})
+    assert read(path) == [1, 3]
+
+
+def test_going_live_early_drops_what_was_known(tmp_path):
+    path = tmp_path / "m.jsonl"
+    first = log.Journal(path, 0)
+    for x in (1, 2, 3):
+        first.write({"x": x})
+    second = log.Journal(path, first.sync())
+    second.go_live()  # a stage that starts anew
+    second.write({"x": 9})
+    assert read(path) == [9]
+
+
+def test_row_on_a_full_disk(tmp_path, monkeypatch):
+    journal = log.Journal(tmp_path / "m.jsonl", 0)
+    journal.write({"x": 1})
+    real = journal._file
+
+    class Full:
+        def write(self, line):
+            return real.write(line[:3])
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+    journal._file = Full()
+    with pytest.raises(UserError, match="is full"):
+        journal.write({"x": 2})
+    assert read(tmp_path / "m.jsonl") == [1]
+    journal._file = real
+    journal.write({"x": 3})
+    assert read(tmp_path / "m.jsonl") == [1, 3]
+
+
+def test_numbers_that_json_has_not(tmp_path):
+    run = Run(tmp_path, quiet=True)
+    run.log({"a": float("nan"), "b": float("inf"), "c": 1, "d": 0.5}, step=3)
+    row = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert row == {"step": 3, "a": None, "b": None, "c": 1, "d": 0.5}
+
+
+class Recorder(ModuleType):
+    def __init__(self, name):
+        super().__init__(name)
+        self.calls = []
+
+    def init(self, **kwargs):
+        self.calls.append(kwargs)
+
+    def log(self, numbers):
+        self.calls.append(numbers)
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_online_trackers(tmp_path, monkeypatch, name):
+    package = Recorder(name)
+    monkeypatch.setitem(sys.modules, name, package)
+    folder = tmp_path / "my-run"
+    run = Run(folder, make_data(), budget=Budget(4), quiet=True, log_every=2, trackers=[name])
+    train(Toy(), run)
+    start, first, second = package.calls
+    assert start == {"project": "pretrial", "name": "my-run"}
+    assert (first["train/step"], second["train/step"]) == (2, 4)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert first["train/loss"] == rows[0]["loss"]
+
+
+def test_tensorboard(tmp_path, monkeypatch):
+    calls = []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            assert folder == str(tmp_path / "tensorboard")
+
+        def add_scalar(self, name, value, step):
+            calls.append((name, value, step))
+
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    run = Run(tmp_path, quiet=True, trackers=["tensorboard"])
+    run.log({"x": 1.5, "bad": float("nan")}, step=7)
+    assert calls == [("run/x", 1.5, 7)]
+
+
+def test_tracker_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match=r"pip install 'pretrial\[track\]'"):
+        Run(tmp_path, quiet=True, trackers=["wandb"])
+    with pytest.raises(UserError, match="no tracker 'wandbb'; try wandb"):
+        Run(tmp_path, quiet=True, trackers=["wandbb"])
+
+
+def test_bar_shows_loss_rate_and_time_left(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    bar = log.Bar(console, "warm")
+    bar.show_loss(0.125)
+    bar.update(0.0, 0.0)
+    clock[0] += 0.05
+    bar.update(0.1, 999.0)  # too soon to be drawn
+    clock[0] += 1.95
+    bar.update(0.5, 100.0)
+    bar.close()
+    text = console.file.getvalue()
+    assert "warm" in text
+    assert "loss 0.125" in text
+    assert "50.0 examples/s" in text
+    assert "50%" in text
+    assert "10%" not in text
+
+
+def test_bar_is_silent_without_a_terminal():
+    console = Console(file=io.StringIO())
+    bar = log.Bar(console, "warm")
+    bar.update(0.5, 10.0)
+    bar.close()
+    assert console.file.getvalue() == ""
