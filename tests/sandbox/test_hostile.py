@@ -61,7 +61,7 @@ def test_stated_class(path, runner):
     if runner.isolation == "rlimits" and os.geteuid() != 0 and path.stem in NEED_OWN_UID:
         pytest.skip("without root and namespaces programs share the user's uid")
     program, kind, expected = read(path, runner.isolation)
-    [verdict] = runner.run([(program, TESTS[kind])], Limits(seconds=SECONDS, memory_mb=256))
+    [verdict] = runner.run([(program, TESTS[kind])], Limits(seconds=SECONDS, memory_mb=128))
     assert verdict.wall_seconds < SECONDS + 1
     assert verdict.passed or expected == ["any"] or expected[0] != "PASSED_TEST", verdict
     if expected != ["any"]:

@@ -9,6 +9,9 @@ from typing import Any
 
 from pretrial.data.problems import Tests
 from pretrial.errors import UserError
+from pretrial.sandbox.outcome import Verdict
+
+WAITING_SHARE = 0.2  # a program that has the processor for less of its time waits for something
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def limits_from_reference(
     limits: Limits | None = None,
     **options: Any,
 ) -> list[Limits]:
-    """Time limits, one per problem, from how long its reference solution takes, run alone.
+    """Time limits, one per problem, from how long its reference solution takes.
 
     Args:
         references: (program, tests) of each problem.
@@ -72,6 +75,12 @@ def limits_from_reference(
     base = limits or Limits()
     verdicts = run_programs(references, limits=base, workers=1, **options)
     return [
-        scaled(base, verdict.wall_seconds, factor, floor) if verdict.passed else base
+        scaled(base, _seconds_of(verdict), factor, floor) if verdict.passed else base
         for verdict in verdicts
     ]
+
+
+def _seconds_of(verdict: Verdict) -> float:
+    """Processor time, which a busy machine does not stretch; wall time of a program that waits."""
+    waits = verdict.cpu_seconds < WAITING_SHARE * verdict.wall_seconds
+    return verdict.wall_seconds if waits else verdict.cpu_seconds
