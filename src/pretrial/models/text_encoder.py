@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from pretrial.errors import UserError
-from pretrial.models.text_classifier import TextClassifier
+
+Pooling = Literal["first", "mean"]
 
 
 @torch.no_grad()
@@ -48,32 +51,63 @@ def encode(
         ).to(device)
         mask = inputs["attention_mask"]
         states = encoder(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
-        weights = mask.unsqueeze(-1).to(states.dtype)  # [B, T, 1]
-        means = (states * weights).sum(1) / weights.sum(1)
-        for row, vector in zip(rows, means.float().cpu(), strict=True):
+        for row, vector in zip(rows, _mean(states, mask).float().cpu(), strict=True):
             vectors[row] = vector
     encoder.train(training)
     return torch.stack(vectors)
 
 
+class MeanPooledClassifier(nn.Module):
+    """A linear layer on the mean of the last hidden states, with a copy of the encoder's weights.
+
+    After little pre-training the first token has learned to gather nothing from the others, and a
+    classifier that reads it alone learns from few labels that one class is the most frequent.
+
+    Args:
+        encoder: the base model.
+        num_labels: classes.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, num_labels: int) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(encoder)
+        self.dropout = nn.Dropout(encoder.config.hidden_dropout_prob)
+        self.head = nn.Linear(encoder.config.hidden_size, num_labels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.head.weight.device
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SequenceClassifierOutput:
+        """Logits [B, num_labels] of token ids [B, T] and a mask that is 1 at tokens [B, T]."""
+        states = self.encoder(input_ids, attention_mask=attention_mask).last_hidden_state
+        mean = _mean(self.dropout(states), attention_mask)
+        return SequenceClassifierOutput(logits=self.head(mean))
+
+
+def _mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Means [B, d] of states [B, T, d] where the mask [B, T] is 1."""
+    weights = mask.unsqueeze(-1).to(states.dtype)  # [B, T, 1]
+    return (states * weights).sum(1) / weights.sum(1)
+
+
 def classifier_from(
-    encoder: PreTrainedModel,
-    kind: type[PreTrainedModel],
-    tokenizer: PreTrainedTokenizerBase,
-    num_labels: int,
-    max_length: int,
-) -> TextClassifier:
+    encoder: PreTrainedModel, kind: type[PreTrainedModel], num_labels: int, pooling: Pooling
+) -> Any:
     """A classifier with a fresh head on a copy of the encoder's weights.
 
     Args:
         encoder: the base model, such as `model.base_model`.
-        kind: the class of the classifier, such as `ElectraForSequenceClassification`.
-        tokenizer: of the encoder.
+        kind: the class for "first", such as `ElectraForSequenceClassification`.
         num_labels: classes.
-        max_length: longer texts are cut.
+        pooling: what the head reads: the first token, or the mean of all.
     """
+    if pooling == "mean":
+        return MeanPooledClassifier(encoder, num_labels).to(encoder.device)
     config = copy.deepcopy(encoder.config)
     config.num_labels = num_labels
     model = kind(config)
     model.base_model.load_state_dict(encoder.state_dict())
-    return TextClassifier(model, tokenizer, max_length).to(encoder.device)
+    model.to(device=encoder.device)
+    return model

@@ -43,7 +43,7 @@ from pretrial.data.windows import TokenWindows
 from pretrial.errors import UserError
 from pretrial.models.electra_pair import masked_logits
 from pretrial.models.text_classifier import TextClassifier
-from pretrial.models.text_encoder import classifier_from, encode
+from pretrial.models.text_encoder import Pooling, classifier_from, encode
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.budget import Budget
@@ -323,15 +323,11 @@ class MLM(Method):
         """One vector a text: the mean of the last hidden states over its tokens [N, d]."""
         return encode(self.encoder.base_model, self.tokenizer, texts, self.config.max_length)
 
-    def classifier(self, num_labels: int) -> TextClassifier:
-        """A classifier of texts on a copy of the encoder, to be fine-tuned."""
-        return classifier_from(
-            self.encoder.base_model,
-            ElectraForSequenceClassification,
-            self.tokenizer,
-            num_labels,
-            self.config.max_length,
-        )
+    def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
+        """A classifier on a copy of the encoder; its head reads the first token, or all of them."""
+        kind = ElectraForSequenceClassification
+        model = classifier_from(self.encoder.base_model, kind, num_labels, pooling)
+        return TextClassifier(model, self.tokenizer, self.config.max_length)
 
     def export(self) -> PreTrainedModel:
         """The encoder with its head, `ElectraForMaskedLM`."""

@@ -65,8 +65,8 @@ def measure(
     num_labels: int,
     epochs: int = 10,
     batch_size: int = 16,
-    lr: float = 1e-3,
-    lr_decay: float = 0.8,
+    lr: float = 3e-3,
+    lr_decay: float = 0.9,
 ) -> dict[str, list[float]]:
     """Per test text 1.0 where it was classified rightly.
 
@@ -92,7 +92,7 @@ def measure(
             vectors[: len(learn)], [place for _, place in learn], vectors[len(learn) :]
         )
     }
-    classifier = method.classifier(len(names))
+    classifier = method.classifier(len(names), pooling="mean")
     finetune(
         classifier,
         learn,
