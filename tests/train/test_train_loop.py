@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -312,6 +313,24 @@ def test_options_that_do_not_change_what_is_learnt(tmp_path):
     assert torch.allclose(plain.head.weight, bf16.head.weight, atol=1e-2)
     with pytest.raises(UserError, match="'bf16' or None"):
         train(Toy(), Run(tmp_path / "fp8", make_data(), budget=Budget(6)), autocast="fp8")
+
+
+def test_compiled_losses(tmp_path, monkeypatch):
+    calls = []
+
+    def compiler(graph, inputs):
+        calls.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=compiler))
+    plain, compiled = Toy(), Toy()
+    expected = trained(tmp_path / "plain", plain, measure_flops=True)
+    options = {"budget": Budget(6), "quiet": True, "measure_flops": True}
+    run = Run(tmp_path / "compiled", make_data(), **options)
+    train(compiled, run, compile=True)
+    assert 1 <= len(calls) <= 3
+    assert same_weights(plain, compiled)
+    assert run.spent.total("flops") == expected.spent.total("flops")
 
 
 def test_stage_may_train_a_part(tmp_path):

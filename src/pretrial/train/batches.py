@@ -82,12 +82,13 @@ class Batches:
         stage, run = self.stage, self.run
         share = stage.batch_size // run.world.size
         begin = step * stage.batch_size + run.world.rank * share
+        data, make = stage.data, stage.module.batch
         batches = []
         sums: dict[str, float] = {}
         for start in range(begin, begin + share, self.micro):
-            examples = [stage.data[index] for index in self.order.take(start, self.micro)]
+            examples = [data[index] for index in self.order.take(start, self.micro)]
             self._generator.manual_seed(seed_of(run.seed, stage.name, start))
-            batch = stage.module.batch(examples, self._generator)
+            batch = make(examples, self._generator)
             counts = batch.get("counts", {})
             if "examples" not in counts:
                 raise UserError(

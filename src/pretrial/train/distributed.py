@@ -127,15 +127,13 @@ class Losses(nn.Module):
         return {name: part if name == "loss" else part.detach() for name, part in losses.items()}
 
 
-def replicate(losses: Losses, world: World) -> nn.Module:
-    """`losses` under DistributedDataParallel; itself where there is one process.
+def replicate(losses: nn.Module, module: Trainable) -> nn.Module:
+    """The `Losses` of a module under DistributedDataParallel.
 
     With more than two processes the order in which DDP adds gradients up can differ after a resume,
     and with it the last bit of a weight.
     """
-    if world.size == 1:
-        return losses
-    return DistributedDataParallel(losses, find_unused_parameters=losses.module.skips_parameters)
+    return DistributedDataParallel(losses, find_unused_parameters=module.skips_parameters)
 
 
 def shard(module: Trainable, world: World, frozen: nn.Module | None) -> None:

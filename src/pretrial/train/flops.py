@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -58,10 +59,14 @@ class FlopMeter:
     def __init__(self) -> None:
         self._known: dict[Any, int] = {}
 
-    def measure(self, batch: Any, work: Callable[[], Result]) -> tuple[Result, int]:
-        """Runs `work`, which treats `batch`; its result and its operations."""
+    def measure(self, batch: Any, work: Callable[[bool], Result]) -> tuple[Result, int]:
+        """Runs `work`, which treats `batch` and is told whether it is being counted.
+
+        Returns:
+            Its result and its operations.
+        """
         shape = shape_of(batch)
         if shape in self._known:
-            return work(), self._known[shape]
-        result, self._known[shape] = count(work)
+            return work(False), self._known[shape]
+        result, self._known[shape] = count(partial(work, True))
         return result, self._known[shape]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,6 +19,7 @@ from pretrial.train.seeds import seed_of, seed_torch
 from pretrial.train.stage import Stage
 
 Precision = Literal["bf16"] | None
+Forward = Callable[[Batch], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,16 @@ class Gradients:
         self.module = stage.module
         self.how = how
         self.meter = FlopMeter() if run.measure_flops or stage.budget.unit == "flops" else None
-        losses = distributed.Losses(self.module)
-        self._forward: nn.Module = losses
         if how.shard:
             distributed.shard(self.module, run.world, getattr(self.module, "frozen", None))
-        else:
-            self._forward = distributed.replicate(losses, run.world)
-        if how.compile:
-            self._forward.compile()
+        self._wrapped: nn.Module = distributed.Losses(self.module)
+        self._plain: Forward = self.module.losses
+        if run.world.size > 1 and not how.shard:
+            self._wrapped = distributed.replicate(self._wrapped, self.module)
+            self._plain = self._wrapped
+        # counting would make the compiler give up on what it sees for the first time, so that is
+        # left to the plain losses
+        self._forward = torch.compile(self._wrapped) if how.compile else self._plain
 
     def add(self, batches: list[tuple[int, Batch]]) -> tuple[dict[str, Tensor], int]:
         """Adds the gradients of the micro-batches to the parameters' `grad`.
@@ -65,7 +69,7 @@ class Gradients:
         sums: dict[str, Tensor] = {}
         flops = 0
         if len(batches) > 1:
-            with distributed.accumulating(self._forward, self.module):
+            with distributed.accumulating(self._wrapped, self.module):
                 for start, batch in batches[:-1]:
                     flops += self._add_one(start, batch, sums)
         flops += self._add_one(*batches[-1], sums)
@@ -76,23 +80,23 @@ class Gradients:
         seed_torch(seed_of(self.run.seed, self.stage.name, start, "losses"))
         flops = 0
         if self.meter is None:
-            losses = self._backward(batch)
+            losses = self._backward(batch, counting=False)
         else:
             losses, flops = self.meter.measure(batch, partial(self._backward, batch))
         for name, value in losses.items():
             sums[name] = sums[name] + value if name in sums else value
         return flops
 
-    def _backward(self, batch: Batch) -> dict[str, Tensor]:
+    def _backward(self, batch: Batch, counting: bool) -> dict[str, Tensor]:
+        forward = self._plain if counting else self._forward
         if self.how.autocast is None:
-            losses = self._forward(batch)
+            losses = forward(batch)
         else:
             with torch.autocast(self.run.device.type, dtype=torch.bfloat16):
-                losses = self._forward(batch)
+                losses = forward(batch)
         if "loss" not in losses:
             raise UserError(f'{type(self.module).__name__}.losses must return a "loss" to minimise')
         # DDP and FSDP average over processes, and the counts already divide by all of them
         size = self.run.world.size
         (losses["loss"] * size if size > 1 else losses["loss"]).backward()
-        losses["loss"] = losses["loss"].detach()
-        return losses
+        return {name: value.detach() for name, value in losses.items()}
