@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -105,7 +105,7 @@ def trial(argv: Sequence[str]) -> None:
     loaded = discover.load(slug)
     if loaded.trial is None:
         raise UserError(f"{slug} has no trial of its own")
-    parsed, given = _parse(f"pretrial trial {slug}", rest, [loaded.trial], chosen=Chosen)
+    parsed, given = _parse(f"pretrial trial {slug}", rest, loaded.trial, chosen=Chosen)
     names = tuple(name for name in parsed.chosen.arms.split(",") if name)
     arms = make_one(slug, given).choose(names, parsed.chosen.all)
     setting = _setting((slug,), given, parsed.common)
@@ -114,13 +114,18 @@ def trial(argv: Sequence[str]) -> None:
 
 
 def compare(argv: Sequence[str]) -> None:
-    """Sets methods of one ability side by side on the same data, task and budget."""
+    """Sets methods of one ability side by side on the data, task and budget of the first.
+
+    The options are those of the first method's trial; the others are given those that they take.
+    """
     number = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
     slugs, rest = tuple(argv[:number]), argv[number:]
     if len(slugs) < 2 or len(set(slugs)) < len(slugs):
         raise UserError("pretrial compare needs two or more different methods: compare SLUG SLUG")
-    functions = [loaded.trial for slug in slugs if (loaded := discover.load(slug)).trial]
-    parsed, given = _parse("pretrial compare", rest, functions)
+    lead = next((found for slug in slugs if (found := discover.load(slug)).trial), None)
+    if lead is None or lead.trial is None:
+        raise UserError(f"none of {', '.join(slugs)} has a trial: compare methods that have one")
+    parsed, given = _parse("pretrial compare", rest, lead.trial)
     setting = _setting(slugs, given, parsed.common)
     _finish(hold(setting, parsed.common.where(), _command("compare", argv)), parsed.common.out)
 
@@ -147,28 +152,14 @@ def report(argv: Sequence[str]) -> None:
 
 
 def _parse(
-    prog: str, argv: Sequence[str], functions: Sequence[Any], **more: type
+    prog: str, argv: Sequence[str], function: Callable[..., Any], **more: type
 ) -> tuple[Any, dict[str, Any]]:
     """The parsed options, and those of them that are arguments of `trial()`."""
-    made: Any = options.merge(common=Common, **more, trial=_trial_options(functions))
-    parsed = options.parse(made, argv, prog=prog, description=_question(functions))
+    own = options.from_signature(function, "Trial")
+    made: Any = options.merge(common=Common, **more, trial=own)
+    question = (inspect.getdoc(function) or "").split("\n")[0]
+    parsed = options.parse(made, argv, prog=prog, description=question)
     return parsed, vars(parsed.trial)
-
-
-def _trial_options(functions: Sequence[Any]) -> type:
-    """One dataclass of the arguments of several `trial()`; the first to have one decides."""
-    fields: dict[str, Any] = {}
-    for function in functions:
-        for field in dataclasses.fields(options.from_signature(function, "Trial")):
-            default = dataclasses.field(default=field.default)
-            fields.setdefault(field.name, (field.name, field.type, default))
-    made = dataclasses.make_dataclass("Trial", fields.values(), frozen=True, kw_only=True)
-    made.__doc__ = "\n".join(inspect.getdoc(function) or "" for function in functions[:1])
-    return made
-
-
-def _question(functions: Sequence[Any]) -> str:
-    return (inspect.getdoc(functions[0]) or "").split("\n")[0] if functions else ""
 
 
 def _setting(slugs: tuple[str, ...], given: Mapping[str, Any], common: Common) -> Setting:

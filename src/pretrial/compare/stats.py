@@ -18,7 +18,6 @@ from pretrial.evaluate.intervals import Interval
 
 Verdict = Literal["shown", "not shown at this budget", "contradicted"]
 Over = Literal["seeds", "seeds and items", "items", "nothing"]
-Array = NDArray[np.float64]
 
 _MOST_SEEDS = 1000  # more seeds than anybody would run: then the answer is "too many to say"
 

@@ -107,11 +107,14 @@ class Points:
         """The plot as SVG text."""
         parts, top = _head(self.title, [])
         shown = {label: _interval(v) for label, v in self.rows.items()}
-        bottom = top + 34.0 * len(shown) + 6
+        longest = max((svg.text_width(label) for label in shown), default=0)
+        above = longest > 170  # long labels stand above their point instead of beside it
+        height = 46.0 if above else 34.0
+        bottom = top + height * len(shown) + 6
         ends = [e for v in shown.values() for e in (v.low, v.value, v.high)]
         ends += [value for values in self.seeds.values() for value in values]
         low, high = extent(ends, pad=0.08, zero=self.zero)
-        left = min(200.0, 14 + max((svg.text_width(label) for label in shown), default=0))
+        left = 12.0 if above else 14 + longest
         x = Scale(low, high, left, svg.WIDTH - 12.0)
         for tick in x.ticks():
             parts.append(line(x(tick), top, x(tick), bottom, "grid"))
@@ -119,14 +122,15 @@ class Points:
         if self.zero:
             parts.append(line(x(0), top, x(0), bottom, "zero"))
         for i, (label, v) in enumerate(shown.items()):
-            y = top + 34.0 * i + 20
+            y = top + height * (i + 1) - 14
             drawn = "".join(
                 element("circle", cx=x(value), cy=y + 9, r=2.5, cls="seed")
                 for value in self.seeds.get(label, ())
             )
             drawn += "" if math.isnan(v.low) else line(x(v.low), y, x(v.high), y, "whisker")
             drawn += element("circle", cx=x(v.value), cy=y, r=5, cls="mark")
-            parts.append(text(0, y + 4, _cut(label, left - 10), cls="ink"))
+            name = _cut(label, svg.WIDTH if above else left)
+            parts.append(text(0, y - 12 if above else y + 4, name, cls="ink"))
             parts.append(_hover(f"{label}: {v}", drawn, f"t{self.tones.get(label, 0) % _TONES}"))
         parts.append(text((left + svg.WIDTH - 12) / 2, bottom + 34, self.x_label, "middle"))
         return svg.drawing(parts, bottom + (42 if self.x_label else 24), self.title or self.x_label)

@@ -149,7 +149,8 @@ def cost_plot(record: Record) -> Scatter:
 
 
 def _arms(page: Page, record: Record) -> None:
-    metrics = list(dict.fromkeys(m for arm in record["arms"] for m in arm["metrics"]))
+    measured = (metric for arm in record["arms"] for metric in arm["metrics"])
+    metrics = list(dict.fromkeys([record["metric"], *measured]))
     rows: list[list[Cell]] = []
     for arm in record["arms"]:
         cells: list[Cell] = [arm["label"], arm["role"]]
