@@ -107,7 +107,6 @@ def classifier_from(
         return MeanPooledClassifier(encoder, num_labels).to(encoder.device)
     config = copy.deepcopy(encoder.config)
     config.num_labels = num_labels
-    model = kind(config)
+    model: Any = kind(config)
     model.base_model.load_state_dict(encoder.state_dict())
-    model.to(device=encoder.device)
-    return model
+    return model.to(encoder.device)

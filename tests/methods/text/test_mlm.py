@@ -1,0 +1,52 @@
+"""Masked language modelling: BERT's rates, parity with transformers, warm starts."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pretrial.methods.text import electra, mlm
+
+TEXTS = mlm.MLM.read(mlm.examples())
+
+
+@pytest.fixture(scope="module")
+def method():
+    return mlm.MLM.build(mlm.Config.tiny(), data=TEXTS)
+
+
+def batch_of(method, seed=0):
+    windows = method.tokenizer(TEXTS, add_special_tokens=False)["input_ids"]
+    return method.batch([ids[:22] for ids in windows], torch.Generator().manual_seed(seed))
+
+
+def test_chosen_tokens_are_masked_swapped_or_kept_at_berts_rates(method):
+    seen, originals = [], []
+    for seed in range(60):
+        batch = batch_of(method, seed)
+        seen.append(batch["inputs"].flatten()[batch["positions"]])
+        originals.append(batch["ids"].flatten()[batch["positions"]])
+    seen, originals = torch.cat(seen), torch.cat(originals)
+    masked = seen == method.tokenizer.mask_token_id
+    assert masked.float().mean().item() == pytest.approx(0.8, abs=0.03)
+    assert (seen == originals).float().mean().item() == pytest.approx(0.1, abs=0.03)
+    assert not torch.isin(seen[~masked], torch.tensor(method.tokenizer.all_special_ids)).any()
+
+
+def test_loss_is_that_of_transformers(method):
+    batch = batch_of(method)
+    labels = torch.full_like(batch["ids"], -100).flatten()
+    labels[batch["positions"]] = batch["ids"].flatten()[batch["positions"]]
+    mask = batch["real"].long()
+    theirs = method.encoder(batch["inputs"], attention_mask=mask, labels=labels.view_as(mask)).loss
+    torch.testing.assert_close(method.losses(batch)["loss"], theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_discriminator_can_be_trained_on_with_masks(tmp_path):
+    source = electra.ELECTRA.build(electra.Config.tiny(), data=TEXTS)
+    source.save(tmp_path)
+    method = mlm.MLM.build(replace(mlm.Config.tiny(), width=999), source=tmp_path)
+    assert method.config.width == 32
+    weights = source.encoder.electra.state_dict()
+    for name, weight in method.encoder.electra.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
