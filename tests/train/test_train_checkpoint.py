@@ -10,6 +10,7 @@ import signal
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from train_toy import Regression, Toy, in_child, make_data
 
@@ -101,14 +102,14 @@ def test_full_disk(tmp_path, monkeypatch, where):
     def full(*args, **kwargs):
         if list(tmp_path.glob("stages/train/step-*04")):
             if where == "save_file":
-                from safetensors import SafetensorError
-
-                raise SafetensorError('IoError(Os { code: 28, kind: StorageFull, message: "" })')
+                raise SafetensorError("I/O error: No space left on device (os error 28)")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(*args, **kwargs)
 
     monkeypatch.setattr(owner, where, full)
-    with pytest.raises(UserError, match=r"disk of .* is full .*MB are free.*free some space"):
+    with pytest.raises(
+        UserError, match=r"disk of .* is full .*kB are needed and .*free some space"
+    ):
         train(method, run)
     names = sorted(path.name for path in (tmp_path / "stages/train").iterdir())
     assert names == ["step-0000000002", "step-0000000004"]
@@ -122,7 +123,7 @@ def test_file_size_limit_is_not_called_a_full_disk(tmp_path):
     def work() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-        with pytest.raises(Exception, match=r"code: 27|File too large"):
+        with pytest.raises(Exception, match=r"os error 27"):
             checkpoint.write(tmp_path / "c", {"weights": {"a": torch.ones(9999)}}, {})
 
     child = in_child(work)

@@ -39,16 +39,20 @@ def full_disk_explained(folder: Path, need: int = 0) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         # safetensors writes in Rust and reports the system's error as text only
-        codes = re.findall(r"code: (\d+)", str(error))
+        codes = re.findall(r"(?:os error|code:) (\d+)", str(error))
         code = error.errno if isinstance(error, OSError) else int(codes[0]) if codes else None
         if code not in _FULL:
             raise
         free = shutil.disk_usage(_existing(folder)).free
-        wanted = f"{need / 1e6:.1f} MB are needed there and" if need else "only"
+        wanted = f"{_size(need)} are needed and" if need else "only"
         raise UserError(
-            f"the disk of {folder} is full ({wanted} {free / 1e6:.1f} MB are free): free some space"
-            " and run the same command again"
+            f"the disk of {folder} is full ({wanted} {_size(free)} are free): free some space and"
+            " run the same command again"
         ) from error
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:,.1f} kB"
 
 
 def _existing(folder: Path) -> Path:
