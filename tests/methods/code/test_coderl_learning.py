@@ -202,7 +202,7 @@ def test_critic_gets_no_gradient_from_the_last_phase_and_learns_classes():
 
 
 def test_released_layout_parity(tmp_path):
-    """Keys, rewards, critic loss and RL loss against a reference written from the release's form."""
+    """Keys, rewards, critic loss and RL loss, against a reference of the release's form."""
     config = replace(Config.tiny(), release_pooling=True)
     critic = parts.new_critic(config, tiny(), 4, seed=0)
     critic.save(tmp_path / "critic")

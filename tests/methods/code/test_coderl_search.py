@@ -1,4 +1,4 @@
-"""CodeRL's defining tests of critic sampling: seeds, counts, refine or repair, hidden tests hidden."""
+"""CodeRL's defining tests of critic sampling: seeds, counts, refine or repair, what is run."""
 
 from __future__ import annotations
 

@@ -129,9 +129,9 @@ class CodeRL(Method):
         return method
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Problem]:
-        """Problems from rows of any known layout."""
-        return read_problems(rows)
+    def read(cls, rows: Sequence[dict[str, Any]], skip_bad: bool = False) -> Sequence[Problem]:
+        """Problems from rows of any known layout; `skip_bad` leaves out those that are wrong."""
+        return read_problems(rows, skip_bad=skip_bad)
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """Pre-train (optional), warm up, then rounds of sample, execute, criticise, reinforce."""
@@ -296,11 +296,9 @@ def _answer(problem: Problem, candidates: list[Candidate], ranking: list[int]) -
 
 def examples() -> list[dict[str, Any]]:
     """A handful of rows for the tests over all methods."""
-    from dataclasses import asdict
-
     from pretrial.data.miniapps import mini_apps
 
-    return [asdict(p) for p in mini_apps(num_train=12, num_test=0, solved=8).train]
+    return [p.to_row() for p in mini_apps(num_train=12, num_test=0, solved=8).train]
 
 
 # At the end, since both need CodeRL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pretrial.errors import UserError
 from pretrial.methods.code.coderl.critic import Pooling
@@ -69,6 +69,12 @@ class Config:
         seconds: time limit of a program's tests.
         isolation: of programs: auto, namespaces, rlimits, or none (they run with your rights).
     """
+
+    published: ClassVar[dict[str, int]] = {
+        "codet5-large": 737_639_424,  # published as 770 M
+        "codet5-base": 222_882_048,
+        "codet5-small": 60_492_288,
+    }
 
     architecture: Literal["t5", "gpt2"] = "t5"
     width: int = 1024  # CodeT5-large: section 4.1
@@ -186,8 +192,7 @@ class Config:
 
     @classmethod
     def paper(cls, name: str = "codet5-large") -> Self:
-        """A published size: "codet5-large" (the actor, published as 770 M parameters, 737,639,424
-        counted), "codet5-base" (the critics' 222,882,048) or "codet5-small" (60,492,288)."""
+        """A published size: "codet5-large" (actor), "codet5-base" (critics) or "codet5-small"."""
         sizes = {
             "codet5-large": (1024, 24, 16, 4096),
             "codet5-base": (768, 12, 12, 3072),

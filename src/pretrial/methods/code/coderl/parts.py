@@ -30,14 +30,13 @@ def around(config: Config, model: Any, tokenizer: Any) -> ProgramModel:
     )
 
 
-def architecture(config: Config, vocab_size: int, tokenizer: Any = None) -> Any:
+def architecture(config: Config, tokenizer: Any) -> Any:
     """The untrained language model of `config`; on the current default device."""
-    pad = tokenizer.pad_token_id if tokenizer else 0
-    eos = tokenizer.eos_token_id if tokenizer else 2
+    pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
     if config.architecture == "gpt2":
         return GPT2LMHeadModel(
             GPT2Config(
-                vocab_size=vocab_size,
+                vocab_size=config.vocab_size,
                 n_positions=config.max_source + config.max_target,
                 n_embd=config.width,
                 n_layer=config.num_layers,
@@ -54,7 +53,7 @@ def architecture(config: Config, vocab_size: int, tokenizer: Any = None) -> Any:
     start: dict[str, Any] = {"decoder_start_token_id": pad}  # no field of T5Config, yet its own
     return T5ForConditionalGeneration(
         T5Config(
-            vocab_size=vocab_size,
+            vocab_size=config.vocab_size,
             d_model=config.width,
             d_kv=config.width // config.num_heads,
             d_ff=config.feed_forward,
@@ -69,15 +68,16 @@ def architecture(config: Config, vocab_size: int, tokenizer: Any = None) -> Any:
 
 
 def from_scratch(config: Config, problems: Sequence[Problem]) -> ProgramModel:
-    """An untrained model whose vocabulary is learned from the prompts and solutions."""
-    if not problems:
-        raise UserError("a model from scratch learns its vocabulary from problems: give --data")
+    """An untrained model whose vocabulary is learned from the prompts and solutions.
+
+    Without problems the vocabulary is bytes; the model has room for `vocab_size` all the same.
+    """
     texts = [prompt(p, config.layout) for p in problems]
     texts += [solution for p in problems for solution in p.solutions]
     tokenizer = learn_bpe(
         texts, config.vocab_size, num_sentinels=_SENTINELS if config.pretrain_data else 0
     )
-    return around(config, architecture(config, len(tokenizer), tokenizer), tokenizer)
+    return around(config, architecture(config, tokenizer), tokenizer)
 
 
 def load_language_model(config: Config, source: str | Path) -> ProgramModel:

@@ -53,6 +53,7 @@ class Course:
         self.run = run
         self.config = method.config
         self.experience = Experience(method, run)
+        self._left = self._planned()  # shares of what is still to come
 
     def stages(self) -> Iterator[Stage]:
         """See `stages`."""
@@ -63,17 +64,22 @@ class Course:
             yield self._warmup()
         collected: list[Sample] = []
         for round_ in range(c.num_rounds if c.rl_steps or c.rl_epochs else 0):
-            fresh = experience.collect(round_) if c.objective != "cross-entropy" else []
+            fresh = self._collect(round_) if c.objective != "cross-entropy" else []
             collected += fresh
             if c.objective == "coderl" and c.token_weights == "critic":
                 yield self._critic("critic", round_, collected)
             yield from self._reinforce(round_, fresh)
         if c.objective == "coderl" and (c.checker_epochs or c.repair_epochs):
-            collected = collected or experience.collect(0)
+            collected = collected or self._collect(0)
             if c.checker_epochs:
                 yield self._critic("checker", 0, collected)
             if c.repair_epochs:
                 yield from self._repair(collected)
+
+    def _collect(self, round_: int) -> list[Sample]:
+        samples = self.experience.collect(round_)
+        self._left -= _SAMPLING_SHARE / self.config.num_rounds
+        return samples
 
     # One stage each
 
@@ -207,15 +213,19 @@ class Course:
         """Of one of `num_parts` stages of a kind.
 
         A budget of the run in steps is that of the last phase, since steps of different modules are
-        not alike; any other is parted over all stages. Without one, the config decides.
+        not alike. Of any other, each stage gets its share of what is left when it begins, so that
+        sampling and execution count too. Without one, the config decides.
         """
         limit = self.run.limit
         if limit is not None and limit.unit == "steps":
             if kind == "reinforce":
                 return Budget(limit.amount / num_parts)
         elif limit is not None:
-            share = _SHARES[kind] / (self._planned() * num_parts)
-            return Budget(limit.amount * share, limit.unit)
+            remaining = max(limit.amount - self.run.spent.total(limit.unit), 0.0)
+            share = _SHARES[kind] / num_parts
+            amount = remaining * share / self._left
+            self._left = max(self._left - share, share)
+            return Budget(max(amount, 1e-9), limit.unit)
         return Budget(steps / num_parts) if steps else Budget(examples, "examples")
 
     def _planned(self) -> float:

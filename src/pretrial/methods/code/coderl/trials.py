@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def trial(
     def data() -> Data:
         made = mini_apps(num_train=num_train, num_test=num_test, solved=solved)
         return Data(
-            train=[asdict(problem) for problem in made.train],
+            train=[problem.to_row() for problem in made.train],
             test=made.test,
             name=f"mini-APPS: {num_train} problems, {solved} with solutions; {num_test} for test",
         )
