@@ -149,3 +149,18 @@ def test_asking_for_too_many_says_how_many_there_are() -> None:
         mini_apps(6000, 300)
     with pytest.raises(UserError, match="'call' or 'stdin'"):
         mini_apps(3, 1, kind="assert")  # type: ignore[arg-type]
+
+
+def test_completions_are_the_same_problems_with_bodies_for_solutions():
+    asked = mini_apps(num_train=5, num_test=0).train
+    completed = mini_apps(num_train=5, num_test=0, style="completion").train
+    for question, completion in zip(asked, completed, strict=True):
+        assert completion.question.startswith('def f(x):\n    """')
+        assert completion.tests == question.tests
+        for whole, body in zip(question.solutions, completion.solutions, strict=True):
+            assert whole == "def f(x):\n" + body
+            namespace: dict = {}
+            exec(completion.program(body), namespace)
+            assert namespace["f"](*question.tests.inputs[0]) == question.tests.outputs[0]
+    with pytest.raises(UserError, match="completion"):
+        mini_apps(kind="stdin", style="completion")

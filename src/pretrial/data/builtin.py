@@ -74,10 +74,19 @@ def _mini_apps(
     num_test: int = 300,
     solved: int | None = None,
     kind: Any = "call",
+    style: Any = "question",
     num_tests: int = 10,
     seed: int = 0,
 ) -> list[Row]:
-    made = mini_apps(num_train, num_test, solved=solved, kind=kind, num_tests=num_tests, seed=seed)
+    made = mini_apps(
+        num_train,
+        num_test,
+        solved=solved,
+        kind=kind,
+        style=style,
+        num_tests=num_tests,
+        seed=seed,
+    )
     parts = {"train": made.train, "test": made.test}
     return [problem.to_row() for problem in _part("mini-apps", parts, split or "train")]
 

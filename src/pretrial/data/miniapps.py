@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import functools
 import random
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -65,6 +66,7 @@ def mini_apps(
     *,
     solved: int | None = None,
     kind: Literal["call", "stdin"] = "call",
+    style: Literal["question", "completion"] = "question",
     num_tests: int = 10,
     seed: int = 0,
 ) -> MiniApps:
@@ -76,6 +78,8 @@ def mini_apps(
         solved: training problems that keep their solutions; the others have tests only. None keeps
             all. Test problems always keep theirs.
         kind: "call" (a function `f` of `x`) or "stdin" (a program that reads a line and prints).
+        style: "question", or "completion" in the manner of HumanEval: the statement is the head of
+            the function with a docstring, and a solution is its body. Of kind "call" only.
         num_tests: hidden tests a problem.
         seed: of everything random.
 
@@ -84,6 +88,8 @@ def mini_apps(
     """
     if kind not in ("call", "stdin"):
         raise UserError(f"mini-apps are of kind 'call' or 'stdin', not {kind!r}")
+    if style not in ("question", "completion") or (style == "completion" and kind != "call"):
+        raise UserError("mini-apps have the style 'question' or, of kind 'call', 'completion'")
     if num_train < 0 or num_test < 0 or num_train + num_test == 0 or num_tests < 5:
         raise UserError("mini-apps needs at least one problem and num_tests of at least 5")
     rng = random.Random(f"mini-apps {seed}")
@@ -108,7 +114,17 @@ def mini_apps(
             f"mini-apps has no more than {len(made['train'])} train and {len(made['test'])} test"
             f" problems in these proportions, not {num_train} and {num_test}: ask for fewer"
         )
+    if style == "completion":
+        made = {side: [_as_completion(p) for p in problems] for side, problems in made.items()}
     return MiniApps(made["train"], made["test"])
+
+
+def _as_completion(problem: Problem) -> Problem:
+    """The same problem with its statement in the docstring of the function asked for."""
+    signature = "def f(x):\n"
+    docstring = textwrap.indent(f'"""{problem.question}\n"""\n', "    ")
+    bodies = tuple(solution.removeprefix(signature) for solution in problem.solutions)
+    return replace(problem, question=signature + docstring, solutions=bodies, style="completion")
 
 
 def _in_random_order(rng: random.Random) -> list[Chain]:
