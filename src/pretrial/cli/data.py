@@ -26,12 +26,14 @@ class Source:
         fields: where the data names its fields otherwise, pairs such as text=body.
         split: of a data set that has several.
         skip_bad: leave out rows that cannot be read, and say how many.
+        limit: take that many rows from the beginning; 0 takes all.
     """
 
     data: str
     fields: tuple[str, ...] = ()
     split: str = ""
     skip_bad: bool = False
+    limit: int = 0
 
 
 def load(source: Source) -> Rows:
@@ -47,7 +49,7 @@ def load(source: Source) -> Rows:
         skip_bad=source.skip_bad,
     )
     _tell_skipped(source, rows)
-    return rows
+    return rows[: source.limit] if source.limit > 0 else rows
 
 
 def read(method: type[Method], rows: Sequence[Row], source: Source) -> Sequence[Any]:
