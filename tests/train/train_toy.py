@@ -124,7 +124,8 @@ class Everything(Toy):
             batch_size=10,
             evaluate=self.evaluate,
             evaluate_every=2,
-            early_stop=EarlyStop("loss", patience=20),
+            # the worst is called the best, so that it comes early and must outlive a kill
+            early_stop=EarlyStop("loss", patience=20, better="higher"),
         )
 
     def write_samples(self, run: Run, folder: Path) -> None:
