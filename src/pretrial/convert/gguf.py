@@ -64,7 +64,7 @@ def load_gguf(path_or_name: str | Path, dtype: str = "float32") -> tuple[Any, An
         path.parent, gguf_file=path.name, dtype=getattr(torch, dtype)
     )
     # The weights are plain again, but transformers remembers the format and would not save them
-    model.hf_quantizer = None
+    model.__dict__["hf_quantizer"] = None
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     return model.eval(), AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 # What ends a function that HumanEval asks for (Chen et al. 2021, arXiv 2107.03374, section 3.2).
-PYTHON_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+PYTHON_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint", "\n```")
 
 
 class StopTexts:

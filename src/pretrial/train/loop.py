@@ -135,6 +135,7 @@ class _StageLoop:
         self._resume()
         self._set_training()
         self.clock = time.monotonic()
+        self.seconds = self.spent.total("seconds")
         self.bar = Bar(self.run.console, stage.name)
         try:
             while self._fraction() < 1 and not (self.watch and self.watch.over):
@@ -183,7 +184,9 @@ class _StageLoop:
     def _book(self, counts: dict[str, float], flops: int) -> None:
         """Books a step; all processes book the same, with the clock of the first."""
         now = time.monotonic()
-        seconds, self.clock = now - self.clock, now
+        # what was booked meanwhile, by an evaluation or by data that is sampled, is not the step's
+        elsewhere = self.spent.total("seconds") - self.seconds
+        seconds, self.clock = max(now - self.clock - elsewhere, 0.0), now
         self.stop = self.request.asked
         world = self.run.world
         if world.size > 1:
@@ -195,6 +198,7 @@ class _StageLoop:
         if self.gradients.meter is not None:
             amounts["flops"] = flops
         self.run.book(self.stage.purpose, **amounts)
+        self.seconds = self.spent.total("seconds")
 
     # -- between steps ----------------------------------------------------------------------------
 
@@ -252,9 +256,7 @@ class _StageLoop:
         self._set_training()
         self.evaluated = self.step
         run.log({f"eval/{name}": value for name, value in numbers.items()}, self.step)
-        took = time.monotonic() - began
-        self.clock += took
-        run.book("evaluate", seconds=run.world.share(took))
+        run.book("evaluate", seconds=run.world.share(time.monotonic() - began))
 
     # -- on the disk ------------------------------------------------------------------------------
 
@@ -320,8 +322,8 @@ class _StageLoop:
             self.average.replace_weights()
         if self.watch is not None:
             checkpoint.load_weights(self.module, self.watch.weights, self.store.folder)
-        self.run.book(
-            self.stage.purpose, seconds=self.run.world.share(time.monotonic() - self.clock)
-        )
+        elsewhere = self.spent.total("seconds") - self.seconds
+        rest = max(time.monotonic() - self.clock - elsewhere, 0.0)
+        self.run.book(self.stage.purpose, seconds=self.run.world.share(rest))
         state = {"step": self.step, "spent": self.spent.by_purpose}
         self.store.write("done", {"weights": self._good_weights()}, state, keep=0)

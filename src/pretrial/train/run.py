@@ -168,6 +168,16 @@ class Run:
         finally:
             self._books = [book for book in self._books if book is not spent]
 
+    @contextmanager
+    def apart(self) -> Iterator[Spent]:
+        """As `booking`, but what is booked inside counts nowhere else until it is rebooked."""
+        books, self._books = self._books, []
+        try:
+            with self.booking() as spent:
+                yield spent
+        finally:
+            self._books = books
+
     def rebook(self, by_purpose: Mapping[str, Mapping[str, float]]) -> None:
         """Books what an earlier process spent."""
         for purpose, amounts in by_purpose.items():
@@ -206,22 +216,18 @@ class Run:
         if (folder / _BOOK).exists():
             return
         self.journal.go_live()
-        books, self._books = self._books, []
         began = time.monotonic()
-        try:
-            with self.booking() as spent, checkpoint.whole_folder(folder) as partial:
-                seed_everything(seed_of(self.seed, folder.name))
-                make(partial)
-                rest = time.monotonic() - began - spent.total("seconds")
-                spent.add(purpose, seconds=max(rest, 0.0))
-                book = {
-                    "seed": self.seed,
-                    "spent": spent.by_purpose,
-                    "journal": self.journal.sync(),
-                }
-                (partial / _BOOK).write_text(json.dumps(book, indent=1))
-        finally:
-            self._books = books
+        with self.apart() as spent, checkpoint.whole_folder(folder) as partial:
+            seed_everything(seed_of(self.seed, folder.name))
+            make(partial)
+            rest = time.monotonic() - began - spent.total("seconds")
+            spent.add(purpose, seconds=max(rest, 0.0))
+            book = {
+                "seed": self.seed,
+                "spent": spent.by_purpose,
+                "journal": self.journal.sync(),
+            }
+            (partial / _BOOK).write_text(json.dumps(book, indent=1))
 
 
 def _checked(name: str) -> str:

@@ -39,17 +39,18 @@ class Config:
         num_samples: programs sampled for each training problem and round.
         temperature: of sampling.
         top_p: of nucleus sampling.
-        num_rounds: sampling rounds; 1 is the paper's off-line training, more sample anew from the
-            current actor.
-        round_problems: problems that a round takes, in turn; 0 takes all.
-        critic_epochs: of critic training, all rounds together.
+        sample_problems: problems that are sampled for, the first of the data; 0 takes all.
+        resample_every: steps of the last phase between two samplings from the current actor; 0 is
+            the paper's off-line training, which samples once.
+        resample_problems: problems that each further sampling takes, in turn.
+        critic_epochs: of critic training.
         critic_lr: learning rate of the critics.
         critic_batch: programs a step of the critics.
         pooling: what the critic's maximum is taken over.
         release_pooling: let padding into the critic's maximum, as the released code does.
         release_padding: pad sources with the end token and attend to it, as the released code does.
-        rl_steps: optimiser steps of the last phase, all rounds together; 0 takes `rl_epochs`.
-        rl_epochs: passes over the sampled programs.
+        rl_steps: optimiser steps of the last phase; 0 takes `rl_epochs`.
+        rl_epochs: passes over the programs sampled once.
         rl_lr: learning rate of the last phase.
         rl_batch: sampled programs a step; as many reference pairs come with them.
         returns: subtract the greedy program's return, or not.
@@ -100,8 +101,9 @@ class Config:
     num_samples: int = 20  # about 20 a problem, from the release's examples
     temperature: float = 0.6  # section 4.2
     top_p: float = 0.95
-    num_rounds: int = 1
-    round_problems: int = 0
+    sample_problems: int = 0
+    resample_every: int = 0
+    resample_problems: int = 160
     critic_epochs: float = 10  # release
     critic_lr: float = 2e-5  # release
     critic_batch: int = 32
@@ -149,6 +151,8 @@ class Config:
             critic_epochs=2,
             critic_lr=1e-3,
             rl_steps=2,
+            resample_every=1,
+            resample_problems=4,
             rl_lr=1e-3,
             rl_batch=8,
             checker_epochs=2,
@@ -169,24 +173,26 @@ class Config:
             dropout_prob=0.0,
             max_source=256,
             max_target=80,
-            warmup_epochs=60,
+            warmup_epochs=14,
             warmup_lr=2e-3,
             warmup_batch=32,
             temperature=1.0,
             top_p=1.0,
-            num_samples=10,
-            num_rounds=4,
-            critic_epochs=4,
+            num_samples=16,
+            sample_problems=640,
+            resample_every=8,
+            critic_epochs=2,
             critic_lr=1e-3,
             critic_batch=64,
-            rl_steps=200,
-            rl_lr=5e-4,
-            rl_batch=128,
-            negative_floor=-5.0,
+            rl_steps=160,
+            rl_lr=3e-4,
+            rl_batch=96,
+            negative_floor=-2.0,
             checker_epochs=1,
             repair_epochs=4,
             repair_lr=1e-3,
-            warmup_ratio=0.05,
+            schedule="linear",
+            warmup_ratio=0.1,
             seconds=2.0,
         )
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from pretrial.data.problems import Problem
 from pretrial.methods.code.coderl.critic import Judged
 from pretrial.methods.code.coderl.model import reindent_with_tabs
-from pretrial.methods.code.coderl.prompt import prompt, repair_prompt
+from pretrial.methods.code.coderl.prompt import answer, prompt, repair_prompt
 from pretrial.methods.code.coderl.reinforce import Weighted
 from pretrial.methods.code.coderl.samples import (
     Sample,
@@ -24,12 +24,16 @@ from pretrial.methods.code.coderl.samples import (
     write_samples,
 )
 from pretrial.objectives.reinforce import advantage, linear_weights
+from pretrial.train.batches import Order
+from pretrial.train.checkpoint import whole_folder
 from pretrial.train.run import Run
+from pretrial.train.seeds import seed_of
 
 if TYPE_CHECKING:
     from pretrial.methods.code.coderl import CodeRL
 
 Pair = tuple[list[int], list[int]]
+_FILE = "samples.jsonl"
 _CHUNK = 256  # problems sampled and judged in one piece: what a stopped run does again at most
 
 
@@ -51,7 +55,10 @@ class Experience:
         actor, c = method.actor, self.config
         self.sources = {p.id: actor.prompt_ids(prompt(p, c.layout)) for p in self.problems}
         self.references: dict[str, list[list[int]]] = {
-            p.id: [actor.program_ids(reindent_with_tabs(s) if c.tabs else s) for s in p.solutions]
+            p.id: [
+                actor.program_ids(answer(p, reindent_with_tabs(s) if c.tabs else s))
+                for s in p.solutions
+            ]
             for p in self.problems
         }
         self.pairs: list[Pair] = [
@@ -60,23 +67,49 @@ class Experience:
 
     # Sampling and execution
 
-    def collect(self, round_: int) -> list[Sample]:
-        """Samples of the round's problems from the current actor, kept on disk piece by piece."""
-        size = self.config.round_problems or len(self.problems)
-        order = [(round_ * size + i) % len(self.problems) for i in range(size)]
+    def collect(self) -> list[Sample]:
+        """Samples from the warm actor, kept on disk piece by piece."""
+        chosen = self.problems[: self.config.sample_problems or len(self.problems)]
         found: list[Sample] = []
-        for start in range(0, size, _CHUNK):
-            problems = [self.problems[i] for i in order[start : start + _CHUNK]]
-            name = f"samples-{round_}-{start // _CHUNK:03d}"
+        for start in range(0, len(chosen), _CHUNK):
+            problems = chosen[start : start + _CHUNK]
+            name = f"samples-{start // _CHUNK:03d}"
 
             def make(folder: Path, problems: list[Problem] = problems, name: str = name) -> None:
-                write_samples(folder / "samples.jsonl", self._sample(problems, name))
+                write_samples(folder / _FILE, self._sample(problems, name))
 
-            found += read_samples(self.run.once(name, make) / "samples.jsonl")
+            found += read_samples(self.run.once(name, make) / _FILE)
         counts = outcome_counts(s for s in found if not s.greedy)
         told = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
-        self.run.say(f"round {round_}: {told}")
+        self.run.say(f"sampled: {told}")
         return found
+
+    def resample(self, round_: int, book: bool) -> list[Sample]:
+        """Samples of the next problems in turn from the actor as it is, within the last phase.
+
+        Kept on disk, so that a run that goes on finds what it had sampled.
+
+        Args:
+            round_: 1, 2, ...
+            book: add what it cost to what the open stage has spent; False where that is known.
+        """
+        size, name = self.config.resample_problems, f"resampled-{round_:04d}"
+        problems = [
+            self.problems[(round_ * size + i) % len(self.problems)]
+            for i in range(min(size, len(self.problems)))
+        ]
+        folder = self.run.folder / "artefacts" / name
+
+        def make() -> None:
+            if not folder.exists():
+                with self.run.apart() as spent, whole_folder(folder) as partial:
+                    write_samples(partial / _FILE, self._sample(problems, name))
+                    (partial / "spent.json").write_text(json.dumps(spent.by_purpose))
+
+        self.run.world.on_first(make)
+        if book:
+            self.run.rebook(json.loads((folder / "spent.json").read_text()))
+        return read_samples(folder / _FILE)
 
     def _sample(self, problems: Sequence[Problem], name: str) -> list[Sample]:
         c, began = self.config, time.monotonic()
@@ -136,29 +169,30 @@ class Experience:
 
     # For the policy gradient
 
-    def weighted(self, round_: int, samples: Sequence[Sample]) -> list[Weighted]:
-        """Programs with token weights: (r(W) - r(W_b)) * q(w_t), or 1 for the controls."""
-        c = self.config
-        if c.objective == "cross-entropy":
-            return [Weighted(source, target, [1.0] * len(target)) for source, target in self.pairs]
+    def weighted(self, samples: Sequence[Sample]) -> list[Weighted]:
+        """Programs with token weights: (r(W) - r(W_b)) * q(w_t), or 1 for rejection fine-tuning."""
         drawn = [s for s in samples if not s.greedy and s.outcome >= 0]
-        if c.objective == "rejection":
+        if self.config.objective == "rejection":
             distinct = {(s.problem, tuple(s.ids)): s for s in drawn if s.passed}
             return [
                 Weighted(self.sources[s.problem], s.ids, [1.0] * len(s.ids))
                 for s in distinct.values()
             ]
-        relative = c.returns == "relative"
+        relative = self.config.returns == "relative"
         gains = [advantage(s.outcome, s.baseline if relative else None) for s in drawn]
         kept = [(s, gain) for s, gain in zip(drawn, gains, strict=True) if gain]
-        weights = self._token_weights(round_, [s for s, _ in kept]) if kept else []
+        weights = self._token_weights([s for s, _ in kept])
         return [
             Weighted(self.sources[s.problem], s.ids, (gain * q).tolist())
             for (s, gain), q in zip(kept, weights, strict=True)
         ]
 
-    def _token_weights(self, round_: int, samples: Sequence[Sample]) -> list[torch.Tensor]:
-        """q(w_t) of every sample; the critic's are computed once and kept."""
+    def imitated(self) -> list[Weighted]:
+        """All references with weights 1: the further programs of the cross-entropy control."""
+        return [Weighted(source, target, [1.0] * len(target)) for source, target in self.pairs]
+
+    def _token_weights(self, samples: Sequence[Sample]) -> list[torch.Tensor]:
+        """q(w_t) of every sample."""
         kind = self.config.token_weights
         if kind == "ones":
             return [torch.ones(len(s.ids)) for s in samples]
@@ -166,12 +200,58 @@ class Experience:
             return [linear_weights(len(s.ids)) for s in samples]
         critic = self.method.critic
         assert critic is not None, "the critic's stage comes first"
+        judged = [Judged(self.sources[s.problem], s.ids, s.outcome) for s in samples]
+        return critic.token_scores(judged)
 
-        def make(folder: Path) -> None:
-            judged = [Judged(self.sources[s.problem], s.ids, s.outcome) for s in samples]
-            scores = critic.token_scores(judged)
-            save_file({"scores": torch.cat(scores)}, folder / "scores.safetensors")
 
-        folder = self.run.once(f"critic-scores-{round_}", make)
-        scores = load_file(folder / "scores.safetensors")["scores"]
-        return list(scores.split([len(s.ids) for s in samples]))
+class Drawn(Sequence[Weighted]):
+    """The programs of the last phase, position by position of its stream.
+
+    Those sampled from the warm actor serve the first `round_length` positions; then each
+    `round_length` positions are served by programs sampled anew (`Config.resample_every`). A round
+    with fewer programs than positions goes round them again, in another random order.
+
+    Args:
+        experience: samples and weighs.
+        first: the programs of the first round.
+        batch_size: positions a step.
+        num_steps: of the stage, as far as they are known; positions beyond begin anew.
+    """
+
+    def __init__(
+        self, experience: Experience, first: list[Weighted], batch_size: int, num_steps: int
+    ) -> None:
+        self.experience = experience
+        self.first = first
+        self.batch_size = batch_size
+        self.length = batch_size * num_steps
+        every = experience.config.resample_every
+        self.round_length = batch_size * every if every else self.length
+        self._round, self._programs, self._order = 0, first, self._order_of(0, first)
+
+    def _order_of(self, round_: int, programs: list[Weighted]) -> Order:
+        seed = seed_of(self.experience.run.seed, "drawn", round_)
+        return Order(len(programs), seed, shuffle=True)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, position: Any) -> Any:
+        round_, place = divmod(position, self.round_length)
+        if round_ != self._round:
+            self._turn_to(round_, begins=place < self.batch_size)
+        return self._programs[self._order.take(place, 1)[0]]
+
+    def _turn_to(self, round_: int, begins: bool) -> None:
+        experience = self.experience
+        programs = self.first
+        if round_:
+            samples = experience.resample(round_, book=begins)
+            programs = experience.weighted(samples) or self._nothing()
+        self._round, self._programs = round_, programs
+        self._order = self._order_of(round_, programs)
+
+    def _nothing(self) -> list[Weighted]:
+        """One program without weight, for a round in which none had an outcome of its own."""
+        program = self.first[0]
+        return [Weighted(program.source, program.target, [0.0] * len(program.target))]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pretrial.data.problems import Problem
+from pretrial.methods.code.coderl.prompt import runnable
 from pretrial.models.sample import sample
 from pretrial.models.stop import StopTexts
 from pretrial.train.method import Batch, Trainable
@@ -101,7 +102,7 @@ class ProgramModel(nn.Module):
     def program(self, problem: Problem, ids: Sequence[int]) -> str:
         """The runnable program of `ids`; a completion ends where the next block begins."""
         text = self.text(ids)
-        return problem.program(self.stops.cut(text) if problem.style == "completion" else text)
+        return runnable(problem, self.stops.cut(text) if problem.style == "completion" else text)
 
     # Tensors
 

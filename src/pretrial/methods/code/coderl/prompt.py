@@ -14,15 +14,16 @@ def prompt(problem: Problem, layout: Layout = "ours") -> str:
     """The prompt of a problem.
 
     Args:
-        problem: with `style="completion"` its statement is the head of a program and is the prompt
-            as it stands.
+        problem: with `style="completion"` its statement is the head of a program and is the prompt,
+            without white space at its end: many models take a line feed after a docstring for the
+            end of the code.
         layout: "ours" is the same text in training and generation. The two release layouts are
             those of salesforce/CodeRL byte for byte: they differ in newlines, and the training one
             chooses the format line by whether there is starter code, the generating one by whether
             the tests name a function.
     """
     if problem.style == "completion":
-        return problem.question
+        return problem.question.rstrip()
     call, stdin = "Use Call-Based format", "Use Standard Input format"
     starter = problem.starter_code
     if layout == "release-train":
@@ -36,11 +37,23 @@ def prompt(problem: Problem, layout: Layout = "ours") -> str:
     return f"QUESTION:\n{problem.question.strip()}\n{middle}{form}\nANSWER:\n"
 
 
+def answer(problem: Problem, solution: str) -> str:
+    """What a model has to write after `prompt` for a reference solution."""
+    if problem.style == "completion":
+        return problem.question[len(problem.question.rstrip()) :] + solution
+    return solution
+
+
+def runnable(problem: Problem, text: str) -> str:
+    """The program for what a model wrote after `prompt`."""
+    return problem.question.rstrip() + text if problem.style == "completion" else text
+
+
 def repair_prompt(problem: Problem, program: str, verdict: Verdict, layout: Layout = "ours") -> str:
     """The prompt of the repair model (mechanism 11; the paper's own format was never published).
 
     The statement, the failed program, and what the runner said of it: outcome class, kind of error,
-    message with its line.
+    message with its line. A completion is then begun anew from its head.
     """
     outcome = Outcome(verdict.outcome).name.lower().replace("_", " ")
     parts = [outcome, verdict.subtype, verdict.message.strip()[:200]]
@@ -48,4 +61,5 @@ def repair_prompt(problem: Problem, program: str, verdict: Verdict, layout: Layo
         parts.append(f"line {verdict.line}")
     error = ": ".join(part for part in parts if part)
     head = prompt(problem, layout).removesuffix("ANSWER:\n").rstrip("\n")
-    return f"{head}\nBUGGY:\n{program.rstrip()}\nERROR: {error}\nANSWER:\n"
+    begun = prompt(problem) if problem.style == "completion" else ""
+    return f"{head}\nBUGGY:\n{program.rstrip()}\nERROR: {error}\nANSWER:\n{begun}"

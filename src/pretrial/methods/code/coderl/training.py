@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,10 @@ import torch
 
 from pretrial.methods.code.coderl import parts, pretrain
 from pretrial.methods.code.coderl.critic import Critic
-from pretrial.methods.code.coderl.experience import Experience
+from pretrial.methods.code.coderl.experience import Drawn, Experience
 from pretrial.methods.code.coderl.model import Imitation
 from pretrial.methods.code.coderl.prompt import prompt
-from pretrial.methods.code.coderl.reinforce import Reinforce
+from pretrial.methods.code.coderl.reinforce import Reinforce, Weighted
 from pretrial.methods.code.coderl.samples import Sample, sample_and_judge
 from pretrial.train.budget import Budget
 from pretrial.train.method import Trainable
@@ -36,6 +37,7 @@ _SHARES = {
     "repair": 0.1,
 }
 _SAMPLING_SHARE = 0.15
+_UNKNOWN_STEPS = 10_000  # more than a budget in time or tokens is likely to give the last phase
 # What the steps of a stage are booked under; those of the actor after its warm-up are "train"
 _PURPOSES = {"reinforce": "train", "checker": "critic"}
 
@@ -62,23 +64,29 @@ class Course:
             yield from self._pretrain()
         if c.warmup_epochs and experience.pairs:
             yield self._warmup()
-        collected: list[Sample] = []
-        for round_ in range(c.num_rounds if c.rl_steps or c.rl_epochs else 0):
-            fresh = self._collect(round_) if c.objective != "cross-entropy" else []
-            collected += fresh
+        if c.objective == "cross-entropy":
+            if self._has_last_phase():
+                yield self._last_phase(experience.imitated())
+            return
+        inference = c.objective == "coderl" and (c.checker_epochs or c.repair_epochs)
+        if not (self._has_last_phase() or inference):
+            return
+        samples = self._collect()
+        if self._has_last_phase():
             if c.objective == "coderl" and c.token_weights == "critic":
-                yield self._critic("critic", round_, collected)
-            yield from self._reinforce(round_, fresh)
-        if c.objective == "coderl" and (c.checker_epochs or c.repair_epochs):
-            collected = collected or self._collect(0)
-            if c.checker_epochs:
-                yield self._critic("checker", 0, collected)
-            if c.repair_epochs:
-                yield from self._repair(collected)
+                yield self._critic("critic", samples)
+            yield from self._reinforce(samples)
+        if c.objective == "coderl" and c.checker_epochs:
+            yield self._critic("checker", samples)
+        if c.objective == "coderl" and c.repair_epochs:
+            yield from self._repair(samples)
 
-    def _collect(self, round_: int) -> list[Sample]:
-        samples = self.experience.collect(round_)
-        self._left -= _SAMPLING_SHARE / self.config.num_rounds
+    def _has_last_phase(self) -> bool:
+        return bool(self.config.rl_steps or self.config.rl_epochs)
+
+    def _collect(self) -> list[Sample]:
+        samples = self.experience.collect()
+        self._left -= _SAMPLING_SHARE
         return samples
 
     # One stage each
@@ -114,8 +122,8 @@ class Course:
             stage.evaluate = self._evaluate()
         return stage
 
-    def _critic(self, name: str, round_: int, samples: Sequence[Sample]) -> Stage:
-        """A round's training of the critic, or the only one of the binary critic (`checker`)."""
+    def _critic(self, name: str, samples: Sequence[Sample]) -> Stage:
+        """The training of the critic, or of the binary critic (`checker`)."""
         c, method = self.config, self.method
         binary = name == "checker"
         critic: Critic | None = getattr(method, name)
@@ -123,28 +131,25 @@ class Course:
             seed = self.run.generator(name).initial_seed()
             critic = parts.new_critic(c, method.actor, 2 if binary else 4, seed)
             setattr(method, name, critic)
-        return self._stage(
-            f"{name}-{round_}",
-            critic,
-            self.experience.judged(samples, binary),
-            c.checker_epochs if binary else c.critic_epochs,
-            c.critic_lr,
-            c.critic_batch,
-            num_parts=1 if binary else c.num_rounds,
-        )
+        judged = self.experience.judged(samples, binary)
+        epochs = c.checker_epochs if binary else c.critic_epochs
+        return self._stage(name, critic, judged, epochs, c.critic_lr, c.critic_batch)
 
-    def _reinforce(self, round_: int, samples: Sequence[Sample]) -> Iterator[Stage]:
-        c, experience = self.config, self.experience
-        weighted = experience.weighted(round_, samples)
-        if not weighted:
+    def _reinforce(self, samples: Sequence[Sample]) -> Iterator[Stage]:
+        first = self.experience.weighted(samples)
+        if first:
+            yield self._last_phase(first)
+        else:
             self.run.say(
-                f"round {round_}: nothing to learn from, since every program did as its problem's"
-                " greedy program did; warm up longer or sample more (--num-samples)"
+                "nothing to reinforce: every program did as its problem's greedy program did; warm"
+                " up longer or sample more (--num-samples)"
             )
-            return
+
+    def _last_phase(self, programs: list[Weighted]) -> Stage:
+        c = self.config
         module = Reinforce(
             self.method.actor,
-            experience.pairs,
+            self.experience.pairs,
             ce_weight=c.ce_weight,
             rl_weight=c.rl_weight,
             reduction=c.reduction,
@@ -152,20 +157,19 @@ class Course:
             rl_head=c.rl_head,
         )
         stage = self._stage(
-            f"reinforce-{round_}",
-            module,
-            weighted,
-            c.rl_epochs,
-            c.rl_lr,
-            c.rl_batch,
-            steps=c.rl_steps,
-            num_parts=c.num_rounds,
+            "reinforce", module, programs, c.rl_epochs, c.rl_lr, c.rl_batch, steps=c.rl_steps
         )
+        if c.resample_every and c.objective != "cross-entropy":
+            steps = stage.budget.amount if stage.budget.unit == "steps" else _UNKNOWN_STEPS
+            stage.batch_size = c.rl_batch
+            stage.micro_batch_size = c.micro_batch or c.rl_batch
+            stage.data = Drawn(self.experience, programs, c.rl_batch, math.ceil(steps))
+            stage.shuffle = False
         stage.evaluate = self._evaluate()
         if stage.evaluate and c.evaluate_every:
             warm = self._warm_score(stage.evaluate)
             stage.early_stop = EarlyStop("pass@1", patience=3, better="higher", floor=warm)
-        yield stage
+        return stage
 
     def _repair(self, samples: Sequence[Sample]) -> Iterator[Stage]:
         c, method = self.config, self.method
@@ -192,7 +196,6 @@ class Course:
         batch_size: int,
         *,
         steps: int = 0,
-        num_parts: int = 1,
     ) -> Stage:
         c = self.config
         kind = name.split("-")[0]
@@ -201,7 +204,7 @@ class Course:
             name,
             module,
             data,
-            self._budget(kind, max(size, epochs * len(data) / num_parts), steps, num_parts),
+            self._budget(kind, max(size, epochs * len(data)), steps),
             optim=Optim(lr=lr, weight_decay=0.05, schedule=c.schedule, warmup=c.warmup_ratio),
             batch_size=size,
             micro_batch_size=min(c.micro_batch or size, size),
@@ -209,8 +212,8 @@ class Course:
             purpose=_PURPOSES.get(kind, kind),
         )
 
-    def _budget(self, kind: str, examples: float, steps: int, num_parts: int) -> Budget:
-        """Of one of `num_parts` stages of a kind.
+    def _budget(self, kind: str, examples: float, steps: int) -> Budget:
+        """Of the stage of a kind.
 
         A budget of the run in steps is that of the last phase, since steps of different modules are
         not alike. Of any other, each stage gets its share of what is left when it begins, so that
@@ -219,19 +222,18 @@ class Course:
         limit = self.run.limit
         if limit is not None and limit.unit == "steps":
             if kind == "reinforce":
-                return Budget(limit.amount / num_parts)
+                return limit
         elif limit is not None:
             remaining = max(limit.amount - self.run.spent.total(limit.unit), 0.0)
-            share = _SHARES[kind] / num_parts
-            amount = remaining * share / self._left
-            self._left = max(self._left - share, share)
+            amount = remaining * _SHARES[kind] / self._left
+            self._left = max(self._left - _SHARES[kind], _SHARES[kind])
             return Budget(max(amount, 1e-9), limit.unit)
-        return Budget(steps / num_parts) if steps else Budget(examples, "examples")
+        return Budget(steps) if steps else Budget(examples, "examples")
 
     def _planned(self) -> float:
         """Sum of the shares of everything that the config plans."""
         c = self.config
-        last = bool(c.rl_steps or c.rl_epochs)
+        last = self._has_last_phase()
         coderl = c.objective == "coderl"
         planned = {
             "pretrain": bool(c.pretrain_data),
