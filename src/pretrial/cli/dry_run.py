@@ -24,10 +24,14 @@ class _TrainingNeededError(Exception):
 
 
 class _DryRun(Run):
-    """A run that makes no artefacts."""
+    """A run that makes no artefacts once a stage should have been trained."""
+
+    told_a_stage = False
 
     def once(self, name: str, make: Callable[[Path], None], purpose: str | None = None) -> Path:
-        raise _TrainingNeededError(name)
+        if self.told_a_stage:
+            raise _TrainingNeededError(name)
+        return super().once(name, make, purpose)
 
 
 def dry_run(
@@ -49,6 +53,7 @@ def dry_run(
             for stage in method.stages(run):
                 for line in [*_lines(describe(stage)), *_shapes(stage, run)]:
                     say(line)
+                run.told_a_stage = True
         except _TrainingNeededError as artefact:
             say(f"then {artefact} is made, which needs what was trained; more stages follow it")
 

@@ -48,6 +48,7 @@ class Ended:
         signal, status: the signal that ended it, or its exit status; 0 if none.
         cpu, wall: seconds.
         output: what it printed (`stdin` only).
+        words: if it is lost, what is known of that.
     """
 
     reason: str = ""
@@ -56,6 +57,7 @@ class Ended:
     cpu: float = 0.0
     wall: float = 0.0
     output: bytes = b""
+    words: str = ""
 
 
 class Worker:
@@ -142,10 +144,11 @@ class Worker:
                 self._tests = tests
             self._send(b"J", wire.to_bytes(job))
             return self._follow(deadline, heed)
-        except (OSError, EOFError):
+        except (OSError, EOFError) as error:
             timed_out = time.monotonic() >= deadline
             self.kill()
-            return Ended(reason="timeout" if timed_out else "lost", wall=job["seconds"])
+            reason = "timeout" if timed_out else "lost"
+            return Ended(reason, wall=job["seconds"], words=str(error))
 
     def _follow(self, deadline: float, heed: Callable[[Any], bool | None]) -> Ended:
         ended, rest, stopped = Ended(), b"", False
@@ -159,6 +162,8 @@ class Worker:
                         self._send(b"S", b"")
             elif kind == b"O":
                 ended.output = payload
+            elif kind == b"X":
+                raise EOFError(json.loads(payload)[1])
             elif kind == b"E":
                 for name, value in json.loads(payload).items():
                     setattr(ended, name, value)

@@ -16,6 +16,7 @@ from pretrial.sandbox.inside import wire
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Outcome, Verdict
 
+LOST = "the worker ended with the program"  # how the message of such a verdict begins
 SHOWN = 200  # characters of a wrong answer that a message quotes
 
 
@@ -314,7 +315,7 @@ def _cut_short(ended: Ended, limits: Limits) -> Fault:
         text = f"more than {limits.output_kb} KiB of output"
         return Fault(Outcome.RUNTIME_ERROR, "output_limit", text)
     if ended.reason == "lost":
-        return Fault(Outcome.RUNTIME_ERROR, "signal", "the program ended its worker")
+        return Fault(Outcome.RUNTIME_ERROR, "signal", f"{LOST}: {ended.words}")
     if ended.signal:
         name = signal.strsignal(ended.signal) or str(ended.signal)
         return Fault(Outcome.RUNTIME_ERROR, "signal", name)

@@ -18,7 +18,7 @@ from pretrial.sandbox.apps import apps_outcome
 from pretrial.sandbox.compare import Mode, check_mode
 from pretrial.sandbox.host import Worker
 from pretrial.sandbox.isolation import check_level, start_best
-from pretrial.sandbox.judge import Prepared, judge, prepare
+from pretrial.sandbox.judge import LOST, Prepared, judge, prepare
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Verdict
 
@@ -135,8 +135,7 @@ class Runner:
                 late.append(item)
             else:
                 finish(item, verdict)
-        # A time-out that another process may have caused gets a second run, with no other beside
-        # it.
+        # What another process may have caused gets a second run, with no other beside it.
         for item, verdict in self._spread(late, self._judge, self._workers[:1]):
             finish(item, verdict)
         return [self._named(verdicts[index], *job) for index, job in enumerate(jobs)]
@@ -318,8 +317,13 @@ def _limits_of(limits: Limits | Sequence[Limits] | None, count: int) -> list[Lim
 
 
 def _was_held_up(verdict: Verdict, limits: Limits) -> bool:
-    """Did it run out of time without having had the processor for most of it?"""
-    return verdict.subtype == "timeout" and verdict.cpu_seconds < BUSY_SHARE * limits.seconds
+    """May something else be to blame?
+
+    A program that ran out of time without having had the processor for most of it, or that lost its
+    worker, which others can end as well.
+    """
+    waited = verdict.cpu_seconds < BUSY_SHARE * limits.seconds
+    return (verdict.subtype == "timeout" and waited) or verdict.message.startswith(LOST)
 
 
 def _parse_batch(worker: Worker, programs: list[str]) -> list[Any]:

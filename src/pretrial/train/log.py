@@ -40,8 +40,12 @@ class Journal:
         self._file: Any = None
 
     def pass_to(self, position: int) -> None:
-        """Something finished was passed over; its rows reach up to `position`."""
-        self.position = max(position, self.position)
+        """Something finished was passed over; its rows reach up to `position`.
+
+        Without meaning once rows are written: what is found then was made by work that is lost.
+        """
+        if self.position < self.known:
+            self.position = max(position, self.position)
 
     def go_live(self, position: int | None = None) -> None:
         """Rows are written from now on, after `position` (by default, after what was passed)."""

@@ -138,7 +138,7 @@ class Run:
 
     def say(self, text: str) -> None:
         """Prints a line, in the first process and unless quiet."""
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def log(self, numbers: Mapping[str, Any], step: int | None = None) -> None:
         """Writes a row of metrics.jsonl, and to the trackers."""

@@ -4,7 +4,7 @@ It is started by the host as `python -P -s <this folder>`, before which nothing 
 loaded, so a fork takes well under a millisecond and inherits neither the host's memory nor its
 threads. Frames come in on standard input:
 
-    C  configuration, once; answered by H (hello) or X (refused: what, and why)
+    C  configuration, once; answered by H (hello) or X (what failed, and why)
     T  the tests of a problem (inputs, or an assert script), kept for the programs that follow
     J  one run of one program; answered by any number of R (raw bytes of its report), then one O
     (its
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import json
 import os
 import resource
@@ -32,19 +31,12 @@ from typing import Any
 import cage
 import folders
 import harness
+import preamble
 import wire
 
 sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
 
 CLEANING_SECONDS = 1.0
-
-MODULES = (
-    "abc array ast base64 bisect builtins calendar cmath collections collections.abc "
-    "contextlib copy csv dataclasses datetime decimal difflib encodings.ascii encodings.idna "
-    "encodings.latin_1 enum fractions functools hashlib heapq inspect io itertools json "
-    "keyword locale math numbers operator os pprint queue random re secrets statistics string "
-    "struct sys textwrap threading time traceback types typing unicodedata uuid warnings zlib "
-)
 
 
 class Zygote:
@@ -274,20 +266,6 @@ def _file_with(text: str) -> int:
     return fd
 
 
-def load(preamble: str) -> dict[str, Any]:
-    """Import what programs may want before privileges are dropped; return the preamble's names."""
-    for name in MODULES.split():
-        importlib.import_module(name)
-    names: dict[str, Any] = {}
-    exec(compile(preamble, "<preamble>", "exec"), names)
-    del names["__builtins__"]
-    # From here on programs can import the standard library and what the preamble loaded.
-    library = os.path.dirname(os.__file__)
-    inside = (library, os.path.join(library, "lib-dynload"))
-    sys.path[:] = [path for path in sys.path if path.startswith(inside) and "-packages" not in path]
-    return names
-
-
 def isolate(config: dict[str, Any]) -> list[str]:
     """Put on the layers of the level asked for; see `cage`.
 
@@ -327,7 +305,7 @@ def main() -> None:
     config = json.loads(payload)
     stage = "preamble"
     try:
-        names = load(config["preamble"])
+        names = preamble.load(config["preamble"])
         stage = "isolation"
         layers = isolate({**config, "fd_in": fd_in})
     except Exception as error:
@@ -341,8 +319,12 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # forks share the pages for longer
     wire.send(fd_out, b"H", wire.to_bytes(layers))
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    try:
         zygote.serve()
+    except (EOFError, BrokenPipeError):
+        return  # the host has gone
+    except Exception as error:
+        wire.send(fd_out, b"X", wire.to_bytes(["run", f"{type(error).__name__}: {error}"]))
 
 
 if __name__ == "__main__":

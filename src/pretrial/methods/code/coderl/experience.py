@@ -6,18 +6,21 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pretrial.data.problems import Problem
+from pretrial.errors import UserError
 from pretrial.methods.code.coderl.critic import Judged
 from pretrial.methods.code.coderl.model import reindent_with_tabs
 from pretrial.methods.code.coderl.prompt import answer, prompt, repair_prompt
 from pretrial.methods.code.coderl.reinforce import Weighted
 from pretrial.methods.code.coderl.samples import (
     Sample,
+    judge,
     outcome_counts,
     read_samples,
     sample_and_judge,
@@ -51,7 +54,7 @@ class Experience:
         self.method = method
         self.run = run
         self.config = method.config
-        self.problems: list[Problem] = list(run.data)
+        self.problems = self._with_right_references(list(run.data))
         actor, c = method.actor, self.config
         self.sources = {p.id: actor.prompt_ids(prompt(p, c.layout)) for p in self.problems}
         self.references: dict[str, list[list[int]]] = {
@@ -64,6 +67,39 @@ class Experience:
         self.pairs: list[Pair] = [
             (self.sources[p.id], target) for p in self.problems for target in self.references[p.id]
         ]
+
+    def _with_right_references(self, problems: list[Problem]) -> list[Problem]:
+        """Problems without the references that fail their tests, and without those that keep none.
+
+        Where every reference fails, the tests are wrong, and nothing is learned from them.
+        """
+
+        def make(folder: Path) -> None:
+            groups = [[p.program(s) for s in p.solutions] for p in problems]
+            with self.method.runner() as runner:
+                verdicts = judge(problems, groups, runner, self.method.limits, visible=False)
+            passed = [[v.passed for v in group] for group in verdicts]
+            (folder / "passed.json").write_text(json.dumps(passed))
+
+        passed = json.loads((self.run.once("references", make) / "passed.json").read_text())
+        kept, wrong, hopeless = [], 0, []
+        for p, right in zip(problems, passed, strict=True):
+            wrong += right.count(False)
+            if right and not any(right):
+                hopeless.append(p.id)
+            elif all(right):
+                kept.append(p)
+            else:
+                good = tuple(s for s, ok in zip(p.solutions, right, strict=True) if ok)
+                kept.append(replace(p, solutions=good))
+        if wrong:
+            self.run.say(
+                f"left out {wrong} reference solutions that fail their tests, and with them"
+                f" {len(hopeless)} problems all of whose references fail: {', '.join(hopeless[:5])}"
+            )
+        if not kept:
+            raise UserError("every problem's references fail its tests: look at the tests")
+        return kept
 
     # Sampling and execution
 
