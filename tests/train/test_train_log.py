@@ -48,6 +48,19 @@ def test_going_live_early_drops_what_was_known(tmp_path):
     assert read(path) == [9]
 
 
+def test_an_artefact_of_lost_work_moves_nothing(tmp_path):
+    path = tmp_path / "m.jsonl"
+    first = log.Journal(path, 0)
+    first.write({"x": 1})
+    saved = first.sync()
+    first.write({"x": 2})  # rows up to an artefact that was made inside a stage
+    second = log.Journal(path, first.sync())
+    second.go_live(saved)
+    second.pass_to(first.sync())
+    second.write({"x": 3})
+    assert read(path) == [1, 3]
+
+
 def test_row_on_a_full_disk(tmp_path, monkeypatch):
     journal = log.Journal(tmp_path / "m.jsonl", 0)
     journal.write({"x": 1})
