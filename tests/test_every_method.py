@@ -34,6 +34,7 @@ from torch import nn
 from pretrial import discover
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import frozen_prefixes, read_tensors, weights_of
+from pretrial.train.describe import describe
 from pretrial.train.loop import Stopped, train
 from pretrial.train.run import Run
 
@@ -83,7 +84,7 @@ class Subject:
         """Every stage, untrained; what a method makes between stages it makes here too."""
         run = self.run("walk")
         return [
-            Part(stage.name, copy.deepcopy(stage.module).train(), list(stage.data[:8]))
+            Part(stage.name, copy.deepcopy(stage.module).train(), first(stage.data, 8))
             for stage in self.build().stages(run)
         ]
 
@@ -101,6 +102,10 @@ def parts(subject):
 @pytest.fixture(scope="module")
 def trained(subject):
     return subject.trained("whole")
+
+
+def first(data, count):
+    return [data[position] for position in range(min(count, len(data)))]
 
 
 def generator(seed=0):
@@ -160,6 +165,17 @@ def test_paper_config_has_the_published_size(slug, name, number):
         exported = loaded.method.build(loaded.config.paper(name)).export()
     count = sum(parameter.numel() for parameter in exported.parameters())
     assert count == pytest.approx(number, rel=0.05)
+
+
+def test_first_stage_is_described_without_memory(subject):
+    with torch.device("meta"):
+        empty = subject.method.build(subject.config, data=subject.examples)
+    about = describe(next(empty.stages(subject.run("described"))))
+    real = describe(next(subject.build().stages(subject.run("described"))))
+    assert about["num_parameters"] == real["num_parameters"] > 0
+    assert about["memory"]["optimizer"] == real["memory"]["optimizer"] > 0
+    # attention without a kernel of its own is counted a little differently
+    assert about["flops_per_step"] == pytest.approx(real["flops_per_step"], rel=0.1)
 
 
 # -- each stage -----------------------------------------------------------------------------------
