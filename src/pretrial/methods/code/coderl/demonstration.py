@@ -16,13 +16,14 @@ from pretrial.compare.report.page import Page, Tag
 from pretrial.compare.report.plots import Bars, Points, Stacked
 from pretrial.compare.setting import Setting
 from pretrial.compare.trial import Data
-from pretrial.compare.worker import write_json
+from pretrial.compare.worker import RESULT, write_json
 from pretrial.data.problems import Problem
 from pretrial.evaluate.intervals import Interval, bootstrap_difference
 from pretrial.evaluate.passk import measure_programs
 from pretrial.evaluate.result import Result
 from pretrial.evaluate.search import measure_search
 from pretrial.methods.code.coderl import CodeRL
+from pretrial.methods.code.coderl.trials import OUTCOMES
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
@@ -49,19 +50,16 @@ def demo(*, out: Path = Path("runs/demo-coderl"), seed: int = 0) -> None:
     where = engine.Where(runs=out / "jobs")
     engine.hold(setting, where)
     data = trial.data()
-    models = {name: _trained(setting, where, data, name, seed) for name in ARMS}
-    plain = {
-        name: measure_programs(model, data.test, num_samples=20, k=(1, 5), seed=seed, seconds=2.0)
-        for name, model in models.items()
-    }
-    searches = _searches(models["coderl"], data.test[:_SEARCHED], seed)
+    measured = {name: _measured(setting, where, name, seed) for name in ARMS}
+    warm, model = (_trained(setting, where, data, name, seed) for name in ("warm", "coderl"))
+    searches = _searches(model, data.test[:_SEARCHED], seed)
     labels = {arm.name: arm.label for arm in trial.arms}
-    _print_tables(console, plain, searches, labels)
-    pairs = _before_and_after(models["warm"], models["coderl"], data.test, seed)
-    page = _page(plain, searches, labels, pairs, data, time.monotonic() - began)
+    _print_tables(console, measured, searches, labels)
+    pairs = _before_and_after(warm, model, data.test, seed)
+    page = _page(measured, searches, labels, pairs, data, time.monotonic() - began)
     results = {
         "seed": seed,
-        "plain": {name: result.to_dict() for name, result in plain.items()},
+        "plain": {name: result.to_dict() for name, result in measured.items()},
         "search": {name: result.to_dict() for name, result in searches.items()},
         "seconds": round(time.monotonic() - began),
     }
@@ -80,6 +78,15 @@ def _trained(setting: Setting, where: engine.Where, data: Data, name: str, seed:
         folder = engine.job_folder(setting, trial, arm, seed, where.runs) / "run"
         train(model, Run(folder, problems, budget=trial.budget, seed=seed, quiet=True))
     return model
+
+
+def _measured(setting: Setting, where: engine.Where, name: str, seed: int) -> Result:
+    """What the trial has measured of an arm."""
+    trial = setting.make()
+    folder = engine.job_folder(setting, trial, trial.arm(name), seed, where.runs)
+    found = json.loads((folder / RESULT).read_text())
+    outcomes = {o.name: found["metrics"][f"share of {o.name}"] for o in OUTCOMES}
+    return Result.of_items(found["items"], {"outcomes": outcomes}, seed)
 
 
 def _searches(model: CodeRL, problems: Sequence[Problem], seed: int) -> dict[str, Result]:

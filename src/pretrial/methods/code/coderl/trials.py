@@ -12,10 +12,12 @@ from pretrial.errors import UserError
 from pretrial.evaluate.passk import measure_programs
 from pretrial.methods.code.coderl import CodeRL
 from pretrial.methods.code.coderl.config import Config
+from pretrial.sandbox import Outcome
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
+OUTCOMES = [outcome for outcome in Outcome if outcome >= 0]
 # Warm-up has to end where reinforcement can learn something: some programs pass, some do not.
 BAND = (0.15, 0.6)
 _WARM_ONLY: dict[str, Any] = {
@@ -30,8 +32,8 @@ def trial(
     *,
     num_train: int = 2500,
     solved: int = 800,
-    num_test: int = 300,
-    steps: int = 160,
+    num_test: int = 200,
+    steps: int = 120,
     num_samples: int = 20,
     with_search: bool = False,
 ) -> Trial:
@@ -73,11 +75,12 @@ def trial(
         warm.save(folder)
         return run.spent
 
-    def measure(method: CodeRL, data: Data, seed: int) -> dict[str, list[float]]:
+    def measure(method: CodeRL, data: Data, seed: int) -> dict[str, Any]:
         result = measure_programs(
             method, data.test, num_samples=num_samples, k=(1, 5), seed=seed, seconds=2.0
         )
-        return dict(result.items)
+        shares = {f"share of {o.name}": result.notes["outcomes"].get(o.name, 0.0) for o in OUTCOMES}
+        return dict(result.items) | shares
 
     def arm(name: str, label: str, role: Role, **changes: Any) -> Arm:
         trains = changes.get("rl_steps", steps) > 0
