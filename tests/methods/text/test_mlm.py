@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from pretrial.methods.text import electra, mlm
+from pretrial.train.budget import Budget
+from pretrial.train.describe import describe
+from pretrial.train.run import Run
 
 TEXTS = mlm.MLM.read(mlm.examples())
 
@@ -50,3 +53,17 @@ def test_a_discriminator_can_be_trained_on_with_masks(tmp_path):
     weights = source.encoder.electra.state_dict()
     for name, weight in method.encoder.electra.state_dict().items():
         assert torch.equal(weight, weights[name]), name
+
+
+@pytest.mark.parametrize("kind", [mlm.MLM, electra.ELECTRA])
+def test_a_dry_run_needs_no_memory(kind, tmp_path):
+    def about(device):
+        with torch.device(device):
+            method = kind.build(kind.Config.tiny(), data=TEXTS)
+        run = Run(tmp_path, TEXTS, budget=Budget(10, "steps"), quiet=True)
+        return describe(next(method.stages(run)))
+
+    meta, real = about("meta"), about("cpu")
+    # attention without a kernel of its own is counted a little differently
+    assert meta["flops_per_step"] == pytest.approx(real["flops_per_step"], rel=0.05)
+    assert meta["tokens_per_step"] == real["tokens_per_step"]
