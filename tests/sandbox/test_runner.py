@@ -37,9 +37,9 @@ def judged(monkeypatch):
     programs = []
     original = runner_module.judge
 
-    def spy(worker, program, *rest):
-        programs.append(program)
-        return original(worker, program, *rest)
+    def spy(trial, following=None):
+        programs.append(trial.program)
+        return original(trial, following)
 
     monkeypatch.setattr(runner_module, "judge", spy)
     return programs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -23,6 +24,7 @@ from pretrial.sandbox.inside import folders, wire
 INSIDE = Path(__file__).parent / "inside"
 START_SECONDS = 60.0
 GRACE_SECONDS = 5.0  # beyond a run's own limit, before the worker itself is given up
+AHEAD_BYTES = 8192
 ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "OMP_NUM_THREADS": "1",
@@ -76,6 +78,7 @@ class Worker:
         self._closed = False
         self._folder = ""
         self._tests: bytes | None = None
+        self._ahead: dict[str, Any] | None = None
 
     def start(self) -> None:
         """Start the process and wait for its hello.
@@ -97,7 +100,7 @@ class Worker:
                 cwd="/",
                 start_new_session=True,  # Ctrl-C at the terminal is for the host alone
             )
-        self._tests = None
+        self._tests, self._ahead = None, None
         config = {
             "isolation": self.isolation,
             "preamble": self.preamble,
@@ -126,6 +129,7 @@ class Worker:
         job: dict[str, Any],
         tests: bytes | None = None,
         heed: Callable[[Any], bool | None] = lambda message: False,
+        following: tuple[dict[str, Any], bytes | None] | None = None,
     ) -> Ended:
         """Run one program.
 
@@ -134,23 +138,41 @@ class Worker:
             tests: what `judge.prepare` packed, sent only if it is not the object of the last run.
             heed: called with each message of the program (untrusted; None if it is not JSON).
                 True means that enough has been heard and stops the run.
+            following: the job, and its tests, that this worker is sure to be given next. It is sent
+                along, so that the worker need not wait for it.
         """
         if self._process is None:
             self.start()
         deadline = time.monotonic() + job["seconds"] + GRACE_SECONDS
         try:
-            if tests is not None and tests is not self._tests:
-                self._send(b"T", tests)
-                self._tests = tests
-            self._send(b"J", wire.to_bytes(job))
-            return self._follow(deadline, heed)
+            if job is not self._ahead:
+                self._submit(job, tests)
+            self._ahead = None
+            # What fits into an empty pipe cannot block us while the worker waits for us to read.
+            if following is not None and self._submit(*following, at_most=AHEAD_BYTES):
+                self._ahead = following[0]
+            return self._follow(job, deadline, heed)
         except (OSError, EOFError) as error:
             timed_out = time.monotonic() >= deadline
             self.kill()
             reason = "timeout" if timed_out else "lost"
             return Ended(reason, wall=job["seconds"], words=str(error))
 
-    def _follow(self, deadline: float, heed: Callable[[Any], bool | None]) -> Ended:
+    def _submit(self, job: dict[str, Any], tests: bytes | None, at_most: float = math.inf) -> bool:
+        """Send a job, if it is not larger than `at_most` bytes."""
+        payload = wire.to_bytes(job)
+        news = tests if tests is not None and tests is not self._tests else b""
+        if len(payload) + len(news) > at_most:
+            return False
+        if news:
+            self._send(b"T", news)
+            self._tests = tests
+        self._send(b"J", payload)
+        return True
+
+    def _follow(
+        self, job: dict[str, Any], deadline: float, heed: Callable[[Any], bool | None]
+    ) -> Ended:
         ended, rest, stopped = Ended(), b"", False
         while True:
             kind, payload = self._receive(deadline)
@@ -159,7 +181,7 @@ class Worker:
                 for line in lines:
                     if not stopped and heed(_message(line)):
                         stopped = True
-                        self._send(b"S", b"")
+                        self._send(b"S", job["token"].encode())
             elif kind == b"O":
                 ended.output = payload
             elif kind == b"X":

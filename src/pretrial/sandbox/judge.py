@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import signal
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -31,6 +32,21 @@ class Fault:
     phase: str = ""
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What all the programs of a problem share.
+
+    Attributes:
+        digest: stands for the tests in the key of a verdict.
+        sent: what the worker keeps of them; nothing for `stdin`, where a run gets its own input.
+        expected_bytes: size of the expected outputs.
+    """
+
+    digest: str
+    sent: bytes | None
+    expected_bytes: int
+
+
 @dataclass
 class Trial:
     """One program on its way to a verdict."""
@@ -38,13 +54,33 @@ class Trial:
     worker: Worker
     program: str
     tests: Tests
+    prepared: Prepared
     limits: Limits
     compare: Mode
     stop: bool
+    opening: dict[str, Any] = field(init=False)
     results: list[bool] = field(default_factory=list)
     fault: Fault | None = None
     cpu: float = 0.0
     wall: float = 0.0
+
+    def __post_init__(self) -> None:
+        cap = max(self.limits.output_kb * 1024, 2 * self.prepared.expected_bytes)
+        self.opening = self.job(report_bytes=cap)
+
+    def start(self, heed: Callable[[Any], bool | None], following: Trial | None) -> Ended:
+        """The one run of a program whose tests share a process.
+
+        Args:
+            heed: is told each message, see `Worker.run`.
+            following: the trial that its worker is sure to be given next, if that is known.
+        """
+        job = None
+        if following is not None and following.tests.kind != "stdin" and len(following.tests):
+            job = following.opening, following.prepared.sent
+        ended = self.worker.run(self.opening, self.prepared.sent, heed, job)
+        self.count(ended)
+        return ended
 
     def job(self, **more: Any) -> dict[str, Any]:
         """One run, as the worker reads it."""
@@ -102,45 +138,21 @@ def _check(tests: Tests) -> None:
         raise UserError("each input of call tests must be the list of arguments of one call")
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What all the programs of a problem share.
-
-    Attributes:
-        digest: stands for the tests in the key of a verdict.
-        sent: what the worker keeps of them; nothing for `stdin`, where a run gets its own input.
-        expected_bytes: size of the expected outputs.
-    """
-
-    digest: str
-    sent: bytes | None
-    expected_bytes: int
-
-
-def judge(
-    worker: Worker,
-    program: str,
-    tests: Tests,
-    prepared: Prepared,
-    limits: Limits,
-    compare: Mode,
-    stop: bool,
-) -> Verdict:
+def judge(trial: Trial, following: Trial | None = None) -> Verdict:
     """Run a program on its tests and judge it.
 
     Args:
-        prepared: what `prepare` made of `tests`, once for all its programs.
-        stop: end at the first test that goes wrong.
+        trial: not begun yet.
+        following: the trial that its worker is sure to be given next, if that is known.
     """
-    if not len(tests):
+    if not len(trial.tests):
         return Verdict(Outcome.UNTESTED, message="the problem has no tests")
-    trial = Trial(worker, program, tests, limits, compare, stop)
-    if tests.kind == "call":
-        _calls(trial, prepared)
-    elif tests.kind == "stdin":
+    if trial.tests.kind == "call":
+        _calls(trial, following)
+    elif trial.tests.kind == "stdin":
         _stdin(trial)
     else:
-        _asserts(trial, prepared)
+        _asserts(trial, following)
     return trial.verdict()
 
 
@@ -161,7 +173,7 @@ def prepare(tests: Tests) -> Prepared:
     return Prepared(digest, sent, len(wire.to_bytes(outputs)))
 
 
-def _calls(trial: Trial, prepared: Prepared) -> None:
+def _calls(trial: Trial, following: Trial | None) -> None:
     expected = trial.tests.outputs
 
     def heed(message: Any) -> bool:
@@ -181,9 +193,7 @@ def _calls(trial: Trial, prepared: Prepared) -> None:
         trial.results.append(right)
         return trial.stop and not right
 
-    cap = max(trial.limits.output_kb * 1024, 2 * prepared.expected_bytes)
-    ended = trial.worker.run(trial.job(report_bytes=cap), prepared.sent, heed)
-    trial.count(ended)
+    ended = trial.start(heed, following)
     if len(trial.results) < len(expected) and (trial.fault is None or not trial.stop):
         trial.blame(_cut_short(ended, trial.limits))
         trial.results.append(False)
@@ -233,17 +243,11 @@ def _stdin_fault(ended: Ended, messages: list[Any], limits: Limits) -> Fault | N
     return None
 
 
-def _asserts(trial: Trial, prepared: Prepared) -> None:
+def _asserts(trial: Trial, following: Trial | None) -> None:
     messages: list[Any] = []
-    job = trial.job()
-    ended = trial.worker.run(
-        job,
-        prepared.sent,
-        heed=messages.append,
-    )
-    trial.count(ended)
+    ended = trial.start(messages.append, following)
     message = messages[0] if messages else None
-    passed = isinstance(message, dict) and message.get("d") == job["token"]
+    passed = isinstance(message, dict) and message.get("d") == trial.opening["token"]
     trial.results.append(passed)
     if passed:
         return

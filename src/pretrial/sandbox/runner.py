@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import queue
 import sys
-import threading
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -18,9 +16,10 @@ from pretrial.sandbox.apps import apps_outcome
 from pretrial.sandbox.compare import Mode, check_mode
 from pretrial.sandbox.host import Worker
 from pretrial.sandbox.isolation import check_level, start_best
-from pretrial.sandbox.judge import LOST, Prepared, judge, prepare
+from pretrial.sandbox.judge import LOST, Prepared, Trial, judge, prepare
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Verdict
+from pretrial.sandbox.pool import spread
 
 RUNNER_VERSION = f"1/{sys.version_info.major}.{sys.version_info.minor}"
 CACHE_SIZE = 1 << 16  # verdicts kept in memory
@@ -41,6 +40,7 @@ class Work:
     key: str
     lines: list[int] = field(default_factory=list)
     jobs: list[tuple[int, list[int]]] = field(default_factory=list)
+    trial: Trial | None = None
 
 
 class Runner:
@@ -130,13 +130,13 @@ class Runner:
                 progress(done, len(todo))
 
         late: list[Work] = []
-        for item, verdict in self._spread(todo, self._judge, self._workers):
+        for item, verdict in spread(todo, self._judge, self._workers):
             if _was_held_up(verdict, item.limits):
                 late.append(item)
             else:
                 finish(item, verdict)
         # What another process may have caused gets a second run, with no other beside it.
-        for item, verdict in self._spread(late, self._judge, self._workers[:1]):
+        for item, verdict in spread(late, self._judge, self._workers[:1]):
             finish(item, verdict)
         return [self._named(verdicts[index], *job) for index, job in enumerate(jobs)]
 
@@ -169,7 +169,7 @@ class Runner:
             for start in range(0, len(programs), FINGERPRINT_BATCH)
         ]
         found: dict[str, tuple[str, list[int]]] = {}
-        for batch, messages in self._spread(batches, _parse_batch, self._workers):
+        for batch, messages in spread(batches, _parse_batch, self._workers):
             for program, message in zip(batch, messages, strict=False):
                 if isinstance(message, dict) and message.get("f"):
                     found[program] = (message["f"][0], message["f"][1])
@@ -177,50 +177,16 @@ class Runner:
 
     # --- running ---
 
-    def _judge(self, worker: Worker, item: Work) -> Verdict:
-        return judge(
-            worker, item.program, item.tests, item.prepared, item.limits, self.compare, self.stop
-        )
+    def _judge(self, worker: Worker, item: Work, following: Work | None) -> Verdict:
+        trial = item.trial or self._trial(worker, item)
+        item.trial = None  # a second try is a new one
+        if following is not None:
+            following.trial = self._trial(worker, following)
+        return judge(trial, following.trial if following else None)
 
-    def _spread(
-        self, items: Sequence[Any], function: Callable[[Worker, Any], Any], workers: list[Worker]
-    ) -> Iterator[tuple[Any, Any]]:
-        """Apply `function` to items, one thread a worker; (item, result) as they come."""
-        todo = deque(items)
-        ready: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
-
-        def serve(worker: Worker) -> None:
-            while True:
-                try:
-                    item = todo.popleft()
-                except IndexError:
-                    return
-                try:
-                    ready.put((item, function(worker, item)))
-                except BaseException as error:  # raised again in the caller's thread
-                    ready.put((None, error))
-                    return
-
-        threads = [
-            threading.Thread(target=serve, args=(worker,), daemon=True)
-            for worker in workers[: len(todo)]
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            for _ in range(len(items)):
-                item, result = ready.get()
-                if item is None:
-                    raise result
-                yield item, result
-        except BaseException:
-            todo.clear()
-            for worker in workers:
-                worker.kill()  # frees the threads that wait for it
-            raise
-        finally:
-            for thread in threads:
-                thread.join()
+    def _trial(self, worker: Worker, item: Work) -> Trial:
+        shared = item.prepared, item.limits, self.compare, self.stop
+        return Trial(worker, item.program, item.tests, *shared)
 
     # --- the cache ---
 
@@ -326,7 +292,7 @@ def _was_held_up(verdict: Verdict, limits: Limits) -> bool:
     return (verdict.subtype == "timeout" and waited) or verdict.message.startswith(LOST)
 
 
-def _parse_batch(worker: Worker, programs: list[str]) -> list[Any]:
+def _parse_batch(worker: Worker, programs: list[str], _: Any) -> list[Any]:
     """One message per program, fewer if the parser broke down."""
     messages: list[Any] = []
     limits = Limits(seconds=20.0)

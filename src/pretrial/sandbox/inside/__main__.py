@@ -9,7 +9,9 @@ threads. Frames come in on standard input:
     J  one run of one program; answered by any number of R (raw bytes of its report), then one O
     (its
        output, `stdin` only) and one E (how it ended)
-    S  stop the run that is under way
+    S  stop the run with this token; nothing if it has ended by then
+
+The next T and J may come while a run is under way, which saves the wait for them.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import sys
 import tempfile
 import time
 import types
+from collections import deque
 from typing import Any
 
 # The folder of this file leaves the search path once its neighbours are imported.
@@ -47,6 +50,7 @@ class Zygote:
     ) -> None:
         self.level: str = config["isolation"]
         self.names, self.fd_in, self.fd_out = names, fd_in, fd_out
+        self.early: deque[tuple[bytes, bytes]] = deque()  # frames that came during a run
         self.inputs: list[list[Any]] = []
         self.script: types.CodeType | str = ""
         # Without namespaces programs take a uid of their own, and we stay root to be out of their
@@ -72,7 +76,7 @@ class Zygote:
     def serve(self) -> None:
         """Answer frames until the host closes the pipe."""
         while True:
-            kind, payload = wire.receive(self.fd_in)
+            kind, payload = self.early.popleft() if self.early else wire.receive(self.fd_in)
             if kind == b"T":
                 self.keep(json.loads(payload))
             elif kind == b"J":
@@ -176,9 +180,12 @@ class Zygote:
                     os.read(self.wake, 512)
                     gone = os.wait4(pid, os.WNOHANG)
                 elif fd == self.fd_in:
-                    wire.receive(fd)  # S, or the end of the host
-                    reason = reason or "stopped"
-                    self.kill(pid)
+                    kind, payload = wire.receive(fd)
+                    if kind != b"S":
+                        self.early.append((kind, payload))
+                    elif payload.decode() == job["token"]:
+                        reason = reason or "stopped"
+                        self.kill(pid)
                 elif not self.take(fd, poll, room, gathered, output) and not reason:
                     reason = "output_limit"
                     self.kill(pid)
