@@ -43,7 +43,7 @@ from pretrial.methods.code.coderl.critic import Critic
 from pretrial.methods.code.coderl.model import ProgramModel
 from pretrial.methods.code.coderl.prompt import prompt
 from pretrial.methods.code.coderl.search import Candidate, CriticSampler, Search
-from pretrial.sandbox import Limits, Runner
+from pretrial.sandbox import APPS_PREAMBLE, Limits, Runner
 from pretrial.train.method import Method
 from pretrial.train.run import Run
 from pretrial.train.stage import Stage
@@ -266,7 +266,8 @@ class CodeRL(Method):
 
     def runner(self) -> Runner:
         """A program runner, isolated as the config says."""
-        return Runner(isolation=self.config.isolation)
+        preamble = APPS_PREAMBLE if self.config.apps_preamble else ""
+        return Runner(isolation=self.config.isolation, preamble=preamble)
 
     @property
     def limits(self) -> Limits:

@@ -68,6 +68,7 @@ class Config:
         warmup_ratio: share of a stage over which the learning rate rises.
         micro_batch: examples a forward pass; 0 takes the whole batch.
         seconds: time limit of a program's tests.
+        apps_preamble: give every program the imports that APPS solutions take for granted.
         isolation: of programs: auto, namespaces, rlimits, or none (they run with your rights).
     """
 
@@ -129,6 +130,7 @@ class Config:
     warmup_ratio: float = 0.0
     micro_batch: int = 0
     seconds: float = 4.0  # testing_util.py of the release
+    apps_preamble: bool = False
     isolation: Literal["auto", "namespaces", "rlimits", "none"] = "auto"
 
     @classmethod
