@@ -188,7 +188,6 @@ class Config:
             rl_steps=120,
             rl_lr=3e-4,
             rl_batch=48,
-            negative_floor=-2.0,
             checker_epochs=1,
             repair_epochs=4,
             repair_lr=1e-3,
