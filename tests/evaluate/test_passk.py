@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from pretrial.errors import UserError
-from pretrial.evaluate.passk import bootstrap_difference, bootstrap_mean, n_at_k, pass_at_k
+from pretrial.evaluate.passk import (
+    bootstrap_difference,
+    bootstrap_mean,
+    measure_programs,
+    n_at_k,
+    pass_at_k,
+)
 
 
 def enumerated(correct, size):
@@ -42,6 +48,11 @@ def test_large_counts_do_not_overflow():
 def test_impossible_k_is_refused(k):
     with pytest.raises(UserError, match=f"pass@{k}"):
         pass_at_k(5, 2, k)
+
+
+def test_no_problems_are_refused():
+    with pytest.raises(UserError, match="no problems"):
+        measure_programs(None, [])
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():

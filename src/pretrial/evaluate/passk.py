@@ -125,8 +125,15 @@ def measure_programs(
 
 
 def as_problems(data: Sequence[Any]) -> list[Problem]:
-    """Problems as they are, or read from rows of a layout that `read_problems` knows."""
+    """Problems as they are, or read from rows of a layout that `read_problems` knows.
+
+    Raises:
+        UserError: there are none.
+    """
     from pretrial.data.layouts import read_problems
+
+    if not len(data):
+        raise UserError("there are no problems to measure programs on: give data with some")
 
     known = all(isinstance(row, Problem) for row in data)
     return list(data) if known else read_problems(list(data))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from pretrial.data.miniapps import mini_apps
+from pretrial.errors import UserError
 from pretrial.methods.code.coderl import parts
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.prompt import prompt, repair_prompt
@@ -79,6 +82,30 @@ def test_refining_continues_its_seeds_verbatim(num_passed, monkeypatch):
     for group, programs in zip(seeds, continued, strict=True):
         for prefix, ids in zip(group, programs, strict=True):
             assert ids[: len(prefix)] == prefix
+
+
+def test_the_seed_of_a_completion_ends_before_the_next_block():
+    model = sampler(lambda i, _: True).actor
+    completion = replace(PROBLEMS[0], style="completion")
+    body = model.program_ids("    return x + 1\n")[:-1]
+    stopped = [*body, *model.program_ids("\ndef g(x):")]
+    assert "\ndef" not in model.text(stopped[: model.length(completion, stopped)])
+    assert "return x + 1" in model.text(stopped[: model.length(completion, stopped)])
+    assert model.length(completion, [*body, model.eos]) == len(body)
+    assert model.length(completion, body) == len(body)  # cut off at max_target, without an end
+    assert model.length(PROBLEMS[0], stopped) == len(stopped) - 1
+
+
+def test_the_repair_model_shares_the_actors_tokens(tmp_path):
+    actor = sampler(lambda i, _: True).actor
+    actor.model.save_pretrained(tmp_path / "model")  # without a tokenizer
+    config = replace(Config.tiny(), repair_init=str(tmp_path / "model"))
+    assert parts.new_repairer(config, actor).tokenizer is actor.tokenizer
+    small = parts.architecture(replace(Config.tiny(), vocab_size=50), actor.tokenizer)
+    small.save_pretrained(tmp_path / "small")
+    config = replace(Config.tiny(), repair_init=str(tmp_path / "small"))
+    with pytest.raises(UserError, match="checkpoint of the same family"):
+        parts.new_repairer(config, actor)
 
 
 def test_repair_only_where_nothing_passed():

@@ -14,7 +14,7 @@ Deviations from the paper and its release:
  1. Every micro-batch holds as many reference pairs as sampled programs; the release alternates the
     two between micro-steps. The gradient is the same sum, and holds at any accumulation.
  2. Samples whose return equals the baseline's have a gradient of exactly zero and are left out.
- 3. `num_rounds > 1` samples anew from the current actor; the paper samples once.
+ 3. `resample_every` samples anew from the current actor; the paper samples once.
  4. The critic's maximum is over the program only; `release_pooling` lets padding in, as released.
  5. Long prompts lose their middle and padding is masked; `release_padding` attends to it.
  6. A repair target is a reference solution or, where there is none, a program of the model's own

@@ -104,6 +104,18 @@ class ProgramModel(nn.Module):
         text = self.text(ids)
         return runnable(problem, self.stops.cut(text) if problem.style == "completion" else text)
 
+    def length(self, problem: Problem, ids: Sequence[int]) -> int:
+        """Tokens of a program without what ends it: the end token, or the text of the next block.
+
+        A completion goes no further than its last token before that text.
+        """
+        count = len(ids) - (ids[-1] == self.eos)
+        if problem.style == "completion":
+            kept = len(self.stops.cut(self.text(ids[:count])))
+            while len(self.text(ids[:count])) > kept:
+                count -= 1
+        return count
+
     # Tensors
 
     def collate(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Batch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -85,6 +84,17 @@ def load_language_model(config: Config, source: str | Path) -> ProgramModel:
     return around(config, *load_generator(source))
 
 
+def _beside(source: str | Path, actor: ProgramModel) -> ProgramModel:
+    """A model around a checkpoint that reads and writes the actor's tokens."""
+    model, _ = load_generator(source, tokenizer=actor.tokenizer, beside=HEAD)
+    if model.config.vocab_size < len(actor.tokenizer):
+        raise UserError(
+            f"the critics and the repair model share the actor's {len(actor.tokenizer)} tokens, but"
+            f" {source} knows {model.config.vocab_size}; name a checkpoint of the same family"
+        )
+    return actor.around(model)
+
+
 def load_critic(
     config: Config, source: str | Path, actor: ProgramModel, num_classes: int
 ) -> Critic:
@@ -95,13 +105,8 @@ def load_critic(
     Raises:
         UserError: the checkpoint's vocabulary is smaller than the actor's.
     """
-    model, _ = load_generator(source, tokenizer=actor.tokenizer, beside=HEAD)
-    if model.config.vocab_size < len(actor.tokenizer):
-        raise UserError(
-            f"a critic reads the actor's {len(actor.tokenizer)} tokens, but {source} knows"
-            f" {model.config.vocab_size}; name a checkpoint of the same family"
-        )
-    critic = Critic(actor.around(model), num_classes, config.pooling, config.release_pooling)
+    beside = _beside(source, actor)
+    critic = Critic(beside, num_classes, config.pooling, config.release_pooling)
     weights = read_weights(source) if Path(source).is_dir() else {}
     last = weights.get(f"{HEAD}2.weight")
     if last is not None and len(last) == num_classes:
@@ -124,8 +129,8 @@ def new_critic(config: Config, actor: ProgramModel, num_classes: int, seed: int)
 def new_repairer(config: Config, actor: ProgramModel) -> ProgramModel:
     """An untrained repair model: from `repair_init`, or a copy of the actor."""
     if config.repair_init:
-        return load_language_model(config, config.repair_init)
-    return actor.around(copy.deepcopy(actor.model))
+        return _beside(config.repair_init, actor)
+    return actor.copy()
 
 
 def untrained() -> UserError:

@@ -88,7 +88,7 @@ def refine_seed(scores: Tensor, length: int) -> int:
 
     Args:
         scores: [T] with scores[i] = p(passed | first i tokens).
-        length: tokens of the program without its end token.
+        length: tokens of the program without what ends it.
 
     The prefix ends at the highest score, the longest of equals, among the positions before the
     first at which failing is likelier than passing (all positions where there is none).
@@ -230,7 +230,7 @@ class CriticSampler:
             passed = [c for c in candidates if c.passed]
             failed = [c for c in candidates if c.verdict.outcome in _FAILED]
             if passed and "refine" in search.kinds:
-                plans.append(self._refine(source, passed, search, generator))
+                plans.append(self._refine(problem, source, passed, search, generator))
             elif failed and not passed and "repair" in search.kinds:
                 plans.append(self._repair(problem, source, failed, search, generator))
             else:
@@ -239,13 +239,14 @@ class CriticSampler:
 
     def _refine(
         self,
+        problem: Problem,
         source: list[int],
         passed: list[Candidate],
         search: Search,
         generator: torch.Generator,
     ) -> _Plan:
         """Seeds from the passed programs: their prefixes up to where the critic is surest."""
-        lengths = [len(c.ids) - (c.ids[-1] == self.actor.eos) for c in passed]
+        lengths = [self.actor.length(problem, c.ids) for c in passed]
         if search.choose == "random":
             draws = torch.rand(len(passed), generator=generator)
             keep = [int(d * (n + 1)) for d, n in zip(draws, lengths, strict=True)]

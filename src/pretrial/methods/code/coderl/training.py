@@ -162,7 +162,7 @@ class Course:
         if c.resample_every and c.objective != "cross-entropy":
             steps = stage.budget.amount if stage.budget.unit == "steps" else _UNKNOWN_STEPS
             stage.batch_size = c.rl_batch
-            stage.micro_batch_size = c.micro_batch or c.rl_batch
+            stage.micro_batch_size = c.micro_batch or None
             stage.data = Drawn(self.experience, programs, c.rl_batch, math.ceil(steps))
             stage.shuffle = False
         stage.evaluate = self._evaluate()
@@ -199,7 +199,7 @@ class Course:
     ) -> Stage:
         c = self.config
         kind = name.split("-")[0]
-        size = min(batch_size, len(data))
+        size, micro = self._sizes(batch_size, len(data))
         return Stage(
             name,
             module,
@@ -207,10 +207,22 @@ class Course:
             self._budget(kind, max(size, epochs * len(data)), steps),
             optim=Optim(lr=lr, weight_decay=0.05, schedule=c.schedule, warmup=c.warmup_ratio),
             batch_size=size,
-            micro_batch_size=min(c.micro_batch or size, size),
+            micro_batch_size=micro,
             evaluate_every=c.evaluate_every,
             purpose=_PURPOSES.get(kind, kind),
         )
+
+    def _sizes(self, batch_size: int, num_examples: int) -> tuple[int, int | None]:
+        """Examples a step and a forward pass; small data make the step smaller.
+
+        A step is then as many whole forward passes in every process as the data fill.
+        """
+        micro, num_processes = self.config.micro_batch, self.run.world.size
+        if num_examples >= batch_size:
+            return batch_size, micro or None
+        micro = max(1, min(micro or num_examples, num_examples // num_processes))
+        together = micro * num_processes
+        return max(1, num_examples // together) * together, micro
 
     def _budget(self, kind: str, examples: float, steps: int) -> Budget:
         """Of the stage of a kind.
