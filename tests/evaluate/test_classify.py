@@ -83,6 +83,11 @@ def test_separable_labels_are_learnt_and_blind_models_reach_the_majority(task):
     assert blind.notes["num_classes_guessed"] == 1
 
 
+def test_fine_tuning_that_guesses_one_class_warns():
+    with pytest.warns(UserWarning, match="collapsed: all 199 texts were given the label 'a'"):
+        evaluate("classify", Letters(blind=True), rows(), num_train=100, epochs=20, lr=0.05)
+
+
 def test_fine_tuning_is_the_same_for_the_same_seed():
     options = {"num_train": 60, "epochs": 2}
     first = evaluate("classify", Letters(), rows(), **options)

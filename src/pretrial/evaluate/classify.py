@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,8 +110,8 @@ def measure_classifier(
         seed: of the draw, the head, the order, dropout and the bootstrap.
 
     Returns:
-        As `measure_probe`. The notes say how many classes are ever guessed: fine-tuning that
-        collapsed guesses one.
+        As `measure_probe`. The notes say how many classes are ever guessed; fine-tuning that
+        collapsed guesses one, and a warning says so.
 
     Raises:
         UserError: a field is missing, or there are too few rows.
@@ -131,6 +132,12 @@ def measure_classifier(
         seed=seed,
     )
     guesses = classifier.logits([each for each, _ in test]).argmax(-1).cpu().numpy()
+    if len(set(guesses.tolist())) == 1:
+        warnings.warn(
+            f"fine-tuning collapsed: all {len(test)} texts were given the label"
+            f" '{names[guesses[0]]}'; try a lower lr, more epochs or another seed",
+            stacklevel=2,
+        )
     return _scored(guesses, train, test, names, seed)
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
 from pretrial.methods.text import electra, mlm, packages
 
@@ -27,7 +28,7 @@ def source(tmp_path_factory):
 
 
 def test_no_module_is_on_both_sides_and_no_test_module_is_trained_on(source):
-    data = packages.data(source)
+    data = packages.data(source, 40)
     learn, test = data.test
     unseen = {row["module"] for row in test}
     assert not unseen & {row["module"] for row in learn}
@@ -36,7 +37,7 @@ def test_no_module_is_on_both_sides_and_no_test_module_is_trained_on(source):
 
 
 def test_classes_that_one_module_makes_up_are_trained_on_but_not_asked(source):
-    data = packages.data(source)
+    data = packages.data(source, 40)
     assert {row["label"] for row in data.test[1]} == {"tree", "sock"}
     assert Counter(row["label"] for row in data.train)["lonely"] == 30
 
@@ -45,18 +46,41 @@ def test_too_few_classes_name_the_mend(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"text": "a", "label": "b"}) + "\n")
     with pytest.raises(UserError, match="give more labelled texts"):
-        packages.data(str(path))
+        packages.data(str(path), 40)
 
 
 def test_measure_gives_one_answer_a_test_text_and_learns_an_easy_task(source):
-    data = packages.data(source)
+    data = packages.data(source, 40)
     texts = mlm.MLM.read(data.train)
     method = mlm.MLM.build(mlm.Config.tiny(), data=texts)
     values = packages.measure(method, data.test, 0, num_labels=40, epochs=40, lr=5e-3)
-    assert set(values) == {"accuracy", "probe_accuracy"}
-    for answers in values.values():
-        assert len(answers) == len(data.test[1])
-        assert sum(answers) / len(answers) > 0.8
+    assert set(values) == {"accuracy", "probe_accuracy", "top_guess_ratio"}
+    assert 0.4 < values["top_guess_ratio"] < 0.7  # two classes, about even
+    for name in ("accuracy", "probe_accuracy"):
+        assert len(values[name]) == len(data.test[1])
+        assert sum(values[name]) / len(values[name]) > 0.8
+    probed = packages.measure(method, data.test, 0, num_labels=40, task="probe")
+    assert probed["probe_accuracy"] == values["probe_accuracy"]
+    assert "accuracy" not in probed
+
+
+def test_a_collapsed_classifier_shows_in_the_measurement(source):
+    data = packages.data(source, 40)
+    method = mlm.MLM.build(mlm.Config.tiny(), data=mlm.MLM.read(data.train))
+    values = packages.measure(method, data.test, 0, num_labels=40, epochs=2, lr=10.0)
+    assert values["top_guess_ratio"] == 1.0
+
+
+def test_texts_that_served_to_choose_settings_are_learnt_from_and_not_tested_on(source):
+    learn, test = packages.data(source, 40).test
+    pilot = split_by_group([*learn, *test], "module", {"learn": 0.5, "test": 0.5})
+    assert {row["text"] for row in pilot["test"]} == {row["text"] for row in learn}
+
+
+@pytest.mark.parametrize("num_labels", [1, 10_000])
+def test_a_number_of_labels_that_cannot_be_met_is_refused_before_training(source, num_labels):
+    with pytest.raises(UserError, match="set --num-labels in between"):
+        packages.data(source, num_labels)
 
 
 def test_arms_differ_only_in_what_they_compare():
@@ -70,3 +94,4 @@ def test_arms_differ_only_in_what_they_compare():
     assert trial.budget.unit == "flops"
     for claim in trial.claims:
         assert claim[2] == trial.metric
+    assert {claim[2] for claim in electra.trial(task="probe").claims} == {"probe_accuracy"}
