@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -155,10 +156,39 @@ def test_dry_run_describes_and_writes_nothing(
         "20 steps",
         "first [",
         "int64",
-        "optimizer 5.83 kB",
+        "weights 2.92 kB, gradients 2.92 kB, optimizer 5.83 kB, activations of the",
+        "FLOPs a step",
     ):
         assert text in said
     assert not (tmp_path / "run").exists()
+
+
+def test_dry_run_of_a_published_size_takes_no_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "coderl", "--data", "builtin:mini-apps?num_train=12", "--dry-run"]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert main([*words, "--paper", "codet5-large"]) == 0
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # kB
+    said = capsys.readouterr().out
+    assert "737,639,424 trained" in said
+    assert "weights 2.95 GB, gradients 2.95 GB, optimizer 5.9 GB, activations" in said
+    assert "then samples-000 is made" in said
+    assert grown < 1e6
+
+
+def test_dry_run_ends_where_weights_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "coderl", "--data", "builtin:mini-apps?num_train=12", "--dry-run", "--tiny"]
+    assert main([*words, "--warmup-epochs", "0"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("then samples-000 is made, which needs trained weights")
+
+
+def test_dry_run_from_a_checkpoint_tells_of_its_weights(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(texts, tmp_path / "one")) == 0
+    words = ["--init", tmp_path / "one" / "model", "--dry-run"]
+    assert main(command(texts, tmp_path / "two", *words)) == 0
+    assert "729 trained" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def test_describe():
     assert (about["num_steps"], about["num_epochs"]) == (6, pytest.approx(1.2))
     assert about["budget"] == "6 steps"
     assert all(parameter.grad is None for parameter in method.parameters())
+    assert method.num_seen == 0
 
 
 @pytest.mark.parametrize(
@@ -91,9 +92,28 @@ def test_describe():
 def test_describe_says_how_many_steps_a_budget_buys(budget, num_steps):
     about = describe(stage_of(Toy(), budget=budget))
     assert about["num_steps"] == num_steps
-    assert describe(stage_of(Toy(), budget=budget), measure=False)["num_trainable"] == 49
 
 
 def test_describe_on_the_meta_device():
     about = describe(stage_of(Toy(optim=Optim(kind="sgd")).to("meta")))
     assert about == describe(stage_of(Toy()))
+
+
+class Picky(Toy):
+    """Looks at values to choose examples."""
+
+    def losses(self, batch):
+        chosen = batch["x"][:, 0] > 0
+        return super().losses({**batch, "x": batch["x"][chosen], "y": batch["y"][chosen]})
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_describe_leaves_out_what_depends_on_values(device):
+    method = Picky().to(device).eval()
+    about, known = describe(stage_of(method)), describe(stage_of(Toy()))
+    assert "flops_per_step" not in about
+    assert "activations" not in about["memory"]
+    assert about["memory"]["optimizer"] == known["memory"]["optimizer"]
+    assert about["num_steps"] == known["num_steps"]
+    assert not method.training
+    assert describe(stage_of(method, budget=Budget(1e4, "flops")))["num_steps"] is None

@@ -9,9 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pretrial.train.batches import micro_batch_size
 from pretrial.train.budget import Budget
-from pretrial.train.describe import describe
+from pretrial.train.describe import describe, first_batch
 from pretrial.train.method import Method
 from pretrial.train.run import Run
 from pretrial.train.stage import Stage
@@ -20,18 +19,26 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 class _TrainingNeededError(Exception):
-    """A stage waits for an artefact, and that for the stages before it."""
+    """A stage waits for an artefact, and that for weights."""
 
 
 class _DryRun(Run):
-    """A run that makes no artefacts once a stage should have been trained."""
+    """A run that makes no artefacts of what would have been trained, or of weights without values.
+
+    Artefacts made before the first stage, such as checked data, are made here too.
+    """
 
     told_a_stage = False
 
     def once(self, name: str, make: Callable[[Path], None], purpose: str | None = None) -> Path:
         if self.told_a_stage:
             raise _TrainingNeededError(name)
-        return super().once(name, make, purpose)
+        try:
+            return super().once(name, make, purpose)
+        except RuntimeError as error:
+            if "meta tensor" not in str(error):
+                raise
+            raise _TrainingNeededError(name) from error
 
 
 def dry_run(
@@ -40,7 +47,7 @@ def dry_run(
     """Prints the stages that can be told before anything is trained.
 
     Args:
-        method: as it would be trained.
+        method: as it would be trained; it may stand on the meta device, where it takes no memory.
         data: its examples.
         held_out: those held out.
         budget: of the run.
@@ -51,11 +58,11 @@ def dry_run(
         run = _DryRun(folder, data, held_out, budget, seed, quiet=True)
         try:
             for stage in method.stages(run):
-                for line in [*_lines(describe(stage)), *_shapes(stage, run)]:
+                for line in [*_lines(describe(stage)), *_shapes(stage)]:
                     say(line)
                 run.told_a_stage = True
         except _TrainingNeededError as artefact:
-            say(f"then {artefact} is made, which needs what was trained; more stages follow it")
+            say(f"then {artefact} is made, which needs trained weights; more stages follow it")
 
 
 def _lines(about: dict[str, Any]) -> Iterator[str]:
@@ -74,19 +81,21 @@ def _lines(about: dict[str, Any]) -> Iterator[str]:
         length = f": {about['num_steps']:,} steps, {about['num_epochs']:.2f} epochs"
     yield f"  budget      {about['budget']}{length}"
     memory = {name: size for name, size in about["memory"].items() if size}
+    if "activations" in memory:
+        memory["activations of the first forward pass"] = memory.pop("activations")
+        unknown = ""
+    else:
+        unknown = "; activations depend on values"
     parts = ", ".join(f"{name} {_bytes(size)}" for name, size in memory.items())
-    yield f"  memory      {_bytes(sum(memory.values()))} ({parts})"
-    yield (
-        f"  work        {about['flops_per_step']:.3g} FLOPs a step,"
-        f" {about['tokens_per_step']:,.0f} tokens"
-    )
+    # without what an operation takes in passing, and what a longer batch would
+    yield f"  memory      at least {_bytes(sum(memory.values()))} ({parts}{unknown})"
+    work = f"{about['flops_per_step']:.3g} FLOPs" if "flops_per_step" in about else "unknown FLOPs"
+    yield f"  work        {work} a step, {about['tokens_per_step']:,.0f} tokens"
 
 
-def _shapes(stage: Stage, run: Run) -> Iterator[str]:
+def _shapes(stage: Stage) -> Iterator[str]:
     """The tensors of the first forward pass."""
-    examples = [stage.data[index] for index in range(micro_batch_size(stage, 1))]
-    batch = stage.module.batch(examples, run.generator(stage.name))
-    for name, value in batch.items():
+    for name, value in first_batch(stage).items():
         if isinstance(value, Tensor):
             kind = str(value.dtype).removeprefix("torch.")
             yield f"  batch       {name} {list(value.shape)} {kind}"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import torch
 
 from pretrial import discover
 from pretrial.cli import data, options, runs
@@ -99,10 +102,13 @@ def train(argv: Sequence[str]) -> None:
     )
     if runs.has_begun(how.out):
         record.check_same(runs.Record.read(how.out), how.out)
-    method = _build(loaded, parsed.config, what, examples)
     if how.dry_run:
+        # without a checkpoint to read, shapes are enough: no memory is taken for weights
+        with nullcontext() if what.init else torch.device("meta"):
+            method = _build(loaded, parsed.config, what, examples)
         dry_run(method, examples, held_out, what.parsed_budget(), what.seed)
     else:
+        method = _build(loaded, parsed.config, what, examples)
         _train(method, record, examples, held_out, what, how)
 
 

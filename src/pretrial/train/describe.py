@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
+from torch.func import functional_call
+from torch.utils._pytree import tree_map_only
 
 from pretrial.train import flops
-from pretrial.train.batches import micro_batch_size, to_device
+from pretrial.train.batches import micro_batch_size
 from pretrial.train.checkpoint import frozen_prefixes
+from pretrial.train.method import Batch, Trainable
 from pretrial.train.stage import Stage
 
 _SLOTS = {"adamw": 2, "adam": 2, "sgd": 1}
 
 
-def describe(stage: Stage, measure: bool = True) -> dict[str, Any]:
+def describe(stage: Stage) -> dict[str, Any]:
     """Parameters, memory, work and length of a stage, in one process.
 
+    One micro-batch goes forward and backward, with shapes alone: nothing is allocated or computed,
+    so a module on the meta device is told of as if it were on the CPU. Losses that look at values,
+    say to pick positions by a mask, cannot be measured like this.
+
     Args:
-        stage: the stage; its module may stand on the meta device, where nothing is allocated.
-        measure: run one micro-batch forward and backward for FLOPs, tokens and activations.
+        stage: the stage; its module may stand on the meta device.
 
     Returns:
         "stage", "module", "num_trainable", "num_frozen", "num_parameters", "num_examples",
         "batch_size", "micro_batch_size", "budget"; "memory", bytes by "weights" (with buffers),
         "gradients", "optimizer", "ema" and, if measured, "activations" (what one micro-batch keeps
-        for its backward pass); if measured, "flops_per_step" and "tokens_per_step"; "num_steps" and
-        "num_epochs", None where they cannot be told from the budget.
+        for its backward pass); "tokens_per_step" and, if measured, "flops_per_step"; "num_steps"
+        and "num_epochs", None where they cannot be told from the budget.
     """
     module = stage.module
     frozen = frozen_prefixes(module)
@@ -61,12 +73,15 @@ def describe(stage: Stage, measure: bool = True) -> dict[str, Any]:
         "budget": f"{stage.budget.amount:g} {stage.budget.unit}",
         "memory": memory,
     }
-    a_step: dict[str, float] = {"steps": 1, "examples": stage.batch_size}
-    if measure:
-        times = stage.batch_size // micro
-        num_flops, num_tokens, memory["activations"] = _measure(stage, micro)
+    batch = first_batch(stage)
+    times = stage.batch_size // micro
+    about["tokens_per_step"] = float(batch["counts"].get("tokens", 0)) * times
+    a_step = {"steps": 1, "examples": stage.batch_size, "tokens": about["tokens_per_step"]}
+    try:
+        num_flops, memory["activations"] = _measure(module, batch)
         about["flops_per_step"] = a_step["flops"] = num_flops * times
-        about["tokens_per_step"] = a_step["tokens"] = num_tokens * times
+    except (DataDependentOutputException, DynamicOutputShapeException):
+        pass  # the losses need values
     one = a_step.get(stage.budget.unit)
     num_steps = math.ceil(stage.budget.amount / one) if one else None
     about["num_steps"] = num_steps
@@ -74,35 +89,61 @@ def describe(stage: Stage, measure: bool = True) -> dict[str, Any]:
     return about
 
 
+def first_batch(stage: Stage) -> Batch:
+    """The micro-batch of the first examples."""
+    examples = [stage.data[index] for index in range(micro_batch_size(stage, 1))]
+    return stage.module.batch(examples, torch.Generator().manual_seed(0))
+
+
 def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors)
 
 
-def _measure(stage: Stage, size: int) -> tuple[int, float, int]:
-    """FLOPs, tokens and bytes kept for the backward pass, of the first `size` examples."""
-    module = stage.module
-    device = next(module.parameters()).device
-    own = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
-    kept: dict[int, int] = {}
+class _Loss(nn.Module):
+    """The loss as a forward pass, which `functional_call` asks for."""
 
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage.nbytes()
-        return tensor
+    def __init__(self, module: Trainable) -> None:
+        super().__init__()
+        self.module = module
 
-    examples = [stage.data[index] for index in range(size)]
-    batch = to_device(module.batch(examples, torch.Generator().manual_seed(0)), device)
+    def forward(self, batch: Batch) -> Tensor:
+        return self.module.losses(batch)["loss"]
 
-    def work() -> None:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = module.losses(batch)["loss"]
-        loss.backward()
 
-    mode = module.training
-    module.train()
-    with torch.random.fork_rng(devices=[]):
-        _, num_flops = flops.count(work)
-    module.zero_grad()
-    module.train(mode)
-    return num_flops, float(batch["counts"].get("tokens", 0)), sum(kept.values())
+def _fake(fakes: FakeTensorMode, tensor: Tensor) -> Tensor:
+    """A stand-in for `tensor`; call it outside a mode of fakes."""
+    return fakes.from_tensor(tensor.detach().to("meta").requires_grad_(tensor.requires_grad))
+
+
+def _measure(module: Trainable, batch: Batch) -> tuple[int, int]:
+    """FLOPs of a forward and backward pass, and bytes that the first keeps for the second.
+
+    All tensors are fakes on the meta device: transformers takes plain ones there for real, and asks
+    a mask whether all of it is True.
+    """
+    loss = _Loss(module)
+    real = dict([*loss.named_parameters(), *loss.named_buffers()])
+    fakes = FakeTensorMode(allow_non_fake_inputs=True)
+    weights, batch = tree_map_only(Tensor, partial(_fake, fakes), (real, batch))
+    with fakes:
+        own = {tensor.untyped_storage()._cdata for tensor in weights.values()}
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in own:
+                kept[storage._cdata] = storage.nbytes()
+            return tensor
+
+        def work() -> None:
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                value = functional_call(loss, weights, (batch,))
+            value.backward()
+
+        mode = module.training
+        module.train()
+        try:
+            _, num_flops = flops.count(work)
+        finally:
+            module.train(mode)
+    return num_flops, sum(kept.values())
