@@ -19,6 +19,8 @@ def measure_search(
     num_rounds: int = 1,
     num_repaired: int = 1,
     choose: Literal["critic", "random"] = "critic",
+    kinds: Literal["both", "refine", "repair"] = "both",
+    keep_first: bool = True,
     k: tuple[int, ...] = (1, 5),
     n: tuple[int, ...] = (1, 5),
     temperature: float = 0.6,
@@ -34,13 +36,15 @@ def measure_search(
 
     Args:
         method: with the ability `solve(problems, *, num_samples, num_rounds, num_repaired, choose,
-            temperature, top_p, seed)` that yields a row a problem with its "candidates", as many
-            for each; their programs are run on the hidden tests here for the first time.
+            kinds, keep_first, temperature, top_p, seed)` that yields a row a problem with its
+            "candidates", as many for each; their programs are run on the hidden tests here for the first time.
         data: problems, or rows of a layout that `read_problems` knows.
         num_samples: programs a problem and round.
         num_rounds: rounds after the first.
         num_repaired: failed programs that are repaired.
         choose: what programs are gone on with: by the critic, or at random.
+        kinds: what follows the first round: refining, repairing, or both.
+        keep_first: leave the programs of the first round among the candidates.
         k: the k of pass@k.
         n: the n of n@k.
         temperature: of sampling.
@@ -54,7 +58,7 @@ def measure_search(
     """
     problems = as_problems(data)
     for size in k:
-        pass_at_k(num_samples * (1 + num_rounds), 0, size)
+        pass_at_k(num_samples * (num_rounds + (keep_first or not num_rounds)), 0, size)
     began = time.monotonic()
     rows = method.solve(
         problems,
@@ -62,6 +66,8 @@ def measure_search(
         num_rounds=num_rounds,
         num_repaired=num_repaired,
         choose=choose,
+        kinds=kinds,
+        keep_first=keep_first,
         temperature=temperature,
         top_p=top_p,
         seed=seed,
@@ -70,6 +76,7 @@ def measure_search(
     notes = {
         "decoding": f"{num_samples} programs a round, {num_rounds} rounds after the first, chosen"
         f" by {choose}; top-p {top_p}, temperature {temperature}",
+        "first round": "kept" if keep_first else "dropped",
         "kinds": dict(Counter(c["kind"] for group in groups for c in group)),
         "generate_seconds": round(time.monotonic() - began, 2),
     }

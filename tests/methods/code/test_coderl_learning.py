@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from pretrial.data.miniapps import mini_apps
+from pretrial.data.problems import Tests
 from pretrial.methods.code.coderl import parts
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.critic import Critic, Judged
@@ -17,6 +18,7 @@ from pretrial.methods.code.coderl.model import Imitation, ProgramModel, reindent
 from pretrial.methods.code.coderl.prompt import prompt
 from pretrial.methods.code.coderl.reinforce import Reinforce, Weighted
 from pretrial.objectives.reinforce import RETURNS, advantage, policy_gradient_loss
+from pretrial.sandbox import Limits, run_programs
 
 PROBLEMS = mini_apps(num_train=6, num_test=0).train
 GENERATOR = torch.Generator()
@@ -131,12 +133,55 @@ def test_greedy_baseline_lowers_the_variance_and_token_weights_bias_it():
     mean, variance = moments(1)
     torch.testing.assert_close(mean, plain_mean, atol=1e-6, rtol=1e-5)
     assert variance < plain_variance
-    # with q(w_t) the estimate is no longer that of the expected return: halving the weight of one
-    # position halves its gradient
-    log_probs = logits.log_softmax(-1)[torch.arange(2), torch.tensor([1, 1])].unsqueeze(0)
-    full = policy_gradient_loss(log_probs, torch.tensor([[1.0, 1.0]]), 1.0)
-    weighted = policy_gradient_loss(log_probs, torch.tensor([[1.0, 0.5]]), 1.0)
-    assert not torch.isclose(full, weighted)
+
+
+def test_token_weights_make_the_estimate_biased():
+    """q(w_t) depends on the program, so the mean is not the gradient of the expected return."""
+    torch.manual_seed(3)
+    logits = torch.randn(2, 3)
+    programs = list(itertools.product(range(3), repeat=2))
+    outcomes = [sum(p) % 4 for p in programs]
+    table = logits.clone().requires_grad_()
+    chances = [table.softmax(-1)[0, a] * table.softmax(-1)[1, b] for a, b in programs]
+    sum(c * RETURNS[o] for c, o in zip(chances, outcomes, strict=True)).backward()
+    mean = torch.zeros(2, 3)
+    for chance, program, outcome in zip(chances, programs, outcomes, strict=True):
+        q = torch.tensor([[0.2 + 0.2 * outcome, 0.9]])
+        point = logits.clone().requires_grad_()
+        log_probs = point.log_softmax(-1)[torch.arange(2), torch.tensor(program)].unsqueeze(0)
+        policy_gradient_loss(log_probs, RETURNS[outcome] * q, 1.0).backward()
+        mean -= chance.detach() * point.grad
+    assert (mean - table.grad).abs().max() > 0.01
+
+
+CALL = Tests("call", "f", ([1, 2],), (3,))
+STDIN = Tests("stdin", inputs=("1 2",), outputs=("3",))
+HAND_WRITTEN = [
+    ("def f(a, b):\n    return a + b", CALL, 3),
+    ("def f(a, b):\n    return a - b", CALL, 2),
+    ("def f(a, b):\n    return str(a + b)", CALL, 2),
+    ("def f(a, b):\n    return a +", CALL, 0),
+    ("def f(a, b):\nreturn a", CALL, 0),
+    ("def g(a, b):\n    return a + b", CALL, 1),
+    ("def f(a, b):\n    return a / 0", CALL, 1),
+    ("def f(a, b):\n    while True: pass", CALL, 1),
+    ("import sys\nsys.exit(0)", CALL, 1),
+    ("a, b = map(int, input().split())\nprint(a + b)", STDIN, 3),
+    ("print(4)", STDIN, 2),
+    ("pass", STDIN, 2),
+    ("print(3", STDIN, 0),
+    ("print(undefined)", STDIN, 1),
+    ("while True: pass", STDIN, 1),
+    ("def f(a, b):\n    return a + b", Tests("call", "f"), -1),
+]
+
+
+def test_outcome_and_return_of_hand_written_programs():
+    verdicts = run_programs([(p, t) for p, t, _ in HAND_WRITTEN], limits=Limits(seconds=1.0))
+    assert [int(v.outcome) for v in verdicts] == [outcome for *_, outcome in HAND_WRITTEN]
+    returns = [advantage(int(v.outcome)) for v in verdicts if v.outcome >= 0]
+    assert returns == [RETURNS[outcome] for *_, outcome in HAND_WRITTEN[:-1]]
+    assert set(returns) == {-1.0, -0.6, -0.3, 1.0}
 
 
 def test_negative_floor_spares_tokens_that_are_unlikely_already():

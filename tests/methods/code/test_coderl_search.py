@@ -46,7 +46,7 @@ def test_seed_is_the_prefix_an_oracle_critic_trusts():
     scores = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
     assert refine_seed(scores, length=6) == 3
     assert refine_seed(torch.ones(7), length=6) == 6  # never doubtful: the whole program
-    assert refine_seed(torch.zeros(7), length=6) == 0
+    assert refine_seed(torch.tensor([0.1, 0.4, 0.2]), length=2) == 1  # doubted from the first on
     # the highest score, but only before the first doubt
     assert refine_seed(torch.tensor([0.6, 0.8, 0.7, 0.4, 0.99]), length=4) == 1
 

@@ -223,6 +223,8 @@ class CodeRL(Method):
         num_rounds: int = 1,
         num_repaired: int = 1,
         choose: Literal["critic", "random"] = "critic",
+        kinds: Literal["both", "refine", "repair"] = "both",
+        keep_first: bool = True,
         temperature: float = 0.6,
         top_p: float = 0.95,
         seed: int = 0,
@@ -234,6 +236,8 @@ class CodeRL(Method):
             num_rounds: rounds of refining or repairing after the first; 0 is plain sampling.
             num_repaired: failed programs that go to the repair model.
             choose: by the critic's scores, or at random (the control).
+            kinds: what may follow the first round; where it does not apply, plain sampling does.
+            keep_first: leave the programs of the first round among the candidates.
             temperature: of sampling.
             top_p: of nucleus sampling.
             seed: of sampling.
@@ -243,6 +247,7 @@ class CodeRL(Method):
             num_rounds=num_rounds,
             num_repaired=num_repaired,
             choose=choose,
+            kinds=("refine", "repair") if kinds == "both" else (kinds,),
             temperature=temperature,
             top_p=top_p,
         )
@@ -252,6 +257,8 @@ class CodeRL(Method):
             for start in range(0, len(examples), _PROBLEMS_AT_ONCE):
                 problems = examples[start : start + _PROBLEMS_AT_ONCE]
                 found = sampler.solve(problems, search, generator)
+                if num_rounds and not keep_first:
+                    found = [[c for c in group if c.round] for group in found]
                 scored = sampler.rank(problems, found)
                 for problem, candidates, ranking in zip(problems, found, scored, strict=True):
                     yield _answer(problem, candidates, ranking)

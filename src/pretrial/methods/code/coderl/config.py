@@ -128,7 +128,7 @@ class Config:
     repair_lr: float = 2e-5
     schedule: Literal["constant", "linear", "cosine"] = "constant"  # release
     warmup_ratio: float = 0.0
-    micro_batch: int = 0
+    micro_batch: int = 8
     seconds: float = 4.0  # testing_util.py of the release
     apps_preamble: bool = False
     isolation: Literal["auto", "namespaces", "rlimits", "none"] = "auto"
@@ -160,6 +160,7 @@ class Config:
             checker_epochs=2,
             repair_epochs=2,
             repair_lr=1e-3,
+            micro_batch=0,
             seconds=2.0,
         )
 
@@ -193,6 +194,7 @@ class Config:
             repair_lr=1e-3,
             schedule="linear",
             warmup_ratio=0.1,
+            micro_batch=0,
             seconds=2.0,
         )
 

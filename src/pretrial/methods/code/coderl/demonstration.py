@@ -103,6 +103,12 @@ def _searches(model: CodeRL, problems: Sequence[Problem], seed: int) -> dict[str
         f"the same, choosing at random, {half} + {half}": measure_search(
             model, problems, num_samples=half, choose="random", **options
         ),
+        f"refining only, {half} + {half}": measure_search(
+            model, problems, num_samples=half, kinds="refine", **options
+        ),
+        f"repairing only, {half} + {half}": measure_search(
+            model, problems, num_samples=half, kinds="repair", **options
+        ),
     }
 
 

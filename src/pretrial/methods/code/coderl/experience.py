@@ -20,10 +20,11 @@ from pretrial.methods.code.coderl.prompt import answer, prompt, repair_prompt
 from pretrial.methods.code.coderl.reinforce import Weighted
 from pretrial.methods.code.coderl.samples import (
     Sample,
+    draw,
+    execute,
     judge,
     outcome_counts,
     read_samples,
-    sample_and_judge,
     write_samples,
 )
 from pretrial.objectives.reinforce import advantage, linear_weights
@@ -148,25 +149,22 @@ class Experience:
         return read_samples(folder / _FILE)
 
     def _sample(self, problems: Sequence[Problem], name: str) -> list[Sample]:
-        c, began = self.config, time.monotonic()
-        with self.method.runner() as runner:
-            samples = sample_and_judge(
-                self.method.actor,
-                problems,
-                [self.sources[p.id] for p in problems],
-                runner,
-                self.method.limits,
-                self.run.generator(name),
-                num_samples=c.num_samples,
-                temperature=c.temperature,
-                top_p=c.top_p,
-            )
-        self.run.book(
-            "sample",
-            seconds=time.monotonic() - began,
-            tokens=float(sum(len(s.ids) for s in samples)),
+        c, actor, began = self.config, self.method.actor, time.monotonic()
+        groups = draw(
+            actor,
+            problems,
+            [self.sources[p.id] for p in problems],
+            self.run.generator(name),
+            num_samples=c.num_samples,
+            temperature=c.temperature,
+            top_p=c.top_p,
         )
-        self.run.book("execute", process_seconds=sum(s.verdict.wall_seconds for s in samples))
+        drawn = time.monotonic()
+        tokens = float(sum(len(ids) for group in groups for ids in group))
+        self.run.book("sample", seconds=drawn - began, tokens=tokens)
+        with self.method.runner() as runner:
+            samples = execute(actor, problems, groups, runner, self.method.limits)
+        self.run.book("execute", seconds=time.monotonic() - drawn)
         return samples
 
     # For the critics and the repair model

@@ -218,6 +218,11 @@ class ProgramModel(nn.Module):
             batch_size=batch_size,
             finished=self.stops if completions else None,
         )
+        if completions:  # what follows the block is not part of the program
+            sampled = [
+                [ids[: self.length(problem, ids)] if ids else ids for ids in group]
+                for problem, group in zip(problems, sampled, strict=True)
+            ]
         return [
             [[*ids, self.eos] if len(ids) < self.max_target else ids for ids in group]
             for group in sampled

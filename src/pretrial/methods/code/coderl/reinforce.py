@@ -62,7 +62,7 @@ class Reinforce(Trainable):
         if rl_head:
             output = actor.model.get_output_embeddings()
             self.rl_head = nn.Linear(output.in_features, output.out_features, bias=False)
-            self.rl_head.weight.data.copy_(output.weight.data)
+            self.rl_head.weight = nn.Parameter(output.weight.detach().clone())
 
     def batch(self, examples: Sequence[Weighted], generator: torch.Generator) -> Batch:
         sampled = self.actor.collate([e.source for e in examples], [e.target for e in examples])

@@ -89,29 +89,34 @@ def judge(
     return verdicts
 
 
-def sample_and_judge(
+def draw(
     actor: ProgramModel,
     problems: Sequence[Problem],
     prompts: Sequence[list[int]],
-    runner: Runner,
-    limits: Limits,
     generator: torch.Generator,
     *,
     num_samples: int,
     temperature: float,
     top_p: float,
-    with_greedy: bool = True,
-) -> list[Sample]:
-    """Samples of every problem, each judged on the hidden tests.
-
-    With `with_greedy`, one greedy program a problem comes first: the baseline of its problem.
-    """
-    groups = actor.sample(
+) -> list[list[list[int]]]:
+    """Programs of every problem, as tokens: the greedy one, then `num_samples` sampled ones."""
+    greedy = actor.sample(problems, prompts, 1, generator, greedy=True)
+    if not num_samples:
+        return greedy
+    drawn = actor.sample(
         problems, prompts, num_samples, generator, temperature=temperature, top_p=top_p
     )
-    if with_greedy:
-        greedy = actor.sample(problems, prompts, 1, generator, greedy=True)
-        groups = [first + rest for first, rest in zip(greedy, groups, strict=True)]
+    return [first + rest for first, rest in zip(greedy, drawn, strict=True)]
+
+
+def execute(
+    actor: ProgramModel,
+    problems: Sequence[Problem],
+    groups: Sequence[list[list[int]]],
+    runner: Runner,
+    limits: Limits,
+) -> list[Sample]:
+    """What `draw` gave, run on the hidden tests. The greedy program is its problem's baseline."""
     programs = [
         [actor.program(problem, ids) for ids in group]
         for problem, group in zip(problems, groups, strict=True)
@@ -124,9 +129,9 @@ def sample_and_judge(
         judge(problems, programs, runner, limits, visible=False),
         strict=True,
     ):
-        baseline = int(verdicts[0].outcome) if with_greedy else None
+        baseline = int(verdicts[0].outcome)
         found += [
-            Sample(problem.id, ids, text, verdict, baseline, with_greedy and i == 0)
+            Sample(problem.id, ids, text, verdict, baseline, greedy=i == 0)
             for i, (ids, text, verdict) in enumerate(zip(group, texts, verdicts, strict=True))
         ]
     return found

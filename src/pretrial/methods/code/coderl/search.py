@@ -91,13 +91,13 @@ def refine_seed(scores: Tensor, length: int) -> int:
         length: tokens of the program without what ends it.
 
     The prefix ends at the highest score, the longest of equals, among the positions before the
-    first at which failing is likelier than passing (all positions where there is none).
+    first at which failing becomes likelier than passing (all positions where it never does). A
+    critic that doubts from the first position on, as one does that has seen few passes, has no such
+    position.
     """
     scores = scores[: length + 1]
-    doubtful = (scores < 0.5).nonzero()
-    end = int(doubtful[0]) if len(doubtful) else len(scores)
-    if end == 0:
-        return 0
+    falls = ((scores[1:] < 0.5) & (scores[:-1] >= 0.5)).nonzero()
+    end = int(falls[0]) + 1 if len(falls) else len(scores)
     return end - 1 - int(scores[:end].flip(0).argmax())
 
 

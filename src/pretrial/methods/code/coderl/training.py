@@ -16,7 +16,7 @@ from pretrial.methods.code.coderl.experience import Drawn, Experience
 from pretrial.methods.code.coderl.model import Imitation
 from pretrial.methods.code.coderl.prompt import prompt
 from pretrial.methods.code.coderl.reinforce import Reinforce, Weighted
-from pretrial.methods.code.coderl.samples import Sample, sample_and_judge
+from pretrial.methods.code.coderl.samples import Sample, draw, execute
 from pretrial.train.budget import Budget
 from pretrial.train.method import Trainable
 from pretrial.train.run import Run
@@ -267,18 +267,17 @@ class Course:
         prompts = [method.actor.prompt_ids(prompt(p, self.config.layout)) for p in problems]
 
         def evaluate() -> dict[str, float]:
+            groups = draw(
+                method.actor,
+                problems,
+                prompts,
+                torch.Generator(),
+                num_samples=0,
+                temperature=1.0,
+                top_p=1.0,
+            )
             with method.runner() as runner:
-                samples = sample_and_judge(
-                    method.actor,
-                    problems,
-                    prompts,
-                    runner,
-                    method.limits,
-                    torch.Generator(),
-                    num_samples=0,
-                    temperature=1.0,
-                    top_p=1.0,
-                )
+                samples = execute(method.actor, problems, groups, runner, method.limits)
             return {"pass@1": sum(s.passed for s in samples) / len(samples)}
 
         return evaluate
