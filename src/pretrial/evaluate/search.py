@@ -37,7 +37,8 @@ def measure_search(
     Args:
         method: with the ability `solve(problems, *, num_samples, num_rounds, num_repaired, choose,
             kinds, keep_first, temperature, top_p, seed)` that yields a row a problem with its
-            "candidates", as many for each; their programs are run on the hidden tests here for the first time.
+            "candidates", as many for each; their programs are run on the hidden tests here for the
+            first time.
         data: problems, or rows of a layout that `read_problems` knows.
         num_samples: programs a problem and round.
         num_rounds: rounds after the first.
