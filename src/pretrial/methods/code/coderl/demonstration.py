@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +25,9 @@ from pretrial.evaluate.passk import measure_programs
 from pretrial.evaluate.result import Result
 from pretrial.evaluate.search import measure_search
 from pretrial.methods.code.coderl import CodeRL
+from pretrial.methods.code.coderl.critic_quality import Quality, critic_quality
+from pretrial.methods.code.coderl.prompt import prompt
+from pretrial.methods.code.coderl.samples import draw, execute, judge
 from pretrial.methods.code.coderl.trials import OUTCOMES
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -55,12 +60,14 @@ def demo(*, out: Path = Path("runs/demo-coderl"), seed: int = 0) -> None:
     searches = _searches(model, data.test[:_SEARCHED], seed)
     labels = {arm.name: arm.label for arm in trial.arms}
     _print_tables(console, measured, searches, labels)
+    quality = _critic(model, data.test[:_SEARCHED], seed)
     pairs = _before_and_after(warm, model, data.test, seed)
-    page = _page(measured, searches, labels, pairs, data, time.monotonic() - began)
+    page = _page(measured, searches, labels, pairs, data, time.monotonic() - began, quality)
     results = {
         "seed": seed,
         "plain": {name: result.to_dict() for name, result in measured.items()},
         "search": {name: result.to_dict() for name, result in searches.items()},
+        "critic": [asdict(q) for q in quality],
         "seconds": round(time.monotonic() - began),
     }
     write_json(out / "results.json", json.loads(json.dumps(results)))
@@ -112,6 +119,19 @@ def _searches(model: CodeRL, problems: Sequence[Problem], seed: int) -> dict[str
     }
 
 
+def _critic(model: CodeRL, problems: Sequence[Problem], seed: int) -> list[Quality]:
+    """The binary critic on new programs for test problems."""
+    assert model.checker is not None, "the arm trains it"
+    prompts = [model.actor.prompt_ids(prompt(p, model.config.layout)) for p in problems]
+    generator = torch.Generator().manual_seed(seed)
+    groups = draw(
+        model.actor, problems, prompts, generator, num_samples=5, temperature=0.6, top_p=0.95
+    )
+    with model.runner() as runner:
+        samples = execute(model.actor, problems, groups, runner, model.limits)
+    return critic_quality(model.checker, problems, prompts, samples)
+
+
 def _print_tables(
     console: Console,
     plain: Mapping[str, Result],
@@ -138,10 +158,6 @@ def _before_and_after(
     warm: CodeRL, after: CodeRL, problems: Sequence[Problem], seed: int
 ) -> list[tuple[Problem, list[Any]]]:
     """Greedy programs of both models with their verdicts, where the outcomes differ."""
-    import torch
-
-    from pretrial.methods.code.coderl.samples import judge
-
     programs = []
     for model in (warm, after):
         generator = torch.Generator().manual_seed(seed)
@@ -171,6 +187,7 @@ def _page(
     pairs: Sequence[tuple[Problem, list[Any]]],
     data: Data,
     seconds: float,
+    quality: Sequence[Quality] = (),
 ) -> Page:
     page = Page("CodeRL: learning to write programs from unit tests", lead=data.name)
     metrics = ("pass@1", "pass@5")
@@ -204,6 +221,13 @@ def _page(
         " of them submitted. Programs of the first round stay among the candidates.",
     )
     page.plot(Bars(names, {label: [r.metrics[m] for m in names] for label, r in searches.items()}))
+    if quality:
+        page.heading("The binary critic")
+        page.table(
+            ["of the program read", "accuracy", "always the commoner outcome", "AUC"],
+            [[f"{q.fraction:.0%}", q.accuracy, q.majority_accuracy, q.auc] for q in quality],
+            caption="On programs that the CodeRL model wrote for test problems.",
+        )
     page.heading("What became of the programs")
     page.plot(
         Stacked(

@@ -1,0 +1,67 @@
+"""How good is the binary critic? Its accuracy and AUC by how much of a program it has read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from pretrial.data.problems import Problem
+from pretrial.methods.code.coderl.critic import Critic, Judged
+from pretrial.methods.code.coderl.samples import Sample
+
+FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+_PASSED = 1
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The binary critic on programs whose outcomes are known.
+
+    Attributes:
+        fraction: of the program that it has read.
+        accuracy: share of programs whose outcome it tells right at a threshold of one half.
+        majority_accuracy: of always saying what most programs do.
+        auc: probability that a passing program scores above a failing one; None where there are not
+            both.
+    """
+
+    fraction: float
+    accuracy: float
+    majority_accuracy: float
+    auc: float | None
+
+
+def critic_quality(
+    checker: Critic,
+    problems: Sequence[Problem],
+    prompts: Sequence[list[int]],
+    samples: list[Sample],
+) -> list[Quality]:
+    """Measures the binary critic on samples of problems that it was not trained on."""
+    sources = {p.id: ids for p, ids in zip(problems, prompts, strict=True)}
+    curves = checker.token_scores([Judged(sources[s.problem], s.ids, _PASSED) for s in samples])
+    passed = torch.tensor([s.passed for s in samples])
+    share = float(passed.float().mean())
+    found = []
+    for fraction in FRACTIONS:
+        scores = torch.stack([curve[round(fraction * (len(curve) - 1))] for curve in curves])
+        accuracy = float(((scores >= 0.5) == passed).float().mean())
+        found.append(Quality(fraction, accuracy, max(share, 1 - share), auc(scores, passed)))
+    return found
+
+
+def auc(scores: torch.Tensor, positive: torch.Tensor) -> float | None:
+    """Area under the ROC curve, ties counted half; None without both classes.
+
+    Args:
+        scores: [N].
+        positive: [N], True for the positive class.
+    """
+    good, bad = scores[positive], scores[~positive]
+    if not len(good) or not len(bad):
+        return None
+    above = (good.unsqueeze(1) > bad).double().mean()
+    level = (good.unsqueeze(1) == bad).double().mean()
+    return float(above + 0.5 * level)
