@@ -89,9 +89,9 @@ def test_eval_measures_a_task(
     shown = capsys.readouterr().out
     result = json.loads(out.read_text())
     found = result["metrics"]["bits_per_byte"]
-    assert found["low"] < found["mean"] < found["high"] < math.log2(27)
+    assert found["low"] < found["value"] < found["high"] < math.log2(27)
     assert len(result["items"]["bits_per_byte"]) == 40
-    assert f"bits_per_byte    {found['mean']:.4g}" in shown
+    assert f"bits_per_byte    {found['value']:.4g}" in shown
     assert "num_texts: 40" in shown
 
 

@@ -163,7 +163,7 @@ def wait_for_a_job() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 def test_killed_at_any_moment_it_ends_with_the_same_record(tmp_path) -> None:
-    words = ["trial", "line", "--seeds", "1", "--arms", "line", "--steps", "30", "--sleep", "0.05"]
+    words = ["trial", "line", "--seeds", "1", "--arms", "line", "--steps", "80", "--sleep", "0.05"]
     assert subprocess.run([*CLI, *words, "--runs", "whole", "--out", "whole"]).returncode == 0
     reference = records.timeless(records.read(Path("whole/line.json")))
 
