@@ -39,10 +39,10 @@ class Config:
         num_samples: programs sampled for each training problem and round.
         temperature: of sampling.
         top_p: of nucleus sampling.
-        sample_problems: problems that are sampled for, the first of the data; 0 takes all.
+        sample_problems: problems that are sampled for, drawn at random; 0 takes all.
         resample_every: steps of the last phase between two samplings from the current actor; 0 is
             the paper's off-line training, which samples once.
-        resample_problems: problems that each further sampling takes, in turn.
+        resample_problems: problems that each further sampling takes, in turn of a random order.
         critic_epochs: of critic training.
         critic_lr: learning rate of the critics.
         critic_batch: programs a step of the critics.

@@ -46,6 +46,7 @@ class Experience:
 
     Attributes:
         problems: the training problems.
+        in_turn: the same in the random order in which they are sampled for.
         sources: prompt tokens by problem.
         references: tokens of the reference programs by problem.
         pairs: all (prompt, reference) pairs.
@@ -56,6 +57,9 @@ class Experience:
         self.run = run
         self.config = method.config
         self.problems = self._with_right_references(list(run.data))
+        # Data often comes sorted, with the solved problems first, which warm-up has learnt by heart
+        order = torch.randperm(len(self.problems), generator=run.generator("problems"))
+        self.in_turn = [self.problems[i] for i in order.tolist()]
         actor, c = method.actor, self.config
         self.sources = {p.id: actor.prompt_ids(prompt(p, c.layout)) for p in self.problems}
         self.references: dict[str, list[list[int]]] = {
@@ -106,7 +110,7 @@ class Experience:
 
     def collect(self) -> list[Sample]:
         """Samples from the warm actor, kept on disk piece by piece."""
-        chosen = self.problems[: self.config.sample_problems or len(self.problems)]
+        chosen = self.in_turn[: self.config.sample_problems or len(self.in_turn)]
         found: list[Sample] = []
         for start in range(0, len(chosen), _CHUNK):
             problems = chosen[start : start + _CHUNK]
@@ -132,8 +136,8 @@ class Experience:
         """
         size, name = self.config.resample_problems, f"resampled-{round_:04d}"
         problems = [
-            self.problems[(round_ * size + i) % len(self.problems)]
-            for i in range(min(size, len(self.problems)))
+            self.in_turn[(round_ * size + i) % len(self.in_turn)]
+            for i in range(min(size, len(self.in_turn)))
         ]
         folder = self.run.folder / "artefacts" / name
 
