@@ -172,6 +172,13 @@ def test_early_stop_floor(tmp_path, bad):
     assert trained(tmp_path, method).spent.total("steps") == 2
 
 
+def test_early_stop_gives_back_the_start_where_all_is_below_the_floor(tmp_path):
+    stop = EarlyStop("score", better="higher", floor=0.5)
+    method, start = Toy(evaluate=lambda: {"score": 0.4}, evaluate_every=1, early_stop=stop), Toy()
+    assert trained(tmp_path, method).spent.total("steps") == 1
+    assert same_weights(method, start)
+
+
 def test_two_optimisers_train_their_own_parameters(tmp_path):
     frozen_body = (Optim(lr=0.0, weight_decay=0.0, match="body"), Optim(lr=0.1, match="head"))
     method, start = Toy(optim=frozen_body), Toy()

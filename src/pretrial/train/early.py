@@ -26,6 +26,12 @@ class Watch:
         self.num_worse = 0
         self.below_floor = False
 
+    def begin(self, weights: Mapping[str, Tensor]) -> None:
+        """Takes the weights before training, which count as being just at the floor."""
+        if self.rule.floor is not None:
+            self.best = self.rule.floor
+            self.weights = {name: tensor.clone() for name, tensor in weights.items()}
+
     def see(
         self, numbers: Mapping[str, float], weights: Callable[[], Mapping[str, Tensor]]
     ) -> None:

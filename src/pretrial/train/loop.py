@@ -266,6 +266,8 @@ class _StageLoop:
         newest = checkpoint.newest(self.store.folder)
         if newest is None:
             run.journal.go_live()
+            if self.watch is not None:
+                self.watch.begin(checkpoint.weights_of(self.module))
             return
         state = self.store.read(newest)
         self.optim.load(checkpoint.read_tensors(newest, "optimizer"), state["schedules"])

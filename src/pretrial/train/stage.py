@@ -45,7 +45,9 @@ class Optim:
 class EarlyStop:
     """Stop when a metric of `Stage.evaluate` has not bettered its best for `patience` evaluations.
 
-    The best weights are restored. With `floor`, stop also as soon as the metric is worse than it.
+    The best weights are restored. With `floor`, stop also as soon as the metric is worse than it;
+    the weights that the stage begins with count as being at the floor, so that a stage which only
+    worsens them gives them back.
     """
 
     metric: str
