@@ -129,7 +129,17 @@ def test_warm_start_is_made_once_a_seed_and_given_to_all_arms(tmp_path) -> None:
 
 
 def start(words: list[str]) -> subprocess.Popen:
-    return subprocess.Popen([*CLI, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [*CLI, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=_heed_interrupts,
+    )
+
+
+def _heed_interrupts() -> None:
+    """A shell makes its background ignore SIGINT, and whatever runs there inherits it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(found: Callable[[], Any], seconds: float = 90) -> Any:
@@ -163,7 +173,7 @@ def wait_for_a_job() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 def test_killed_at_any_moment_it_ends_with_the_same_record(tmp_path) -> None:
-    words = ["trial", "line", "--seeds", "1", "--arms", "line", "--steps", "80", "--sleep", "0.05"]
+    words = ["trial", "line", "--seeds", "1", "--arms", "line", "--steps", "30", "--sleep", "0.05"]
     assert subprocess.run([*CLI, *words, "--runs", "whole", "--out", "whole"]).returncode == 0
     reference = records.timeless(records.read(Path("whole/line.json")))
 
