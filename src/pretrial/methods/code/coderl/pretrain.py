@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from pretrial.corrupt.spans import span_corruption
 from pretrial.errors import UserError
-from pretrial.methods.code.coderl.model import ProgramModel
+from pretrial.methods.code.coderl.model import Imitation, ProgramModel
 from pretrial.models.tokenizers import sentinel_ids
-from pretrial.train.method import Batch, Trainable
+from pretrial.train.method import Batch
 
 
 def code_sequences(program_model: ProgramModel, texts: Sequence[str]) -> list[list[int]]:
@@ -24,12 +24,11 @@ def code_sequences(program_model: ProgramModel, texts: Sequence[str]) -> list[li
     return [ids for ids in found if len(ids) >= 8]
 
 
-class MaskedSpans(Trainable):
+class MaskedSpans(Imitation):
     """Masked span prediction: spans of 1 to 5 tokens, 15 % of the sequence, behind sentinels."""
 
     def __init__(self, program_model: ProgramModel, corruption_ratio: float = 0.15) -> None:
-        super().__init__()
-        self.program_model = program_model
+        super().__init__(program_model)
         self.corruption_ratio = corruption_ratio
         self.sentinels = sentinel_ids(program_model.tokenizer)
         if not self.sentinels:
@@ -38,7 +37,7 @@ class MaskedSpans(Trainable):
                 " leave it out with --span-epochs 0"
             )
 
-    def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
+    def batch(self, examples: Sequence[Any], generator: torch.Generator) -> Batch:
         pairs = [
             span_corruption(
                 ids,
@@ -52,21 +51,14 @@ class MaskedSpans(Trainable):
         sources, targets = zip(*pairs, strict=True)
         return self.program_model.collate(sources, targets)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        return {"loss": -self.program_model.log_probs(batch).sum() / batch["counts"]["tokens"]}
 
-
-class NextTokens(MaskedSpans):
+class NextTokens(Imitation):
     """Next-token prediction: a pivot uniform in 10 to 90 % parts what is read from what is written.
 
     A decoder-only model writes the whole sequence.
     """
 
-    def __init__(self, program_model: ProgramModel) -> None:
-        Trainable.__init__(self)
-        self.program_model = program_model
-
-    def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
+    def batch(self, examples: Sequence[Any], generator: torch.Generator) -> Batch:
         sources, targets = [], []
         for ids in examples:
             share = 0.1 + 0.8 * float(torch.rand((), generator=generator))
