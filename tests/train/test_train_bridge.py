@@ -6,10 +6,16 @@ import pytest
 import torch
 from train_toy import Toy, make_data
 
-from pretrial.train.bridge import TrainerCollator, TrainerModel
+from pretrial.train.bridge import TrainerCollator, TrainerModel, after_step
 
 
 class Plain(Toy):
+    steps = 0
+
+    def after_step(self):
+        assert all(parameter.grad is not None for parameter in self.parameters())
+        self.steps += 1
+
     def losses(self, batch):
         return {"loss": super().losses(batch)["mse_loss"]}
 
@@ -41,8 +47,10 @@ def test_it_trains_a_step(tmp_path, accumulation):
         args=arguments,
         train_dataset=data,
         data_collator=TrainerCollator(method, seed=0),
+        callbacks=[after_step(method)],
     )
     trainer.train()
+    assert method.steps == 1
 
     # halves of equal size: their mean is the loss of the whole
     start.losses(start.batch(data, torch.Generator()))["loss"].backward()

@@ -146,6 +146,36 @@ def test_ema_replaces_the_weights(tmp_path):
         assert torch.allclose(mean, weight, atol=1e-6)
 
 
+def test_after_step_comes_between_the_update_and_the_clearing(tmp_path):
+    class Follower(Toy):
+        def __init__(self):
+            super().__init__(optim=Optim(lr=0.1, kind="sgd", betas=(0.0, 0.0), weight_decay=0.0))
+            self.register_buffer("path", torch.zeros(()))
+            self.before = [parameter.detach().clone() for parameter in self.parameters()]
+
+        def after_step(self):
+            for parameter, before in zip(self.parameters(), self.before, strict=True):
+                self.path += (parameter.grad * (parameter.detach() - before)).sum()
+                before.copy_(parameter.detach())
+
+    method = Follower()
+    trained(tmp_path, method)
+    assert method.path < 0  # every step of plain SGD goes down along its gradient
+    done = load_file(tmp_path / "stages/train/done/weights.safetensors")
+    assert torch.equal(done["path"], method.path)
+
+
+def test_a_loss_that_compares_examples_takes_no_micro_batches(tmp_path):
+    class Pairs(Toy):
+        compares_examples = True
+
+        def stages(self, run):
+            yield Stage("train", self, run.data, Budget(2), batch_size=8, micro_batch_size=4)
+
+    with pytest.raises(UserError, match=r"compares the examples.*micro_batch_size must stay 8"):
+        trained(tmp_path, Pairs())
+
+
 def test_early_stop_restores_the_best(tmp_path):
     values = iter([3.0, 2.0, 1.0, 2.0, 2.0, 0.0, 0.0])
     states = []

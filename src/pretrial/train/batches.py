@@ -48,7 +48,13 @@ def micro_batch_size(stage: Stage, num_processes: int) -> int:
     Raises:
         UserError: the batch cannot be divided so, or is larger than the data.
     """
-    size = stage.micro_batch_size or stage.batch_size // num_processes or 1
+    share = stage.batch_size // num_processes
+    if stage.module.compares_examples and stage.micro_batch_size not in (None, share):
+        raise UserError(
+            f"stage {stage.name!r}: its loss compares the examples of a batch with one another, so"
+            f" micro_batch_size must stay {share}: lower batch_size to save memory"
+        )
+    size = stage.micro_batch_size or share or 1
     if stage.batch_size % (size * num_processes):
         raise UserError(
             f"stage {stage.name!r}: batch_size {stage.batch_size} must be a multiple of"

@@ -5,6 +5,7 @@
         args=TrainingArguments(..., remove_unused_columns=False),
         train_dataset=examples,
         data_collator=TrainerCollator(method, seed=0),
+        callbacks=[after_step(method)],
     )
 
 Two things are lost against our loop: with gradient accumulation each micro-batch counts alike, also
@@ -50,3 +51,14 @@ class TrainerCollator:
     def __call__(self, examples: Sequence[Any]) -> Batch:
         """See Trainable.batch."""
         return self.module.batch(examples, self.generator)
+
+
+def after_step(module: Trainable) -> Any:
+    """A callback of the Trainer that calls `Trainable.after_step` where our loop does."""
+    from transformers import TrainerCallback
+
+    class AfterStep(TrainerCallback):
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            module.after_step()
+
+    return AfterStep()

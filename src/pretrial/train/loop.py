@@ -160,6 +160,8 @@ class _StageLoop:
         scalars.update(self.optim.step())
         if self.average is not None:
             self.average.update()
+        self.module.after_step()
+        self.optim.clear()
         self.window.steps.append(scalars)
         self.step += 1
         self._book(counts, flops)

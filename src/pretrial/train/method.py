@@ -24,9 +24,13 @@ class Trainable(nn.Module):
     Attributes:
         skips_parameters: True where the loss of a micro-batch may leave trainable parameters out,
             such as the head of another task; several processes must then look for them each time.
+        compares_examples: True where the loss of one example depends on the others of its batch,
+            as with in-batch negatives. A process's share of a step is then one micro-batch, and
+            `losses` gathers what it compares from all processes.
     """
 
     skips_parameters: ClassVar[bool] = False
+    compares_examples: ClassVar[bool] = False
 
     def batch(self, examples: Sequence[Any], generator: torch.Generator) -> Batch:
         """Collates and corrupts. All randomness comes from `generator`.
@@ -45,6 +49,13 @@ class Trainable(nn.Module):
         "loss" is what is minimised; the others are logged under their names.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define its losses")
+
+    def after_step(self) -> None:
+        """What follows every optimiser step, such as moving a momentum encoder or a queue.
+
+        The gradients of the step, clipped, are still in place. What changes here and is needed to
+        go on must be a buffer, or a parameter outside `frozen`: checkpoints then hold it.
+        """
 
 
 class Method(Trainable):
