@@ -21,7 +21,13 @@ from pretrial.errors import UserError
 
 
 def test_every_data_set_says_where_it_comes_from() -> None:
-    assert names() == ["mini-apps", "human-eval", "stdlib-code", "stdlib-docstrings"]
+    assert names() == [
+        "mini-apps",
+        "human-eval",
+        "stdlib-code",
+        "stdlib-docstrings",
+        "installed-code",
+    ]
     for name in names():
         made = describe(name)
         assert made.summary

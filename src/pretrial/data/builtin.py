@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pretrial.data.installed import installed_code
 from pretrial.data.miniapps import mini_apps
 from pretrial.data.rows import Row, Rows
 from pretrial.data.splits import split_by_group
 from pretrial.data.stdlib import stdlib_code, stdlib_docstrings
 from pretrial.errors import UserError, missing_package, nearest
 
-_STDLIB_RATIOS = {"train": 0.8, "valid": 0.1, "test": 0.1}
+_RATIOS = {"train": 0.8, "valid": 0.1, "test": 0.1}
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,30 @@ def _stdlib_docstrings(split: str | None = None, seed: int = 0) -> list[Row]:
     return _by_module("stdlib-docstrings", stdlib_docstrings(), split, seed)
 
 
+def _installed_code(
+    split: str | None = None,
+    packages: str = "",
+    languages: str = "",
+    tests: int = 1,
+    max_bytes: int = 0,
+    seed: int = 0,
+) -> list[Row]:
+    found = installed_code(
+        [name for name in packages.split(",") if name],
+        languages=[name for name in languages.split(",") if name],
+        tests=bool(tests),
+        max_bytes=max_bytes,
+    )
+    rows = list(found)
+    if split is None:
+        return rows
+    return list(_part("installed-code", split_by_group(rows, "repo", _RATIOS, seed), split))
+
+
 def _by_module(name: str, rows: list[Row], split: str | None, seed: int) -> list[Row]:
     if split is None:
         return rows
-    return list(_part(name, split_by_group(rows, "module", _STDLIB_RATIOS, seed), split))
+    return list(_part(name, split_by_group(rows, "module", _RATIOS, seed), split))
 
 
 def _part(name: str, parts: dict[str, Any], split: str) -> Any:
@@ -151,5 +172,14 @@ _ALL = (
         "the library of the running interpreter (python.org), without its tests",
         "PSF-2.0",
         _stdlib_docstrings,
+    ),
+    Builtin(
+        "installed-code",
+        "files of installed packages with path, repo (the package) and language, noisy ones"
+        " included; options packages and languages (names with commas, default all), tests=0 to"
+        " leave tests out, max_bytes; splits by package: train, valid, test",
+        "the packages installed beside this one, as their installers recorded them",
+        "of each package",
+        _installed_code,
     ),
 )
