@@ -5,7 +5,7 @@ import torch
 from transformers import ElectraConfig, ElectraForSequenceClassification, ElectraModel
 
 from pretrial.errors import UserError
-from pretrial.models.text_encoder import classifier_from, encode
+from pretrial.models.text_encoder import classifier_from, encode, token_vectors
 from pretrial.models.tokenizers import learn_bpe
 
 TEXTS = ["a list", "the names in the file and the length of each", "a", "read the file once"]
@@ -35,6 +35,16 @@ def test_vectors_keep_the_order_of_the_texts_and_ignore_padding(encoder, tokeniz
     alone = torch.cat([encode(encoder, tokenizer, [text], 64) for text in TEXTS])
     assert together.shape == (4, 16)
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_token_vectors_stand_at_their_places_and_average_to_the_text(encoder, tokenizer):
+    found = token_vectors(encoder, tokenizer, TEXTS, 64, batch_size=3)
+    for text, (states, spans) in zip(TEXTS, found, strict=True):
+        assert len(states) == len(spans)
+        assert "".join(text[start:end] for start, end in spans) == text
+        ids = tokenizer(text, return_tensors="pt")
+        own = encoder.eval()(**ids).last_hidden_state[0, 1:-1]
+        torch.testing.assert_close(states, own.detach(), rtol=1e-5, atol=1e-6)
 
 
 def test_encoding_is_without_dropout_and_leaves_the_mode_alone(encoder, tokenizer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -33,13 +33,49 @@ def encode(
         max_length: longer texts are cut.
         batch_size: texts at once; they are grouped by length.
     """
+    vectors: list[Tensor] = [torch.empty(0)] * len(texts)
+    for rows, inputs, states in _states(encoder, tokenizer, texts, max_length, batch_size):
+        means = _mean(states, inputs["attention_mask"]).float().cpu()
+        for row, vector in zip(rows, means, strict=True):
+            vectors[row] = vector
+    return torch.stack(vectors)
+
+
+@torch.no_grad()
+def token_vectors(
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    max_length: int,
+    batch_size: int = 64,
+) -> list[tuple[Tensor, list[tuple[int, int]]]]:
+    """For each text the last hidden states of its tokens [T, d] and their places (start, end).
+
+    Special tokens are left out, and so is what lies beyond `max_length`. The tokenizer must be a
+    fast one, which knows places; the other arguments are as in `encode`.
+    """
+    found: list[Any] = [None] * len(texts)
+    for rows, inputs, states in _states(encoder, tokenizer, texts, max_length, batch_size):
+        spans = inputs["offset_mapping"]  # [B, T, 2]; special tokens and padding are empty
+        for row, span, state in zip(rows, spans, states.float().cpu(), strict=True):
+            real = span[:, 1] > span[:, 0]
+            found[row] = (state[real], [(start, end) for start, end in span[real].tolist()])
+    return found
+
+
+def _states(
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    max_length: int,
+    batch_size: int,
+) -> Iterator[tuple[list[int], Any, Tensor]]:
+    """Places of some texts, the tokenizer's output for them, and the last states [B, T, d]."""
     if not texts:
         raise UserError("there are no texts to encode: give at least one")
-    device = next(encoder.parameters()).device
     training = encoder.training
     encoder.eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    vectors: list[Tensor] = [torch.empty(0)] * len(texts)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         inputs = tokenizer(
@@ -48,13 +84,12 @@ def encode(
             max_length=max_length,
             padding=True,
             return_tensors="pt",
-        ).to(device)
+            return_offsets_mapping=tokenizer.is_fast,
+        ).to(next(encoder.parameters()).device)
         mask = inputs["attention_mask"]
-        states = encoder(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
-        for row, vector in zip(rows, _mean(states, mask).float().cpu(), strict=True):
-            vectors[row] = vector
+        output = encoder(input_ids=inputs["input_ids"], attention_mask=mask)
+        yield rows, inputs, output.last_hidden_state
     encoder.train(training)
-    return torch.stack(vectors)
 
 
 class MeanPooledClassifier(nn.Module):

@@ -53,8 +53,16 @@ def test_measure_gives_one_answer_a_test_text_and_learns_an_easy_task(source):
     data = packages.data(source, 40)
     texts = mlm.MLM.read(data.train)
     method = mlm.MLM.build(mlm.Config.tiny(), data=texts)
-    values = packages.measure(method, data.test, 0, num_labels=40, epochs=40, lr=5e-3)
-    assert set(values) == {"accuracy", "probe_accuracy", "top_guess_ratio"}
+    values = packages.measure(method, data.test, 0, num_labels=40, epochs=40, rates=(5e-3, 10.0))
+    assert set(values) == {
+        "accuracy",
+        "probe_accuracy",
+        "top_guess_ratio",
+        "finetuning_lr",
+        "token_kind_accuracy",
+    }
+    assert values["token_kind_accuracy"] > 0.7  # the numbers stand apart from the words
+    assert values["finetuning_lr"] == 5e-3  # at the other it collapses
     assert 0.4 < values["top_guess_ratio"] < 0.7  # two classes, about even
     for name in ("accuracy", "probe_accuracy"):
         assert len(values[name]) == len(data.test[1])
@@ -64,10 +72,25 @@ def test_measure_gives_one_answer_a_test_text_and_learns_an_easy_task(source):
     assert "accuracy" not in probed
 
 
+def test_kinds_of_tokens():
+    text = "Call os.path.join(a) for 3 names -- or None"
+    words = {
+        "os": "code",
+        "join": "code",
+        "3": "number",
+        "names": "word",
+        "--": "mark",
+        "None": "name",
+    }
+    for word, kind in words.items():
+        start = text.index(word)
+        assert packages.token_kind(text, start, start + len(word)) == kind
+
+
 def test_a_collapsed_classifier_shows_in_the_measurement(source):
     data = packages.data(source, 40)
     method = mlm.MLM.build(mlm.Config.tiny(), data=mlm.MLM.read(data.train))
-    values = packages.measure(method, data.test, 0, num_labels=40, epochs=2, lr=10.0)
+    values = packages.measure(method, data.test, 0, num_labels=40, epochs=2, rates=(10.0,))
     assert values["top_guess_ratio"] == 1.0
 
 

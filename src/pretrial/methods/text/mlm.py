@@ -43,7 +43,7 @@ from pretrial.data.windows import TokenWindows
 from pretrial.errors import UserError
 from pretrial.models.electra_pair import masked_logits
 from pretrial.models.text_classifier import TextClassifier
-from pretrial.models.text_encoder import Pooling, classifier_from, encode
+from pretrial.models.text_encoder import Pooling, classifier_from, encode, token_vectors
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.budget import Budget
@@ -265,9 +265,8 @@ class MLM(Method):
         """The texts of the rows."""
         require(rows, ("text",))
         for number, row in enumerate(rows):
-            if not isinstance(row["text"], str):
-                kind = type(row["text"]).__name__
-                raise UserError(f"'text' of row {number} is a {kind}: give a string")
+            if not isinstance(text := row["text"], str):
+                raise UserError(f"'text' of row {number} is a {type(text).__name__}: give a string")
         return [row["text"] for row in rows]
 
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
@@ -324,6 +323,10 @@ class MLM(Method):
     def encode(self, texts: Sequence[str]) -> Tensor:
         """One vector a text: the mean of the last hidden states over its tokens [N, d]."""
         return encode(self.encoder.base_model, self.tokenizer, texts, self.config.max_length)
+
+    def token_vectors(self, texts: Sequence[str]) -> list[tuple[Tensor, list[tuple[int, int]]]]:
+        """For each text the last hidden states of its tokens [T, d] and their places."""
+        return token_vectors(self.encoder.base_model, self.tokenizer, texts, self.config.max_length)
 
     def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
         """A classifier on a copy of the encoder; its head reads the first token, or all of them."""
