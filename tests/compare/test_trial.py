@@ -270,6 +270,9 @@ def test_clear_winner_is_recommended_with_its_smallest_lead() -> None:
     assert sentence.startswith("Take b: it leads c and a by 0.2")
     assert "95 % interval" in sentence
     assert "5 seeds" in sentence
+    assert "With one seed" not in sentence
+    record["setting"]["seeds"] = [0]
+    assert recommendation(record).endswith("run more seeds.")
 
 
 def test_lower_is_better_turns_the_ranking_round() -> None:

@@ -65,7 +65,7 @@ class Letters:
     def encode(self, texts):
         return counts(texts) * (0 if self.blind else 1)
 
-    def classifier(self, num_labels):
+    def classifier(self, num_labels, pooling="first"):
         return Linear(num_labels, self.blind)
 
 
@@ -138,7 +138,7 @@ def test_text_classifier_trains_a_transformers_model():
     from transformers import BertConfig, BertForSequenceClassification
 
     class Bert:
-        def classifier(self, num_labels):
+        def classifier(self, num_labels, pooling="first"):
             config = BertConfig(
                 vocab_size=11, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
                 intermediate_size=32, max_position_embeddings=16, num_labels=num_labels,

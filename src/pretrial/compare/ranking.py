@@ -170,7 +170,14 @@ def _lead(best: Row, other: Row, metric: str, sign: int) -> Estimate:
 
 
 def recommendation(record: Row) -> str:
-    """One sentence: which arm to take, and how sure that is."""
+    """Which arm to take and how sure that is, in a sentence; in two where there is one seed."""
+    sentence = _sentence(record)
+    if len(record["setting"]["seeds"]) == 1:
+        sentence += " With one seed, chance in training is left out of this: run more seeds."
+    return sentence
+
+
+def _sentence(record: Row) -> str:
     ranked = rank(record)
     best, others = ranked[0], ranked[1:]
     if not others:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +90,7 @@ def measure_classifier(
     batch_size: int = 32,
     lr: float = 3e-4,
     lr_decay: float = 1.0,
+    pooling: Literal["first", "mean"] = "first",
     text: str = "text",
     label: str = "label",
     seed: int = 0,
@@ -96,8 +98,8 @@ def measure_classifier(
     """Accuracy after fine-tuning the whole model with a new head.
 
     Args:
-        method: with the ability `classifier(num_labels) -> Trainable`, whose examples are (text,
-            class) pairs and which has `logits(texts) -> Tensor [N, num_labels]`, such as
+        method: with the ability `classifier(num_labels, pooling) -> Trainable`, whose examples are
+            (text, class) pairs and which has `logits(texts) -> Tensor [N, num_labels]`, such as
             `models.text_classifier.TextClassifier`. The method itself must not change with it.
         data: as in `measure_probe`.
         num_train: labelled texts to learn from.
@@ -105,6 +107,8 @@ def measure_classifier(
         batch_size: texts a step.
         lr: peak learning rate; warm-up over a tenth of the steps, then linear to 0.
         lr_decay: factor on it for each layer further from the head.
+        pooling: what the head reads: the first token, or the mean of all, which serves better after
+            little pre-training.
         text: name of the text's field.
         label: name of the label's field.
         seed: of the draw, the head, the order, dropout and the bootstrap.
@@ -121,7 +125,7 @@ def measure_classifier(
     train, test, names = split_labelled(data, num_train, text, label, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        classifier = method.classifier(len(names))
+        classifier = method.classifier(len(names), pooling=pooling)
     finetune(
         classifier,
         train,
@@ -169,7 +173,8 @@ def finetune(
     with tempfile.TemporaryDirectory() as folder:
         device = next(classifier.parameters()).device
         run = Run(Path(folder), examples, seed=seed, device=device, quiet=True)
-        train(Finetuning(None), run)
+        with closing(run):
+            train(Finetuning(None), run)
 
 
 def best_rate(

@@ -80,6 +80,12 @@ class Journal:
                 os.fsync(self._file.fileno())
         return self.position
 
+    def close(self) -> None:
+        """Closes the file; the next row would open it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
 
 def plain(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers as JSON has them: NaN and infinity become null."""

@@ -117,6 +117,13 @@ class Run:
         ]
         return max((json.loads(path.read_text())["journal"] for path in states), default=0)
 
+    def close(self) -> None:
+        """Lets go of the folder: its log is closed, and other processes may claim it."""
+        self.journal.close()
+        held = _locks.pop(self.folder.resolve() / ".lock", None)
+        if held is not None:
+            os.close(held)
+
     @property
     def budget(self) -> Budget:
         """How much may be spent on training.

@@ -41,6 +41,7 @@ from pretrial.corrupt.masks import mask_windows
 from pretrial.data.rows import require
 from pretrial.data.windows import TokenWindows
 from pretrial.errors import UserError
+from pretrial.evaluate.held_out import held_out_losses
 from pretrial.models.electra_pair import masked_logits
 from pretrial.models.text_classifier import TextClassifier
 from pretrial.models.text_encoder import Pooling, classifier_from, encode, token_vectors
@@ -303,22 +304,10 @@ class MLM(Method):
             optim=Optim(config.lr, config.weight_decay, eps=1e-6, warmup=config.warmup),
             batch_size=config.batch_size,
             micro_batch_size=config.micro_batch_size or None,
-            evaluate=partial(self.held_out_losses, held_out) if held_out else None,
+            evaluate=partial(held_out_losses, self, held_out, config.batch_size)
+            if held_out
+            else None,
         )
-
-    @torch.no_grad()
-    def held_out_losses(self, windows: Sequence[list[int]]) -> dict[str, float]:
-        """Means of the losses over windows, by name, always with the same masks."""
-        generator = torch.Generator().manual_seed(0)
-        device = self.encoder.device
-        sums: dict[str, float] = {}
-        for start in range(0, len(windows), self.config.batch_size):
-            batch = self.batch(windows[start : start + self.config.batch_size], generator)
-            batch = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
-            share = batch["counts"]["examples"] / len(windows)
-            for key, value in self.losses(batch).items():
-                sums[key] = sums.get(key, 0.0) + share * float(value)
-        return sums
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """One vector a text: the mean of the last hidden states over its tokens [N, d]."""
