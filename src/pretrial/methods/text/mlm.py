@@ -235,6 +235,11 @@ class MLM(Method):
         """The class of the encoder."""
         return ElectraForMaskedLM
 
+    @staticmethod
+    def load(source: str | Path) -> PreTrainedModel:
+        """The network of a checkpoint."""
+        return load_electra(source)
+
     @classmethod
     def build(
         cls, config: Any, source: str | Path | None = None, data: Sequence[str] | None = None
@@ -244,7 +249,7 @@ class MLM(Method):
         A checkpoint decides the sizes and gives its encoder; a head that it lacks begins at random.
         """
         if source is not None:
-            network = load_electra(source)
+            network = cls.load(source)
             method = cls(config.sized_as(network.config), network.config, load_tokenizer(source))
             method.adopt(network, source)
             return method
@@ -284,8 +289,11 @@ class MLM(Method):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Mean cross-entropy over the chosen positions."""
         targets = batch["ids"].flatten()[batch["positions"]]  # [N]
-        logits = masked_logits(self.encoder, batch)
-        return {"loss": token_loss(logits, targets, batch["counts"]["masked"])}
+        return {"loss": token_loss(self.logits(batch), targets, batch["counts"]["masked"])}
+
+    def logits(self, batch: Batch) -> Tensor:
+        """What is predicted at the chosen positions [N, V]."""
+        return masked_logits(self.encoder, batch)
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """One stage over the windows of the texts."""
