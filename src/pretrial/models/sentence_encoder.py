@@ -136,7 +136,7 @@ def load_sentence_encoder(source: str | Path = "minilm", max_length: int = 0) ->
         raise UserError(f"{source} is a {config.model_type}: name a checkpoint of an encoder")
     kind = AutoModel._model_mapping[type(config)]
     # the layer above the first token is of no use here, and not every checkpoint has it
-    has_pooler = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
+    has_pooler = "add_pooling_layer" in inspect.signature(kind).parameters
     options = {"add_pooling_layer": False} if has_pooler else {}
     network = load_pretrained(kind, place, beside="pooler.", **options)
     known = _read(place, _LENGTH_FILE).get("max_seq_length") or config.max_position_embeddings
