@@ -134,7 +134,7 @@ def load_sentence_encoder(source: str | Path = "minilm", max_length: int = 0) ->
         ) from error
     if type(config) not in AutoModel._model_mapping or config.is_encoder_decoder:
         raise UserError(f"{source} is a {config.model_type}: name a checkpoint of an encoder")
-    kind = AutoModel._model_mapping[type(config)]
+    kind: Any = AutoModel._model_mapping[type(config)]
     # the layer above the first token is of no use here, and not every checkpoint has it
     has_pooler = "add_pooling_layer" in inspect.signature(kind).parameters
     options = {"add_pooling_layer": False} if has_pooler else {}
