@@ -21,10 +21,13 @@ after the script's last line, so leaving early is no pass; but a program that se
 interpreter for that token could forge one. Use `call` tests where programs have a reason to cheat,
 as in reinforcement learning.
 
+`TestCommand` runs a user's own test command in a copy of a tree of files, see `commands`.
+
 This package imports neither torch nor numpy.
 """
 
 from pretrial.sandbox.apps import APPS_PREAMBLE, apps_outcome
+from pretrial.sandbox.commands import COMMAND_LIMITS, File, TestCommand, TestRun, read_tree
 from pretrial.sandbox.compare import same_output, same_value
 from pretrial.sandbox.isolation import Isolation, describe_isolation
 from pretrial.sandbox.limits import Limits, limits_from_reference
@@ -33,17 +36,22 @@ from pretrial.sandbox.runner import RUNNER_VERSION, Differences, Runner, compare
 
 __all__ = [
     "APPS_PREAMBLE",
+    "COMMAND_LIMITS",
     "RUNNER_VERSION",
     "Differences",
+    "File",
     "Isolation",
     "Limits",
     "Outcome",
     "Runner",
+    "TestCommand",
+    "TestRun",
     "Verdict",
     "apps_outcome",
     "compare_modes",
     "describe_isolation",
     "limits_from_reference",
+    "read_tree",
     "run_programs",
     "same_output",
     "same_value",

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ INSIDE = Path(__file__).parent / "inside"
 START_SECONDS = 60.0
 GRACE_SECONDS = 5.0  # beyond a run's own limit, before the worker itself is given up
 AHEAD_BYTES = 8192
+BOX_MB = 16
 ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "OMP_NUM_THREADS": "1",
@@ -49,7 +50,7 @@ class Ended:
             worker along).
         signal, status: the signal that ended it, or its exit status; 0 if none.
         cpu, wall: seconds.
-        output: what it printed (`stdin` only).
+        output: what it printed (`stdin` and `command` only).
         words: if it is lost, what is known of that.
     """
 
@@ -68,10 +69,19 @@ class Worker:
     Args:
         isolation: `namespaces`, `rlimits` or `none`; no other level is tried.
         preamble: statements run once, whose names every program finds.
+        readable: files and folders that may be read beside the standard library.
+        box_mb: size in MiB of the folder that programs work in (with `namespaces`).
     """
 
-    def __init__(self, isolation: str, preamble: str = "") -> None:
+    def __init__(
+        self,
+        isolation: str,
+        preamble: str = "",
+        readable: Sequence[str] = (),
+        box_mb: int = BOX_MB,
+    ) -> None:
         self.isolation, self.preamble = isolation, preamble
+        self.readable, self.box_mb = list(readable), box_mb
         self.layers: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
@@ -105,6 +115,8 @@ class Worker:
             "isolation": self.isolation,
             "preamble": self.preamble,
             "folder": self._folder,
+            "readable": self.readable,
+            "box_mb": self.box_mb,
         }
         try:
             self._send(b"C", wire.to_bytes(config))

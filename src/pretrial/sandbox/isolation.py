@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from pretrial.errors import UserError, nearest
 from pretrial.sandbox.host import RefusedError, Worker
@@ -48,13 +49,18 @@ def check_level(level: str) -> None:
         raise UserError(f"isolation must be auto or one of: {nearest(level, LEVELS)}")
 
 
-def start_best(level: str = "auto", preamble: str = "") -> Worker:
+def start_best(level: str = "auto", preamble: str = "", **room: Any) -> Worker:
     """A started worker at `level`; for "auto" at the best level to be had, never at `none`.
+
+    Args:
+        level: "auto" or one of `LEVELS`.
+        preamble: see `Worker`.
+        **room: what else `Worker` takes.
 
     Raises:
         UserError: the level is refused here; the message says what is left.
     """
-    return _start(level, preamble)[0]
+    return _start(level, preamble, **room)[0]
 
 
 def describe_isolation(level: str = "auto") -> Isolation:
@@ -72,14 +78,14 @@ def describe_isolation(level: str = "auto") -> Isolation:
     return Isolation(worker.isolation, tuple(worker.layers), left, refused)
 
 
-def _start(level: str, preamble: str) -> tuple[Worker, str]:
+def _start(level: str, preamble: str, **room: Any) -> tuple[Worker, str]:
     if os.name != "posix":
         raise UserError(
             "programs are run in forked processes: use Linux or macOS (or WSL on Windows)"
         )
     refused = []
     for name in LEVELS[:2] if level == "auto" else (level,):
-        worker = Worker(name, preamble)
+        worker = Worker(name, preamble, **room)
         try:
             worker.start()
         except RefusedError as error:

@@ -5,10 +5,11 @@ loaded, so a fork takes well under a millisecond and inherits neither the host's
 threads. Frames come in on standard input:
 
     C  configuration, once; answered by H (hello) or X (what failed, and why)
-    T  the tests of a problem (inputs, or an assert script), kept for the programs that follow
+    T  the tests of a problem (inputs, or an assert script), or a tree of files for commands, kept
+       for what follows
     J  one run of one program; answered by any number of R (raw bytes of its report), then one O
     (its
-       output, `stdin` only) and one E (how it ended)
+       output, if it is read) and one E (how it ended)
     S  stop the run with this token; nothing if it has ended by then
 
 The next T and J may come while a run is under way, which saves the wait for them.
@@ -40,6 +41,7 @@ import wire
 sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
 
 CLEANING_SECONDS = 1.0
+PRINTING = ("stdin", "command")  # kinds of runs whose output is read
 
 
 class Zygote:
@@ -53,11 +55,13 @@ class Zygote:
         self.early: deque[tuple[bytes, bytes]] = deque()  # frames that came during a run
         self.inputs: list[list[Any]] = []
         self.script: types.CodeType | str = ""
+        self.tree: list[list[Any]] = []
         # Without namespaces programs take a uid of their own, and we stay root to be out of their
         # reach.
         root = self.level == "rlimits" and os.geteuid() == 0
         self.uid = cage.private_uid() if root else None
         self.folder: str = config["folder"]
+        self.box_mb: int = config["box_mb"]
         self.box = cage.BOX if self.level == "namespaces" else self.new_box()
         self.wake, wake = os.pipe()
         for fd in (self.wake, wake):
@@ -83,7 +87,10 @@ class Zygote:
                 self.run(json.loads(payload))
 
     def keep(self, tests: dict[str, Any]) -> None:
-        """Prepare the tests of a problem once for all its programs."""
+        """Prepare the tests of a problem, or a tree of files, once for all that runs on it."""
+        self.tree = tests.get("tree", [])
+        if self.tree:
+            return
         self.inputs = wire.unpack(tests["inputs"])
         try:
             self.script = compile(tests["script"], harness.SCRIPT, "exec", dont_inherit=True)
@@ -93,7 +100,7 @@ class Zygote:
     def run(self, job: dict[str, Any]) -> None:
         """Fork one program, wait for its end and leave nothing of it behind."""
         report_in, report_out = os.pipe()
-        output_in, output_out = os.pipe() if job["kind"] == "stdin" else (-1, -1)
+        output_in, output_out = os.pipe() if job["kind"] in PRINTING else (-1, -1)
         stdin = _file_with(job["stdin"]) if job.get("stdin") else -1
         start = time.monotonic()
         pid = os.fork()
@@ -114,7 +121,8 @@ class Zygote:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
-            for fd, source in ((0, stdin), (1, output)):
+            errors = output if job["kind"] == "command" else -1
+            for fd, source in ((0, stdin), (1, output), (2, errors)):
                 if source >= 0:
                     os.dup2(source, fd)
             first = 3
@@ -127,6 +135,8 @@ class Zygote:
             report = harness.Report(report_fd)
             if job["kind"] == "fingerprint":
                 harness.fingerprints(job["programs"], report)
+            elif job["kind"] == "command":
+                harness.command(job, self.tree, report)
             else:
                 harness.run(job, self.inputs, self.script, self.names, report)
         finally:
@@ -256,7 +266,7 @@ class Zygote:
                 os.waitpid(-1, 0)
         if os.listdir(self.box):
             if self.level == "namespaces":
-                cage.fresh_box(mounted=True)
+                cage.fresh_box(True, self.box_mb)
             elif not folders.empty_folder(self.box, seconds=CLEANING_SECONDS):
                 self.box = self.new_box()  # the host deletes the old one in the end
 
@@ -282,7 +292,8 @@ def isolate(config: dict[str, Any]) -> list[str]:
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # out of memory, the kernel should choose us
     if config["isolation"] == "namespaces":
-        layers = cage.enter_namespaces(config["folder"])
+        room = config["readable"], config["box_mb"]
+        layers = cage.enter_namespaces(config["folder"], *room)
         pid = os.fork()
         if pid:
             os.close(config["fd_in"])

@@ -34,7 +34,7 @@ ST_RELATIME = 4096
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 
 BOX = "/box"  # the one writable folder inside the private root
-BOX_OPTIONS = "size=16m,nr_inodes=1024,mode=0700"
+INODES_PER_MEGABYTE = 64
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 
@@ -88,7 +88,7 @@ def drop_capabilities() -> None:
 # --- the private root -----------------------------------------------------------------------------
 
 
-def readable_paths() -> dict[str, str]:
+def readable_paths(besides: list[str]) -> dict[str, str]:
     """What programs may read: path as the interpreter names it -> where it really is."""
     library = sysconfig.get_path("stdlib")
     wanted = [
@@ -101,6 +101,7 @@ def readable_paths() -> dict[str, str]:
         "/usr/share/zoneinfo",
         "/etc/ld.so.cache",
         *DEVICES,
+        *besides,
     ]
     paths = {path: os.path.realpath(path) for path in wanted if os.path.exists(path)}
     # A folder inside another one on the list comes with it.
@@ -111,9 +112,9 @@ def readable_paths() -> dict[str, str]:
     }
 
 
-def build_root(base: str) -> None:
+def build_root(base: str, besides: list[str]) -> None:
     """Make a root file system in the empty folder `base`, enter it and let go of the old one."""
-    paths = readable_paths()
+    paths = readable_paths(besides)
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", base, "tmpfs", MS_NOSUID, "size=1m,mode=0755")
     os.mkdir(base + "/old")
@@ -138,19 +139,25 @@ def build_root(base: str) -> None:
     mount(None, "/", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID)
 
 
-def fresh_box(mounted: bool) -> None:
+def fresh_box(mounted: bool, megabytes: int) -> None:
     """Put a new empty folder of bounded size in place of the box, whatever is in the old one."""
     os.chdir("/")
     if mounted:
         libc("umount2", BOX.encode(), MNT_DETACH)
-    mount("tmpfs", BOX, "tmpfs", MS_NOSUID | MS_NODEV, BOX_OPTIONS)
+    options = f"size={megabytes}m,nr_inodes={megabytes * INODES_PER_MEGABYTE},mode=0700"
+    mount("tmpfs", BOX, "tmpfs", MS_NOSUID | MS_NODEV, options)
 
 
-def enter_namespaces(base: str) -> list[str]:
+def enter_namespaces(base: str, besides: list[str], megabytes: int) -> list[str]:
     """Enter the namespaces; the next child is pid 1 of the new pid namespace.
 
     As root the private root is built first, because an interpreter under /root is out of reach of
     the unprivileged uid; then root is given up, and only then comes the user namespace.
+
+    Args:
+        base: an empty folder, where the private root is put together.
+        besides: what programs may read beside the standard library.
+        megabytes: size of the folder that programs work in.
 
     Returns:
         The layers now in force, as text.
@@ -162,7 +169,7 @@ def enter_namespaces(base: str) -> list[str]:
     was_root = os.geteuid() == 0
     if was_root:
         libc("unshare", CLONE_NEWNS)
-        build_root(base)
+        build_root(base, besides)
         become(private_uid())
         prctl(PR_SET_DUMPABLE, 1)  # changing uid cleared it, and with it the access to our own maps
     uid, gid = os.getuid(), os.getgid()
@@ -174,8 +181,8 @@ def enter_namespaces(base: str) -> list[str]:
     _write(proc, "sys/user/max_user_namespaces", "0")  # no namespaces within
     os.close(proc)
     if not was_root:
-        build_root(base)
-    fresh_box(mounted=False)
+        build_root(base, besides)
+    fresh_box(False, megabytes)
     prctl(PR_SET_DUMPABLE, 0)
     layers = ["user, pid, network, mount, ipc and uts namespaces", "a read-only private root"]
     return [*layers, "an unprivileged uid of its own"] if was_root else layers

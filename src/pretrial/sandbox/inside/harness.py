@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import ast
 import atexit
+import base64
 import builtins
 import hashlib
 import json
 import os
 import random
+import signal
 import sys
 import threading
 import types
@@ -180,6 +182,32 @@ def _run_script(
         report.error("test", raised[0])
     else:
         report.finish(job["token"])
+
+
+def command(job: dict[str, Any], tree: list[list[Any]], report: Report) -> None:
+    """Write a tree of files into the working folder and become the command; returns on failure.
+
+    Args:
+        job: command, environment, changes (files that replace those of the tree).
+        tree: path, content in base64 and mode of each file.
+        report: where the failure goes.
+    """
+    try:
+        for folder in ("tree", "tmp"):
+            os.mkdir(folder)
+        home = {"HOME": os.path.abspath("tmp"), "TMPDIR": os.path.abspath("tmp")}
+        os.chdir("tree")
+        for path, content, mode in [*tree, *job["changes"]]:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(base64.b64decode(content))
+            os.chmod(path, mode)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
+            signal.signal(number, signal.SIG_DFL)
+        words = job["command"]
+        os.execvpe(words[0], words, {**os.environ, **home, **job["environment"]})
+    except BaseException as error:
+        report.error("load", error)
 
 
 def make_streams() -> None:
