@@ -7,7 +7,14 @@ import pytest
 from transformers import AutoTokenizer
 
 from pretrial.errors import UserError
-from pretrial.models.tokenizers import SPECIALS, learn_bpe, sentinel_ids
+from pretrial.models.tokenizers import (
+    ROBERTA_SPECIALS,
+    SPECIALS,
+    add_task_tokens,
+    check_sentinels,
+    learn_bpe,
+    sentinel_ids,
+)
 
 TEXTS = [
     "Return the length of the list.",
@@ -67,3 +74,62 @@ def test_same_texts_give_the_same_tokenizer_in_another_process(tokenizer):
 def test_too_small_a_vocabulary_names_the_least_size():
     with pytest.raises(UserError, match="needs vocab_size of 263 or more"):
         learn_bpe(TEXTS, 200)
+
+
+def test_task_tokens_and_shared_roles():
+    tokenizer = learn_bpe(
+        TEXTS, 300, num_sentinels=3, task_tokens=("<java>",), specials=ROBERTA_SPECIALS
+    )
+    assert tokenizer.bos_token_id == tokenizer.cls_token_id == 1
+    assert tokenizer.eos_token_id == tokenizer.sep_token_id == 2
+    assert sentinel_ids(tokenizer) == [5, 6, 7]
+    assert tokenizer.convert_tokens_to_ids("<java>") == 8
+    assert tokenizer("<java>", add_special_tokens=False)["input_ids"] == [8]
+
+
+def test_rare_pairs_are_not_merged_on_request():
+    texts = ["aaaa zz", "aaaa qq", "aaaa ww"]
+    tokenizer = learn_bpe(texts, 270, min_frequency=3)
+    assert len(tokenizer("aaaa")["input_ids"]) < 4
+    assert len(tokenizer("zz")["input_ids"]) == 2
+
+
+@pytest.mark.parametrize("downwards", [False, True])
+def test_sentinels_may_run_either_way_but_not_anyhow(downwards):
+    tokenizer = learn_bpe(TEXTS, 300)
+    names = [f"<extra_id_{i}>" for i in range(4)]
+    add_task_tokens(tokenizer, _Embeddings(304), names[::-1] if downwards else names)
+    assert sentinel_ids(tokenizer) == ([303, 302, 301, 300] if downwards else [300, 301, 302, 303])
+    check_sentinels(tokenizer, 304, 4)
+    with pytest.raises(UserError, match="has 4 sentinels <extra_id_N> of 5"):
+        check_sentinels(tokenizer, 304, 5)
+    with pytest.raises(UserError, match="not in one row below the 303 embeddings"):
+        check_sentinels(tokenizer, 303, 4)
+    odd = learn_bpe(TEXTS, 300)
+    add_task_tokens(odd, _Embeddings(304), [names[1], names[0], names[3], names[2]])
+    with pytest.raises(UserError, match="not in one row"):
+        check_sentinels(odd, 304, 4)
+
+
+class _Embeddings:
+    """A model as far as its embedding matrix goes."""
+
+    def __init__(self, size):
+        self.num_embeddings = size
+
+    def get_input_embeddings(self):
+        return self
+
+    def resize_token_embeddings(self, size, mean_resizing):
+        self.num_embeddings = size
+
+
+def test_added_tokens_use_reserved_embeddings_first():
+    tokenizer = learn_bpe(TEXTS, 300, num_sentinels=2)
+    roomy, full = _Embeddings(310), _Embeddings(300)
+    add_task_tokens(tokenizer, roomy, ["<en>", "<java>"])
+    assert roomy.num_embeddings == 310
+    assert sentinel_ids(tokenizer) == [6, 7]
+    assert set(sentinel_ids(tokenizer)) <= set(tokenizer.all_special_ids)
+    add_task_tokens(tokenizer, full, ["<en>", "<c>"])
+    assert full.num_embeddings == len(tokenizer) == 303

@@ -111,15 +111,16 @@ def bm25_scores(search: Search) -> Scores:
         raise missing_package("bm25s", "text") from None
 
     index = bm25s.BM25()
-    index.index([_words(text) for text in search.documents], show_progress=False)
+    index.index([subtokens(text) for text in search.documents], show_progress=False)
     rows = []
     for text in search.queries:
-        query = [word for word in _words(text) if word in index.vocab_dict]
+        query = [word for word in subtokens(text) if word in index.vocab_dict]
         rows.append(index.get_scores(query) if query else np.zeros(len(search.documents)))
     return np.asarray(rows, dtype=np.float64)
 
 
-def _words(text: str) -> list[str]:
+def subtokens(text: str) -> list[str]:
+    """The parts of words and names in a text, in lower case."""
     return [word.lower() for word in _WORD.findall(text)]
 
 

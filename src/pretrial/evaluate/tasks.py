@@ -74,6 +74,12 @@ _TASKS = (
         "classifier",
         "classify:measure_classifier",
     ),
+    Task(
+        "generation",
+        "exact match, edit similarity, BLEU-4, sub-token F1; pairs of source and target",
+        "generate_texts",
+        "generation:measure_generation",
+    ),
 )
 TASKS = {task.name: task for task in _TASKS}
 

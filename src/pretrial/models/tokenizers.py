@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from pretrial.errors import UserError
 
@@ -20,6 +21,16 @@ SPECIALS: Mapping[str, str] = {
     "sep_token": "<sep>",
     "mask_token": "<mask>",
 }
+#: The same in RoBERTa's way, which CodeT5 has taken over: sequences are "<s> ... </s>".
+ROBERTA_SPECIALS: Mapping[str, str] = {
+    "pad_token": "<pad>",
+    "bos_token": "<s>",
+    "cls_token": "<s>",
+    "eos_token": "</s>",
+    "sep_token": "</s>",
+    "unk_token": "<unk>",
+    "mask_token": "<mask>",
+}
 _NUM_BYTES = 256
 
 
@@ -28,8 +39,10 @@ def learn_bpe(
     vocab_size: int,
     *,
     num_sentinels: int = 0,
+    task_tokens: Sequence[str] = (),
     specials: Mapping[str, str] = SPECIALS,
     template: str | None = None,
+    min_frequency: int = 0,
 ) -> PreTrainedTokenizerFast:
     """Learns a byte-level BPE vocabulary: every text can be encoded and comes back unchanged.
 
@@ -40,9 +53,11 @@ def learn_bpe(
         vocab_size: entries in all, special tokens and sentinels included. Little text can give
             fewer, so size models by `len(tokenizer)`.
         num_sentinels: how many tokens "<extra_id_0>", "<extra_id_1>", ... follow the special ones.
-        specials: role ("pad_token", "eos_token", ...) to text.
+        task_tokens: further special tokens, such as "<java>", behind the sentinels.
+        specials: role ("pad_token", "eos_token", ...) to text; several roles may share a token.
         template: what encoding adds around a text, such as "<cls> $A <sep>" or "$A </s>"; None adds
             nothing.
+        min_frequency: pairs met less often are not merged.
 
     Raises:
         UserError: the vocabulary has no room for the 256 bytes, the special tokens and one merge.
@@ -52,7 +67,8 @@ def learn_bpe(
     from transformers import PreTrainedTokenizerFast
 
     sentinels = [f"<extra_id_{i}>" for i in range(num_sentinels)]
-    reserved = [*specials.values(), *sentinels]
+    further = [*sentinels, *task_tokens]
+    reserved = list(dict.fromkeys([*specials.values(), *further]))
     least = _NUM_BYTES + len(reserved) + 1
     if vocab_size < least:
         raise UserError(
@@ -64,6 +80,7 @@ def learn_bpe(
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
+        min_frequency=min_frequency,
         special_tokens=reserved,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
@@ -73,7 +90,7 @@ def learn_bpe(
         _add_template(tokenizer, template, reserved)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        extra_special_tokens=sentinels,
+        extra_special_tokens=further,
         clean_up_tokenization_spaces=False,
         **specials,
     )
@@ -96,3 +113,47 @@ def sentinel_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     while (token := f"<extra_id_{len(ids)}>") in vocabulary:
         ids.append(vocabulary[token])
     return ids
+
+
+def check_sentinels(tokenizer: PreTrainedTokenizerBase, num_embeddings: int, least: int) -> None:
+    """Makes sure that sentinels mean what a model has learnt them to mean.
+
+    Public vocabularies number them upwards or downwards; what matters is that each is one token,
+    that they lie side by side, and that the model has an embedding for each.
+
+    Args:
+        tokenizer: of the checkpoint.
+        num_embeddings: rows of the model's embedding matrix.
+        least: sentinels that are needed.
+
+    Raises:
+        UserError: there are too few, or they are not what they should be.
+    """
+    ids = sentinel_ids(tokenizer)
+    mend = "give a checkpoint with its own tokenizer, such as Salesforce/codet5-small"
+    if len(ids) < least:
+        raise UserError(f"the tokenizer has {len(ids)} sentinels <extra_id_N> of {least}: {mend}")
+    steps = {after - before for before, after in pairwise(ids)}
+    if steps not in ({1}, {-1}, set()) or max(ids) >= num_embeddings:
+        raise UserError(
+            f"the sentinels lie at {ids[0]}, {ids[1]}, ... {ids[-1]}, which is not in one row below"
+            f" the {num_embeddings} embeddings of the model: {mend}"
+        )
+    whole = tokenizer("".join(f"<extra_id_{i}>" for i in range(len(ids))), add_special_tokens=False)
+    if list(whole["input_ids"]) != ids:
+        raise UserError(f"the tokenizer takes its sentinels apart: {mend}")
+
+
+def add_task_tokens(tokenizer: PreTrainedTokenizerBase, model: Any, tokens: Sequence[str]) -> None:
+    """Adds special tokens that a checkpoint lacks, and embeddings for them to its model.
+
+    Embeddings that the model has in reserve are used first; new ones start at random.
+    """
+    known = tokenizer.get_vocab()
+    missing = [token for token in tokens if token not in known]
+    if missing:
+        tokenizer.add_special_tokens(
+            {"extra_special_tokens": missing}, replace_extra_special_tokens=False
+        )
+        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)

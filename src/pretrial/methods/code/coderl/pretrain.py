@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from pretrial.corrupt.prefix import prefix_split
 from pretrial.corrupt.spans import span_corruption
 from pretrial.errors import UserError
 from pretrial.methods.code.coderl.model import Imitation, ProgramModel
@@ -61,8 +62,9 @@ class NextTokens(Imitation):
     def batch(self, examples: Sequence[Any], generator: torch.Generator) -> Batch:
         sources, targets = [], []
         for ids in examples:
-            share = 0.1 + 0.8 * float(torch.rand((), generator=generator))
-            pivot = max(1, round(share * len(ids))) if self.program_model.encoder_decoder else 1
-            sources.append(ids[:pivot])
-            targets.append([*ids[pivot:], self.program_model.eos])
+            read, written = list(ids[:1]), list(ids[1:])
+            if self.program_model.encoder_decoder:
+                read, written = prefix_split(ids, generator=generator)
+            sources.append(read)
+            targets.append([*written, self.program_model.eos])
         return self.program_model.collate(sources, targets)

@@ -1,0 +1,85 @@
+"""Sequence to sequence: batches, losses as transformers has them, text in and text out."""
+
+import pytest
+import torch
+
+from pretrial.errors import UserError
+from pretrial.models.seq2seq import TextToText, collate, generate_texts, new_t5, sequence_loss
+from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
+
+TEXTS = ["open the file", "close the file", "read a line", "write a line"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return learn_bpe(TEXTS, 300, num_sentinels=5, specials=ROBERTA_SPECIALS, template="<s> $A </s>")
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    torch.manual_seed(0)
+    sizes = {"width": 32, "num_layers": 1, "num_heads": 2, "feed_forward": 64}
+    return new_t5(len(tokenizer), **sizes, dropout_prob=0.0, bos_id=1, eos_id=2).eval()
+
+
+def test_batches_are_padded_and_counted():
+    batch = collate([[5, 6, 7], [8]], [[9], [10, 11]], pad_id=0)
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch["labels"].tolist() == [[9, -100], [10, 11]]
+    assert batch["counts"] == {"examples": 2.0, "targets": 3.0, "tokens": 7.0}
+
+
+def test_the_loss_is_that_of_transformers(model, tokenizer):
+    pairs = TextToText(model, tokenizer, 16, 16)
+    batch = pairs.batch(list(zip(TEXTS, reversed(TEXTS), strict=True)), torch.Generator())
+    theirs = model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        labels=batch["labels"],
+    ).loss
+    torch.testing.assert_close(sequence_loss(model, batch), theirs)
+
+
+def test_a_model_learns_to_write_and_decoding_agrees_with_transformers(model, tokenizer):
+    pairs = TextToText(model, tokenizer, 16, 16)
+    examples = list(zip(TEXTS, [text.split()[0] for text in TEXTS], strict=True))
+    batch = pairs.batch(examples, torch.Generator())
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(80):
+        optimizer.zero_grad()
+        pairs.losses(batch)["loss"].backward()
+        optimizer.step()
+    assert pairs.generate_texts(TEXTS) == ["open", "close", "read", "write"]
+    beams = generate_texts(
+        model, tokenizer, TEXTS, max_source=16, max_new_tokens=16, num_beams=3, num_samples=2
+    )
+    assert [group[0] for group in beams] == ["open", "close", "read", "write"]
+    assert {len(group) for group in beams} == {2}
+
+
+def test_forced_tokens_lead_the_text_and_are_left_out(model, tokenizer):
+    forced = tokenizer("re")["input_ids"][:-1]
+    how = {"max_source": 16, "max_new_tokens": 8}
+    led = generate_texts(model, tokenizer, TEXTS[:1], forced=forced, keep_special=True, **how)
+    source = tokenizer(TEXTS[:1], return_tensors="pt")
+    logits = model(**source, decoder_input_ids=torch.tensor([[0, *forced]])).logits
+    assert led[0][0].startswith(tokenizer.decode(logits[0, -1].argmax()))
+    beams = generate_texts(model, tokenizer, TEXTS[:1], forced=forced, num_beams=2, **how)
+    assert not beams[0][0].startswith("re")
+
+
+def test_sampling_follows_the_seed(model, tokenizer):
+    how = {"max_source": 16, "max_new_tokens": 8, "temperature": 2.0, "num_samples": 3}
+    once = generate_texts(model, tokenizer, TEXTS, seed=1, **how)
+    assert once == generate_texts(model, tokenizer, TEXTS, seed=1, batch_size=2, **how)
+    assert once != generate_texts(model, tokenizer, TEXTS, seed=2, **how)
+    assert {len(group) for group in once} == {3}
+
+
+def test_options_that_exclude_each_other_name_the_mend(model, tokenizer):
+    how = {"max_source": 16, "max_new_tokens": 8}
+    with pytest.raises(UserError, match="temperature above 0"):
+        generate_texts(model, tokenizer, TEXTS, num_samples=2, **how)
+    with pytest.raises(UserError, match="beam search does not sample"):
+        generate_texts(model, tokenizer, TEXTS, num_beams=2, temperature=1.0, **how)
