@@ -1,0 +1,180 @@
+"""Settings of UniXcoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
+
+from transformers import RobertaConfig
+
+from pretrial.errors import UserError
+from pretrial.methods.code.unixcoder.inputs import Objective, check_length
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of UniXcoder, by default those of the paper (arXiv 2203.03850).
+
+    Attributes:
+        vocab_size: most entries of the vocabulary that is learned when there is no checkpoint.
+        width: hidden size.
+        num_layers: of the network.
+        num_heads: of the network.
+        feed_forward: inner width of the feed-forward layers.
+        num_positions: rows of the table of positions; the first two stand for padding, as RoBERTa
+            has it, so a sequence has two tokens less.
+        num_types: rows of the table of token types, of which the first is used.
+        max_length: tokens of a training sequence, special ones included.
+        dropout_prob: of hidden states and attention; it makes the two views of `contrast` differ.
+        ast: how the syntax tree is written: "mapping" (can be inverted), "dfs" (the order in which
+            a depth-first walk meets the nodes) or "none".
+        drop_prob: probability that a sequence is without the marks of the tree.
+        comments: put comments before the code and learn from generating them; False hides them.
+        contrastive: learn from telling two views of a fragment from other fragments.
+        cross_generation: learn from generating comments from code, and code from comments.
+        swap_prob: probability that the code is generated from the comment.
+        temperature: what cosines are divided by.
+        mask_ratio: share of the content that is masked.
+        mask_prob: share of the masked that becomes the mask token.
+        random_prob: share of the masked that becomes a random token; the rest stays.
+        span_ratio: share of the content that spans hide.
+        span_length: mean length of a span.
+        language_alpha: exponent of the languages' numbers of examples; 0 takes all alike often.
+        text_ratio: share of the budget for rows of plain text, if there are any.
+        code_ratio: share of the budget for code alone, if the share of pairs is not all.
+        pair_ratio: share of the budget for code with comments, if there is any.
+        lr: peak learning rate.
+        warmup: steps of warm-up, or a share of a stage when below 1.
+        weight_decay: of the weights.
+        batch_size: sequences a step.
+    """
+
+    vocab_size: int = 51_416  # config.json of the release
+    width: int = 768  # section 4.1
+    num_layers: int = 12  # section 4.1
+    num_heads: int = 12  # section 4.1
+    feed_forward: int = 3072  # assumed, as in RoBERTa
+    num_positions: int = 1026  # config.json of the release
+    num_types: int = 10  # assumed; with it the parameters are 125.9 M
+    max_length: int = 1024  # appendix on pre-training
+    dropout_prob: float = 0.1  # assumed, as in RoBERTa
+    ast: Literal["mapping", "dfs", "none"] = "mapping"  # section 3.2
+    drop_prob: float = 0.5  # section 3.2
+    comments: bool = True
+    contrastive: bool = True
+    cross_generation: bool = True
+    swap_prob: float = 0.5  # section 3.4
+    temperature: float = 0.05  # assumed, as in SimCSE (arXiv 2104.08821)
+    mask_ratio: float = 0.15  # section 3.3
+    mask_prob: float = 0.8  # section 3.3
+    random_prob: float = 0.1  # section 3.3
+    span_ratio: float = 0.15  # section 3.3
+    span_length: int = 5  # section 3.3
+    language_alpha: float = 0.7  # appendix on pre-training
+    text_ratio: float = 5 / 8  # 500k of 800k steps
+    code_ratio: float = 2 / 8  # 200k steps
+    pair_ratio: float = 1 / 8  # 100k steps
+    lr: float = 2e-4  # appendix on pre-training
+    warmup: float = 0.01  # assumed
+    weight_decay: float = 0.01  # assumed
+    batch_size: int = 1024  # appendix on pre-training
+
+    #: Published parameters of what `export` gives, for each name that `paper` knows.
+    published: ClassVar[dict[str, float]] = {"base": 126e6}
+
+    def __post_init__(self) -> None:
+        check_length(self.max_length)
+        if self.max_length > self.num_positions - 2:
+            raise UserError(
+                f"max_length {self.max_length} does not fit: num_positions {self.num_positions}"
+                f" allow {self.num_positions - 2}"
+            )
+        if self.cross_generation and not self.comments:
+            raise UserError("without comments there are none to generate: set cross_generation=no")
+        if min(self.text_ratio, self.code_ratio) < 0 or self.pair_ratio <= 0:
+            raise UserError("shares of the budget are at least 0, and pair_ratio above 0")
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Small enough for a test."""
+        return cls(
+            vocab_size=700,
+            width=32,
+            num_layers=2,
+            num_heads=2,
+            feed_forward=64,
+            num_positions=98,
+            max_length=96,
+            dropout_prob=0.0,
+            lr=3e-3,
+            warmup=2,
+            batch_size=8,
+        )
+
+    @classmethod
+    def small(cls) -> Self:
+        """1.2 M parameters, for a few megabytes of code: minutes on two cores."""
+        return cls(
+            vocab_size=3000,
+            width=128,
+            num_layers=4,
+            num_heads=4,
+            feed_forward=512,
+            num_positions=258,
+            max_length=128,
+            text_ratio=0.0,
+            code_ratio=0.5,
+            pair_ratio=0.5,
+            lr=1e-3,
+            warmup=0.05,
+            batch_size=32,
+        )
+
+    @classmethod
+    def paper(cls, name: str = "base") -> Self:
+        """The published size: "base" (126 M parameters)."""
+        if name != "base":
+            raise UserError(f"the published size is base, not {name!r}")
+        return cls()
+
+    @property
+    def unimodal(self) -> tuple[Objective, ...]:
+        """Objectives that need no comments, in the order of the steps."""
+        return ("masked", "left_to_right", "denoise")
+
+    @property
+    def multimodal(self) -> tuple[Objective, ...]:
+        """Objectives of code with comments."""
+        more: list[Objective] = ["contrast"] if self.contrastive else []
+        more += ["generate"] if self.cross_generation else []
+        return (*self.unimodal, *more)
+
+    def network_config(self, pad_id: int) -> RobertaConfig:
+        """The network's sizes in transformers' terms."""
+        return RobertaConfig(
+            vocab_size=self.vocab_size,
+            hidden_size=self.width,
+            num_hidden_layers=self.num_layers,
+            num_attention_heads=self.num_heads,
+            intermediate_size=self.feed_forward,
+            max_position_embeddings=self.num_positions,
+            type_vocab_size=self.num_types,
+            hidden_dropout_prob=self.dropout_prob,
+            attention_probs_dropout_prob=self.dropout_prob,
+            layer_norm_eps=1e-5,
+            pad_token_id=pad_id,
+        )
+
+    def sized_as(self, network: RobertaConfig) -> Self:
+        """The same settings with the sizes of a network that was loaded."""
+        return replace(
+            self,
+            vocab_size=network.vocab_size,
+            width=network.hidden_size,
+            num_layers=network.num_hidden_layers,
+            num_heads=network.num_attention_heads,
+            feed_forward=network.intermediate_size,
+            num_positions=network.max_position_embeddings,
+            num_types=network.type_vocab_size,
+            max_length=min(self.max_length, network.max_position_embeddings - 2),
+        )

@@ -1,0 +1,230 @@
+"""The sequences that the objectives train on, and batches of them.
+
+Every sequence begins with `<s> mode </s>`. Without padding they are:
+
+    masked        <s> <encoder-only> </s> content </s>              some of the content hidden
+    left_to_right <s> <decoder-only> </s> content </s>              all behind the prefix predicted
+    denoise       <s> <encoder-decoder> </s> content </s> spans </s>           the end predicted
+    generate      <s> <encoder-decoder> </s> <mask0> code </s> <mask0> comment </s>     likewise
+    contrast      <s> <encoder-only> </s> content </s>              nothing predicted
+
+Content is the comment followed by the code with the marks of its tree. In `denoise` each hidden
+span is a token <maskK> in the content, and <maskK> followed by the span behind it. In `generate`
+code and comment may change places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from pretrial.corrupt.masks import mask_tokens
+from pretrial.errors import UserError
+from pretrial.methods.code.unixcoder.fragments import Item
+from pretrial.methods.code.unixcoder.vocabulary import Mode, Vocabulary
+from pretrial.models.attention_masks import AttentionPattern
+
+Objective = Literal["masked", "left_to_right", "denoise", "contrast", "generate"]
+
+PATTERNS: dict[str, AttentionPattern] = {
+    "masked": "bidirectional",
+    "contrast": "bidirectional",
+    "left_to_right": "causal",
+    "denoise": "prefix",
+    "generate": "prefix",
+}
+_NUM_AROUND = 4  # <s>, the mode, </s> and the last </s>
+LEAST_LENGTH = 24
+
+
+class Sample(NamedTuple):
+    """One sequence.
+
+    Attributes:
+        seen: ids that the model reads.
+        ids: the original ones.
+        source_length: tokens of its source; all of them where there is no target.
+        asking: places whose states predict.
+        asked: places of the tokens that they predict.
+    """
+
+    seen: list[int]
+    ids: list[int]
+    source_length: int
+    asking: list[int]
+    asked: list[int]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Makes samples of items.
+
+    Attributes:
+        vocabulary: the tokens.
+        max_length: tokens of a sequence.
+        drop_prob: probability that a sequence is without the marks of the tree.
+        swap_prob: probability that the code is generated from the comment.
+        mask_ratio: share of the content that is masked.
+        mask_prob: share of these that become the mask token.
+        random_prob: share of these that become a random token.
+        span_ratio: share of the content that spans hide.
+        span_length: mean length of a span.
+    """
+
+    vocabulary: Vocabulary
+    max_length: int
+    drop_prob: float
+    swap_prob: float
+    mask_ratio: float
+    mask_prob: float
+    random_prob: float
+    span_ratio: float
+    span_length: int
+
+    def sample(self, objective: str, item: Item, generator: torch.Generator) -> Sample:
+        """One sequence; all randomness comes from `generator`."""
+        code = item.code
+        if float(torch.rand((), generator=generator)) < self.drop_prob:
+            code = self.vocabulary.without_marks(code)
+        content = [*item.comment.tolist(), *code.tolist()]
+        if objective == "masked":
+            return self._masked(content, generator)
+        if objective == "left_to_right":
+            return self._left_to_right(content)
+        if objective == "denoise":
+            return self._denoise(content, generator)
+        if objective == "generate":
+            return self._generate(code.tolist(), item.comment.tolist(), generator)
+        ids = self.wrapped("<encoder-only>", content[: self.max_length - _NUM_AROUND])
+        return Sample(ids, ids, len(ids), [], [])
+
+    def prefix(self, mode: Mode) -> list[int]:
+        """`<s> mode </s>`."""
+        return [self.vocabulary.cls, self.vocabulary.modes[mode], self.vocabulary.sep]
+
+    def wrapped(self, mode: Mode, content: Sequence[int]) -> list[int]:
+        """`<s> mode </s> content </s>`."""
+        return [*self.prefix(mode), *content, self.vocabulary.sep]
+
+    def _masked(self, content: list[int], generator: torch.Generator) -> Sample:
+        ids = self.wrapped("<encoder-only>", content[: self.max_length - _NUM_AROUND])
+        maskable = torch.ones(len(ids), dtype=torch.bool)
+        maskable[:3] = maskable[-1] = False
+        masked = mask_tokens(
+            torch.tensor(ids),
+            maskable,
+            mask_id=self.vocabulary.mask,
+            ratio=self.mask_ratio,
+            generator=generator,
+            mask_prob=self.mask_prob,
+            random_prob=self.random_prob,
+            random_ids=self.vocabulary.text_ids,
+        )
+        places = masked.chosen.nonzero().squeeze(-1).tolist()
+        return Sample(masked.inputs.tolist(), ids, len(ids), places, places)
+
+    def _left_to_right(self, content: list[int]) -> Sample:
+        ids = self.wrapped("<decoder-only>", content[-(self.max_length - _NUM_AROUND) :])
+        return _continued(ids, 3)
+
+    def _denoise(self, content: list[int], generator: torch.Generator) -> Sample:
+        content = content[: self._longest_denoised(len(content))]
+        num_spans = self._num_spans(len(content))
+        edges = np.linspace(0, len(content), num_spans + 1).round().astype(int).tolist()
+        source: list[int] = []
+        target: list[int] = []
+        for number, (start, end) in enumerate(pairwise(edges)):
+            longest = min(2 * self.span_length - 1, end - start)
+            length = int(torch.randint(1, longest + 1, (), generator=generator))
+            first = start + int(torch.randint(end - start - length + 1, (), generator=generator))
+            mask = self.vocabulary.masks[number]
+            source += [*content[start:first], mask, *content[first + length : end]]
+            target += [mask, *content[first : first + length]]
+        source = self.wrapped("<encoder-decoder>", source)
+        return _continued([*source, *target, self.vocabulary.sep], len(source))
+
+    def _num_spans(self, length: int) -> int:
+        wanted = max(int(length * self.span_ratio / self.span_length), 1)
+        return min(wanted, len(self.vocabulary.masks))
+
+    def _longest_denoised(self, length: int) -> int:
+        """How much content fits: a span costs two masks, and there is one more </s>."""
+        while length + 2 * self._num_spans(length) + _NUM_AROUND + 1 > self.max_length:
+            length -= 1
+        return length
+
+    def _generate(self, code: list[int], comment: list[int], generator: torch.Generator) -> Sample:
+        room = self.max_length - _NUM_AROUND - 3  # two masks and one more </s>
+        comment = comment[: max(room - len(code), room // 2)]
+        code = code[: room - len(comment)]
+        swapped = float(torch.rand((), generator=generator)) < self.swap_prob
+        given, wanted = (comment, code) if swapped else (code, comment)
+        source = self.described(given)
+        mask, sep = self.vocabulary.masks[0], self.vocabulary.sep
+        return _continued([*source, mask, *wanted, sep], len(source))
+
+    def described(self, content: Sequence[int]) -> list[int]:
+        """`<s> <encoder-decoder> </s> <mask0> content </s>`: what it is described by is asked."""
+        return self.wrapped("<encoder-decoder>", [self.vocabulary.masks[0], *content])
+
+
+def _continued(ids: list[int], source_length: int) -> Sample:
+    """A sequence in which all behind its source is predicted from what stands before it."""
+    asking = list(range(source_length - 1, len(ids) - 1))
+    return Sample(ids, ids, source_length, asking, [place + 1 for place in asking])
+
+
+def collate(objective: str, samples: Sequence[Sample], pad: int) -> dict[str, Any]:
+    """A batch.
+
+    Args:
+        objective: of all samples.
+        samples: the sequences.
+        pad: id of padding, which is on the right.
+
+    Returns:
+        objective: as given.
+        seen: ids that the model reads [B, T].
+        ids: the original ones [B, T].
+        real: True where there is a token, False at padding [B, T].
+        source_lengths: [B].
+        asking: places in the flattened [B * T] whose states predict [N].
+        asked: places of the tokens that they predict [N].
+        counts: "examples", "tokens" (twice where each sequence is read twice) and "predicted".
+        Both lists of places are numpy arrays, since they are asked on the host.
+    """
+    length = max(len(sample.ids) for sample in samples)
+    seen = torch.full((len(samples), length), pad)
+    ids = seen.clone()
+    real = torch.zeros(seen.shape, dtype=torch.bool)
+    for row, sample in enumerate(samples):
+        end = len(sample.ids)
+        seen[row, :end], ids[row, :end] = torch.tensor(sample.seen), torch.tensor(sample.ids)
+        real[row, :end] = True
+    asking = [row * length + place for row, s in enumerate(samples) for place in s.asking]
+    asked = [row * length + place for row, s in enumerate(samples) for place in s.asked]
+    return {
+        "objective": objective,
+        "seen": seen,
+        "ids": ids,
+        "real": real,
+        "source_lengths": torch.tensor([sample.source_length for sample in samples]),
+        "asking": np.array(asking, dtype=np.int64),
+        "asked": np.array(asked, dtype=np.int64),
+        "counts": {
+            "examples": float(len(samples)),
+            "tokens": float(real.sum()) * (2 if objective == "contrast" else 1),
+            "predicted": float(len(asking)),
+        },
+    }
+
+
+def check_length(max_length: int) -> None:
+    """Raises UserError where a sequence could hold nothing."""
+    if max_length < LEAST_LENGTH:
+        raise UserError(f"max_length is at least {LEAST_LENGTH}, not {max_length}")
