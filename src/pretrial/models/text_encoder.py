@@ -143,5 +143,6 @@ def classifier_from(
     config = copy.deepcopy(encoder.config)
     config.num_labels = num_labels
     model: Any = kind(config)
-    model.base_model.load_state_dict(encoder.state_dict())
+    base = model.base_model
+    base.load_state_dict(base.state_dict() | encoder.state_dict())  # it may lack a pooler
     return model.to(encoder.device)

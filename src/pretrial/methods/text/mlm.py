@@ -236,9 +236,9 @@ class MLM(Method):
         return ElectraForMaskedLM
 
     @staticmethod
-    def load(source: str | Path) -> PreTrainedModel:
-        """The network of a checkpoint."""
-        return load_electra(source)
+    def load(source: str | Path) -> tuple[PreTrainedModel, Any]:
+        """The network and the tokenizer of a checkpoint."""
+        return load_electra(source), load_tokenizer(source)
 
     @classmethod
     def build(
@@ -249,8 +249,8 @@ class MLM(Method):
         A checkpoint decides the sizes and gives its encoder; a head that it lacks begins at random.
         """
         if source is not None:
-            network = cls.load(source)
-            method = cls(config.sized_as(network.config), network.config, load_tokenizer(source))
+            network, tokenizer = cls.load(source)
+            method = cls(config.sized_as(network.config), network.config, tokenizer)
             method.adopt(network, source)
             return method
         if data is None:
