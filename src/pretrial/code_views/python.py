@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import warnings
-from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import accumulate
 
 from pretrial.code_views.lexer import lex
-from pretrial.code_views.view import Call, Function, Node, Span, Token, View
+from pretrial.code_views.python_edits import python_edits
+from pretrial.code_views.view import Call, Edits, Function, Span, Token, View
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 _LITTLE = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
@@ -66,26 +65,10 @@ class PythonView(View):
             found.append(Call(name, receiver, start, name_start, name_end, self.span(node)[1]))
         return sorted(found, key=lambda call: call.name_start)
 
-    def tree(self) -> Node:
-        """See `View.tree`; kinds are those of `ast`, and leaves have kinds of tokens."""
-        root = Node("Module" if self.module else "text")
-        waiting = iter(sorted(self._spans(), key=lambda item: (item[1], -item[2])))
-        following = next(waiting, None)
-        open_nodes = [(root, len(self.text))]
-        for kind, start, end in self.tokens:
-            if kind == "comment":
-                continue
-            while following and following[1] <= start:
-                while open_nodes[-1][1] <= following[1] and len(open_nodes) > 1:
-                    open_nodes.pop()
-                node = Node(following[0])
-                open_nodes[-1][0].children.append(node)
-                open_nodes.append((node, following[2]))
-                following = next(waiting, None)
-            while open_nodes[-1][1] <= start and len(open_nodes) > 1:
-                open_nodes.pop()
-            open_nodes[-1][0].children.append(Node(kind, self.text[start:end]))
-        return root
+    @cached_property
+    def edits(self) -> Edits:
+        """See `View.edits`."""
+        return python_edits(self)
 
     @cached_property
     def _functions(self) -> list[Function]:
@@ -114,7 +97,7 @@ class PythonView(View):
         return found
 
     def _spans(self) -> Iterator[tuple[str, int, int]]:
-        """Kind, start and end of the nodes, outer ones first; nothing of formatted strings."""
+        """See `View._spans`; formatted strings have no nodes inside."""
         waiting: list[ast.AST] = [self.module] if self.module else []
         for node in waiting:  # it grows: breadth first
             if hasattr(node, "lineno"):
@@ -126,14 +109,6 @@ class PythonView(View):
     def _offset(self, line: int, column: int) -> int:
         """The character at a line, from 1, and a column in bytes of UTF-8."""
         start = self.line_starts[line - 1]
-        if self._bytes_before is None:
+        if self.bytes_before is None:
             return start + column
-        return bisect_left(self._bytes_before, self._bytes_before[start] + column)
-
-    @cached_property
-    def _bytes_before(self) -> list[int] | None:
-        """Bytes of UTF-8 in front of each character; None where each is one byte."""
-        if self.text.isascii():
-            return None
-        sizes = (1 + (c > "\x7f") + (c > "\u07ff") + (c > "\uffff") for c in self.text)
-        return list(accumulate(sizes, initial=0))
+        return self.character(self.bytes_before[start] + column)

@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import Literal, NamedTuple
 
 Kind = Literal["identifier", "keyword", "number", "string", "comment", "operator"]
@@ -86,6 +87,40 @@ class Node:
             waiting.extend(reversed(node.children))
 
 
+class Name(NamedTuple):
+    """A name that may be replaced by any new one, and where it stands."""
+
+    name: str
+    spans: list[Span]
+
+
+class Place(NamedTuple):
+    """The start of a line before which a statement may be put, and its indentation."""
+
+    offset: int
+    indent: str
+
+
+@dataclass
+class Edits:
+    """Where a text can be changed while it goes on meaning the same.
+
+    What callers outside the text rely on, such as the names of a function's parameters, is not
+    known here.
+
+    Attributes:
+        variables: local to functions, parameters too.
+        functions: at the outermost level.
+        places: in the bodies of functions.
+        pairs: spans of statements that stand side by side, the one not depending on the other.
+    """
+
+    variables: list[Name] = field(default_factory=list)
+    functions: list[Name] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    pairs: list[tuple[Span, Span]] = field(default_factory=list)
+
+
 class View(ABC):
     """Source code seen as tokens, names, functions, calls and a tree.
 
@@ -120,9 +155,14 @@ class View(ABC):
     def calls(self) -> list[Call]:
         """Calls of things that have a name, in the order of their names; none if not parsed."""
 
+    @cached_property
     @abstractmethod
-    def tree(self) -> Node:
-        """The syntax tree; of a text that does not parse a root over its tokens."""
+    def edits(self) -> Edits:
+        """Where the text can be changed without a change of meaning; nowhere if not parsed."""
+
+    @abstractmethod
+    def _spans(self) -> Iterator[tuple[str, int, int]]:
+        """Kind, start and end of the tree's inner nodes but the root, parents before children."""
 
     @abstractmethod
     def _docstrings(self) -> list[tuple[Span, str]]:
@@ -140,6 +180,35 @@ class View(ABC):
             if kind == "identifier":
                 found.setdefault(text[start:end], []).append((start, end))
         return found
+
+    def tree(self) -> Node:
+        """The syntax tree; of a text that does not parse a root over its tokens.
+
+        The root is called "text"; kinds of inner nodes are those of the parser, `ast` for Python.
+        """
+        root = Node("text")
+        spans = sorted(self._spans() if self.parsed else (), key=lambda item: (item[1], -item[2]))
+        open_nodes = [(root, len(self.text))]
+        place = 0
+        for kind, start, end in self.tokens:
+            if kind == "comment":
+                continue
+            while place < len(spans) and spans[place][1] <= start:
+                name, inner_start, inner_end = spans[place]
+                place += 1
+                if inner_end > start:  # else it holds comments only
+                    self._close(open_nodes, inner_start)
+                    open_nodes.append((Node(name), inner_end))
+                    open_nodes[-2][0].children.append(open_nodes[-1][0])
+            self._close(open_nodes, start)
+            open_nodes[-1][0].children.append(Node(kind, self.text[start:end]))
+        return root
+
+    @staticmethod
+    def _close(open_nodes: list[tuple[Node, int]], offset: int) -> None:
+        """Drops the nodes that end at or before an offset, but never the root."""
+        while len(open_nodes) > 1 and open_nodes[-1][1] <= offset:
+            open_nodes.pop()
 
     def labels(self, offsets: Sequence[Span]) -> list[int]:
         """1 where a sub-word holds a character of an identifier, else 0.
@@ -191,6 +260,18 @@ class View(ABC):
     def line_starts(self) -> list[int]:
         """Offset of the first character of every line."""
         return [0, *(match.end() for match in _LINE_END.finditer(self.text))]
+
+    def character(self, byte: int) -> int:
+        """The character that begins at a byte of the text in UTF-8."""
+        return byte if self.bytes_before is None else bisect_left(self.bytes_before, byte)
+
+    @cached_property
+    def bytes_before(self) -> list[int] | None:
+        """Bytes of UTF-8 in front of each character and of the end; None where text is ASCII."""
+        if self.text.isascii():
+            return None
+        sizes = (1 + (c > "\x7f") + (c > "\u07ff") + (c > "\uffff") for c in self.text)
+        return list(accumulate(sizes, initial=0))
 
     def without_comments(self, docstrings: bool = False) -> str:
         """The text without comments; lines that held nothing else go with them.

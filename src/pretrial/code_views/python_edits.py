@@ -1,0 +1,274 @@
+"""Where Python can be changed while it goes on meaning the same. In doubt: nowhere."""
+
+from __future__ import annotations
+
+import ast
+import symtable
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from pretrial.code_views.view import Edits, Name, Place, Span
+
+if TYPE_CHECKING:
+    from pretrial.code_views.python import PythonView
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_SCOPES = (*_DEFINITIONS, ast.ClassDef, ast.Lambda)
+Definition = ast.FunctionDef | ast.AsyncFunctionDef
+#: Functions to which names of variables are data.
+_LOOK_AT_NAMES = {"locals", "globals", "vars", "dir", "eval", "exec"}
+_CUSTOMARY = {"self", "cls", "mcs", "_"}
+
+
+def python_edits(view: PythonView) -> Edits:
+    """The edits of a view; see `Edits`."""
+    module = view.module
+    if module is None or _LOOK_AT_NAMES & view.identifiers().keys():
+        return Edits()
+    try:
+        occurrences = _Occurrences(view, module)
+    except (SyntaxError, ValueError, RecursionError):  # the parser is more lenient than the tables
+        return Edits()
+    functions = [node for node in _outermost(module) if isinstance(node, _DEFINITIONS)]
+    edits = Edits(functions=_functions(occurrences, module))
+    for function in functions:
+        edits.variables += _variables(occurrences, function)
+        edits.places += _places(view, function)
+        edits.pairs += _pairs(view, function)
+    return edits
+
+
+class _Occurrences:
+    """All tokens that are names of variables or of functions, and the tables of their scopes."""
+
+    def __init__(self, view: PythonView, module: ast.Module) -> None:
+        self.view = view
+        self.module = module
+        self.keywords = {node.arg for node in ast.walk(module) if isinstance(node, ast.keyword)}
+        places = {view.span(node)[0] for node in ast.walk(module) if isinstance(node, ast.keyword)}
+        text, tokens = view.text, view.tokens
+        self.spans: dict[str, list[Span]] = {}
+        for before, token in zip([None, *tokens], tokens, strict=False):
+            attribute = before is not None and text[before.start : before.end] == "."
+            if token.kind == "identifier" and not attribute and token.start not in places:
+                self.spans.setdefault(text[token.start : token.end], []).append(token[1:])
+        self.unclear = self._unclear()
+        self.module_table = symtable.symtable(text, "text", "exec")
+        self.tables = {
+            (table.get_name(), table.get_lineno()): table
+            for table in _tables(self.module_table)
+            if table.get_type() == "function"
+        }
+
+    def _unclear(self) -> set[str]:
+        """Names of which some tokens cannot be told apart, or whose spelling is printed."""
+        unclear: set[str] = set()
+        for node in ast.walk(self.module):
+            if isinstance(node, ast.JoinedStr):  # the parser's places are wrong in there
+                inner = ast.walk(node)
+                unclear.update(n.arg for n in inner if isinstance(n, ast.keyword) and n.arg)
+            elif isinstance(node, ast.MatchClass):
+                unclear.update(node.kwd_attrs)
+        tokens, text = self.view.tokens, self.view.text
+        for name, sign, end in zip(tokens, tokens[1:], tokens[2:], strict=False):
+            shown = text[sign.start : sign.end] == "=" and text[end.start] in "}!:"
+            if shown and name.kind == "identifier":  # f"{name=}"
+                unclear.add(text[name.start : name.end])
+        return unclear
+
+
+def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+    """A table of names and those inside it."""
+    yield table
+    for child in table.get_children():
+        yield from _tables(child)
+
+
+def _outermost(node: ast.AST) -> Iterator[ast.AST]:
+    """Functions that are inside no other function."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, _DEFINITIONS):
+            yield child
+        else:
+            yield from _outermost(child)
+
+
+def _variables(occurrences: _Occurrences, function: Definition) -> list[Name]:
+    """Names that mean a local variable wherever they stand in a function."""
+    table = occurrences.tables.get((function.name, function.lineno))
+    if table is None:
+        return []
+    local, other = set[str](), set(occurrences.unclear)
+    for scope in _tables(table):
+        for symbol in scope.get_symbols():
+            name = symbol.get_name()
+            local.add(name)
+            fixed = symbol.is_global() or symbol.is_imported() or symbol.is_namespace()
+            in_class = scope.get_type() == "class" and symbol.is_local()
+            by_keyword = symbol.is_parameter() and name in occurrences.keywords
+            if fixed or in_class or by_keyword:
+                other.add(name)
+    for node in ast.walk(function):
+        if isinstance(node, ast.arguments):
+            other.update(argument.arg for argument in node.kwonlyargs)
+    arguments = function.args
+    given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    given += [argument for argument in (arguments.vararg, arguments.kwarg) if argument]
+    outside: list[ast.expr | None] = [argument.annotation for argument in given]
+    outside += [*function.decorator_list, *arguments.defaults, *arguments.kw_defaults]
+    for expression in [*outside, function.returns]:
+        names = ast.walk(expression) if expression else ()
+        other.update(node.id for node in names if isinstance(node, ast.Name))
+    start, end = occurrences.view.span(function)
+    found = []
+    for name, spans in occurrences.spans.items():
+        if name in local - other - _CUSTOMARY and not name.startswith("__"):
+            inside = [span for span in spans if start <= span[0] < end]
+            if inside:
+                found.append(Name(name, inside))
+    return found
+
+
+def _functions(occurrences: _Occurrences, module: ast.Module) -> list[Name]:
+    """Names that mean the same function of the outermost level wherever they stand."""
+    definitions = [node.name for node in module.body if isinstance(node, _DEFINITIONS)]
+    strings = {
+        node.value
+        for node in ast.walk(module)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    bound: list[str] = []
+    for node in ast.walk(module):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            bound.append(node.id)
+        elif isinstance(node, (*_DEFINITIONS, ast.ClassDef)):
+            bound.append(node.name)
+        elif isinstance(node, ast.arg):
+            bound.append(node.arg)
+        elif isinstance(node, ast.Global):
+            bound += node.names
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            bound += [(alias.asname or alias.name).split(".")[0] for alias in node.names]
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+            bound.append(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            bound.append(node.rest)
+    return [
+        Name(name, occurrences.spans[name])
+        for name in definitions
+        if bound.count(name) == 1
+        and name not in strings | occurrences.unclear
+        and not name.startswith("__")
+    ]
+
+
+def _bodies(node: ast.AST) -> Iterator[tuple[list[ast.stmt], bool]]:
+    """Lists of statements of a function and of those inside it; True in try and with."""
+    waiting = [(node, False)]
+    while waiting:
+        outer, guarded = waiting.pop()
+        guarded = guarded and not isinstance(outer, _DEFINITIONS)
+        guarded = guarded or isinstance(outer, ast.Try | ast.TryStar | ast.With | ast.AsyncWith)
+        for name in ("body", "orelse", "finalbody"):
+            block = getattr(outer, name, None)
+            if isinstance(block, list) and not isinstance(outer, ast.ClassDef):
+                yield block, guarded
+        waiting += [(inner, guarded) for inner in ast.iter_child_nodes(outer)]
+
+
+def _own_line(view: PythonView, node: ast.stmt) -> Place | None:
+    """Where the line begins that a statement begins; None if something stands before it."""
+    start = view.span(node)[0]
+    line = view.line_starts[view.line_of(start) - 1]
+    indent = view.text[line:start]
+    continued = view.text[:line].rstrip("\r\n").endswith("\\") if line else False
+    if indent.strip() or continued or view.text.startswith("elif", start):
+        return None
+    return Place(line, indent)
+
+
+def _places(view: PythonView, function: Definition) -> list[Place]:
+    """Before every statement that begins a line, but for docstrings."""
+    found = []
+    for block, _ in _bodies(function):
+        for number, node in enumerate(block):
+            first_text = number == 0 and isinstance(node, ast.Expr)
+            place = None if first_text else _own_line(view, node)
+            if place:
+                found.append(place)
+    return sorted(found)
+
+
+def _pairs(view: PythonView, function: Definition) -> list[tuple[Span, Span]]:
+    """Neighbours one of which only binds names that the other does not use, and cannot fail.
+
+    What it binds and reads belongs to the function alone: no inner function sees it. In `try` and
+    `with` the order could show when the other fails, so there are none in these.
+    """
+    shared = _shared_names(function)
+    parameters = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}
+    if any(isinstance(node, ast.Delete) for node in ast.walk(function)):
+        return []
+    found = []
+    for block, guarded in _bodies(function):
+        for one, two in pairwise(block):
+            if guarded or not (_own_line(view, one) and _own_line(view, two)):
+                continue
+            if any(
+                _independent(quiet, other, parameters, shared)
+                for quiet, other in ((one, two), (two, one))
+            ):
+                found.append((view.span(one), view.span(two)))
+    return sorted(found)
+
+
+def _shared_names(function: Definition) -> set[str]:
+    """Names that inner scopes mention, or that are declared to be of an outer one."""
+    shared: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            shared.update(node.names)
+        elif isinstance(node, (*_SCOPES, ast.GeneratorExp)) and node is not function:
+            shared.update(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+    return shared
+
+
+def _independent(quiet: ast.stmt, other: ast.stmt, parameters: set[str], shared: set[str]) -> bool:
+    """Whether the first statement only binds names and the second has no use for them."""
+    if not isinstance(quiet, ast.Assign) or len(quiet.targets) != 1:
+        return False
+    if not isinstance(other, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr):
+        return False
+    target, value = quiet.targets[0], quiet.value
+    targets = [target]
+    if isinstance(target, ast.Tuple):
+        if not isinstance(value, ast.Tuple) or len(value.elts) != len(target.elts):
+            return False
+        targets = target.elts
+    if not all(isinstance(node, ast.Name) for node in targets) or not _cannot_fail(value):
+        return False
+    bound = {node.id for node in targets if isinstance(node, ast.Name)}
+    read = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
+    inner = list(ast.walk(other))
+    if any(isinstance(n, ast.Yield | ast.YieldFrom | ast.Await | ast.NamedExpr) for n in inner):
+        return False
+    names = [node for node in inner if isinstance(node, ast.Name)]
+    used = {node.id for node in names}
+    stored = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
+    return not (bound & (used | shared) or read & (stored | shared) or read - parameters)
+
+
+def _cannot_fail(value: ast.expr) -> bool:
+    """Whether an expression is made of constants, parameters and displays of such."""
+    if isinstance(value, ast.Constant | ast.Name):
+        return True
+    if isinstance(value, ast.UnaryOp):
+        inner = value.operand
+        return isinstance(inner, ast.Constant) and isinstance(inner.value, int | float)
+    if isinstance(value, ast.Tuple | ast.List):
+        return all(map(_cannot_fail, value.elts))
+    if isinstance(value, ast.Dict):
+        keys = all(isinstance(key, ast.Constant) for key in value.keys)
+        return keys and all(map(_cannot_fail, value.values))
+    return False
