@@ -1,0 +1,101 @@
+"""What MultiMend learns from: wrong lines, right lines, and the function around them."""
+
+from __future__ import annotations
+
+import random
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pretrial.code_views import View, view
+from pretrial.corrupt.mutations import Mutation, mutate
+from pretrial.errors import UserError
+from pretrial.methods.code.multimend.retrieval import collapsed
+from pretrial.train.seeds import seed_of
+
+#: What sources call a language (release), by its name in `code_views`.
+NAMES = {
+    "python": "Python",
+    "java": "Java",
+    "javascript": "JavaScript",
+    "c": "C",
+    "go": "Go",
+    "php": "PHP",
+    "ruby": "Ruby",
+    "csharp": "C#",
+}
+_BUGS_PER_FUNCTION = 3
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A pair to learn from.
+
+    Attributes:
+        removed: the wrong lines.
+        added: the right lines.
+        context: the function with the wrong lines, without comments.
+        language: its name in sources, such as "Python".
+    """
+
+    removed: str
+    added: str
+    context: str
+    language: str = "Python"
+
+
+def joined(lines: str) -> str:
+    """Lines as one, without the white space around each."""
+    return " ".join(line.strip() for line in lines.splitlines()).strip()
+
+
+def source_text(
+    removed: str, context: str, language: str = "Python", retrieved: Sequence[str] = ()
+) -> str:
+    """What the model reads (mechanisms 1 and 3)."""
+    return " ".join([language, joined(removed), ":", *retrieved, collapsed(context)])
+
+
+def target_text(added: str) -> str:
+    """What the model writes: the right lines with their line breaks, the first at the margin."""
+    return textwrap.dedent(added.expandtabs()).strip()
+
+
+def language_name(name: str) -> str:
+    """The name in sources; other languages than those known keep their own."""
+    return NAMES.get(name.lower(), name)
+
+
+def fix_of_row(row: Mapping[str, Any]) -> Fix:
+    """The pair of a row with `removed`, `added` and `context`.
+
+    Raises:
+        UserError: one of them is no text.
+    """
+    texts = {name: row[name] for name in ("removed", "added", "context")}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise UserError(f"the field {name!r} must be text, not {type(text).__name__}: mend it")
+    return Fix(**texts, language=language_name(row.get("language") or "python"))
+
+
+def made_fixes(code: str, language: str = "python") -> Iterator[Fix]:
+    """Pairs from sound code: bugs made in it (see `corrupt.mutations`), always the same."""
+    original = view(without_comments(view(code, language)), language)
+    rng = random.Random(seed_of("bugs", original.text))
+    made = [mutate(original, rng) for _ in range(_BUGS_PER_FUNCTION)]
+    for mutation in dict.fromkeys(filter(None, made)):
+        yield fix_of_mutation(mutation, language)
+
+
+def fix_of_mutation(mutation: Mutation, language: str = "python") -> Fix:
+    """The pair that undoes the first change of a mutation of a function."""
+    change = mutation.changes[0]
+    wrong, right = ("\n".join(lines) for lines in (change.wrong, change.right))
+    return Fix(wrong, right, mutation.code, language_name(language))
+
+
+def without_comments(code: View) -> str:
+    """The text without comments and docstrings, as contexts are."""
+    return code.without_comments(docstrings=True)

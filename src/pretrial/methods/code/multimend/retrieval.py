@@ -1,0 +1,71 @@
+"""Context augmentation (mechanism 3): lines of the file that resemble the wrong ones."""
+
+from __future__ import annotations
+
+import random
+import string
+from typing import Literal
+
+from pretrial.models.sentence_encoder import SentenceEncoder, load_sentence_encoder
+
+Retrieval = Literal["embedding", "random", "none"]
+
+_MARKS = string.punctuation + string.whitespace
+
+
+def collapsed(text: str) -> str:
+    """The text with each run of white space turned into one space."""
+    return " ".join(text.split())
+
+
+def candidates(before: str, after: str, query: str) -> list[str]:
+    """Lines around a context that may be retrieved for it.
+
+    White space is collapsed; lines of blanks and punctuation only, repeats, and lines equal to the
+    query are left out.
+
+    Args:
+        before: what stands before the context.
+        after: what stands behind it.
+        query: the wrong lines.
+    """
+    lines = dict.fromkeys(collapsed(line) for text in (before, after) for line in text.split("\n"))
+    return [line for line in lines if line.strip(_MARKS) and line != collapsed(query)]
+
+
+class Retriever:
+    """Finds lines for a query.
+
+    Args:
+        kind: by the cosine of embeddings, at random (the control), or not at all.
+        num_lines: most lines that are found.
+        max_distance: of their embeddings, 1 - cosine.
+        embedder: see `load_sentence_encoder`; loaded when first needed.
+    """
+
+    def __init__(
+        self, kind: Retrieval, num_lines: int, max_distance: float, embedder: str = "minilm"
+    ) -> None:
+        self.kind = kind
+        self.num_lines = num_lines
+        self.max_distance = max_distance
+        self.embedder = embedder
+        self._encoder: SentenceEncoder | None = None
+
+    def find(self, query: str, lines: list[str]) -> list[str]:
+        """The best lines, best first; none for a query of blanks and punctuation.
+
+        Raises:
+            UserError: the package of the embeddings is not installed.
+        """
+        if self.kind == "none" or not query.strip(_MARKS) or not lines:
+            return []
+        if self.kind == "random":
+            return random.Random(query).sample(lines, min(self.num_lines, len(lines)))
+        if self._encoder is None:
+            self._encoder = load_sentence_encoder(self.embedder)
+        vectors = self._encoder.encode([query, *lines])
+        distances = (1 - vectors[1:] @ vectors[0]).tolist()
+        order = sorted(range(len(lines)), key=lambda place: (distances[place], place))
+        best = order[: self.num_lines]
+        return [lines[place] for place in best if distances[place] <= self.max_distance]
