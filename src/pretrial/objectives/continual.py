@@ -19,6 +19,7 @@ intelligence leaves the penalty's own gradient and negative strengths out, unles
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 
 import torch
@@ -141,7 +142,7 @@ class EWC(Guard):
         self.strength.copy_(total)
 
 
-class _PathGuard(Guard):
+class PathGuard(Guard):
     """A guard that follows the weights from step to step.
 
     Attributes:
@@ -154,6 +155,10 @@ class _PathGuard(Guard):
         super().__init__(num_weights, weight)
         self._vectors(num_weights, "previous")
 
+    @abstractmethod
+    def end_domain(self, parameters: Iterable[Tensor]) -> None:
+        """Turns what was seen of a domain into strengths."""
+
     def data_gradient(self, parameters: Iterable[Tensor]) -> Tensor:
         """The step's gradient without the penalty's part, which is known in closed form [N]."""
         gradient = flat(parameter.grad for parameter in parameters if parameter.grad is not None)
@@ -161,7 +166,7 @@ class _PathGuard(Guard):
         return gradient - 2 * self.weight * self.scale * self.strength * gap
 
 
-class SynapticIntelligence(_PathGuard):
+class SynapticIntelligence(PathGuard):
     """A weight matters by how much its way has lowered the loss, for the way it has gone.
 
     Zenke et al. 2017, arXiv 1703.04200, equations 3 to 5.
@@ -224,7 +229,7 @@ class SynapticIntelligence(_PathGuard):
         self.anchor.copy_(weights)
 
 
-class RiemannianWalk(_PathGuard):
+class RiemannianWalk(PathGuard):
     """A weight matters by a moving average of squared gradients, and by how much the loss fell
     along its way for the distance that the average makes of it.
 
