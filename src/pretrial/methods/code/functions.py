@@ -1,0 +1,217 @@
+"""Tasks that code models are tried on: functions of the standard library, no download.
+
+1. Name: write the name of a function, given the rest of it (sub-token F1).
+2. Misuse: in half of the functions one use of a local variable was replaced by another one of them;
+   say which functions are so (accuracy).
+3. Summary: write the first sentence of the docstring (smoothed BLEU-4).
+
+Docstrings and comments are taken out of what is read. Whole modules lie on one side of the split:
+models are pre-trained and fine-tuned on some, and tested on others.
+"""
+
+from __future__ import annotations
+
+import ast
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pretrial.code_views import view
+from pretrial.compare.trial import Data
+from pretrial.data.rows import Row
+from pretrial.data.sources import load
+from pretrial.data.splits import split_by_group
+from pretrial.errors import UserError
+from pretrial.evaluate.classify import finetune
+from pretrial.evaluate.generation import sentence_bleu, subtoken_f1
+
+#: What stands in the place of the name that is asked for.
+HIDDEN_NAME = "f"
+_LEAST_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class FunctionTasks:
+    """Labelled functions to learn from and to be tested on.
+
+    Attributes:
+        names: {"learn": ..., "test": ...} of (code, name).
+        misuse: of (code, 1 where a variable was swapped).
+        summaries: of (code, sentence).
+    """
+
+    names: dict[str, list[tuple[str, str]]]
+    misuse: dict[str, list[tuple[str, int]]]
+    summaries: dict[str, list[tuple[str, str]]]
+
+
+def data(
+    source: str = "builtin:stdlib-code",
+    *,
+    num_learn: int = 1000,
+    num_test: int = 400,
+    max_characters: int = 500,
+    pretrain_characters: int = 2000,
+) -> Data:
+    """Functions for pre-training, and the tasks on functions of other modules.
+
+    Args:
+        source: as `data.sources.load` takes it; rows with `code`, `docstring` and `module`.
+        num_learn: labelled functions for each task, drawn from modules seen in pre-training.
+        num_test: functions to test each task on, from modules that are not.
+        max_characters: longer functions are left out of the tasks.
+        pretrain_characters: longer ones are left out of pre-training.
+
+    Raises:
+        UserError: there are too few functions.
+    """
+    rows = [row for row in load(source) if len(row["code"]) <= pretrain_characters]
+    sides = split_by_group(rows, "module", {"learn": 0.8, "test": 0.2})
+    wanted = {"learn": num_learn, "test": num_test}
+    made: dict[str, dict[str, list[Any]]] = {"name": {}, "misuse": {}, "summary": {}}
+    for side, number in wanted.items():
+        order = list(sides[side])
+        random.Random(side).shuffle(order)
+        makers: dict[str, Callable[[Row], Any]] = {
+            "name": name_task,
+            "misuse": partial(misuse_task, rng=random.Random(f"misuse {side}")),
+            "summary": summary_task,
+        }
+        for task, make in makers.items():
+            found = _first(order, make, number, max_characters)
+            if len(found) < number:
+                raise UserError(
+                    f"{source} gives {len(found)} functions for the task {task!r} ({side}), not"
+                    f" {number}: give more data or ask for fewer"
+                )
+            made[task][side] = found
+    return Data(
+        train=list(sides["learn"]),
+        test=FunctionTasks(made["name"], made["misuse"], made["summary"]),
+        name=f"{source}, whole modules apart; {num_learn} functions a task to learn from",
+    )
+
+
+def _first(
+    rows: Sequence[Row], make: Callable[[Row], Any], number: int, max_characters: int
+) -> list[Any]:
+    """What the first rows give that a task can be made of."""
+    found: list[Any] = []
+    for row in rows:
+        if len(found) == number:
+            break
+        made = make(row)
+        if made is not None and _LEAST_CHARACTERS <= len(made[0]) <= max_characters:
+            found.append(made)
+    return found
+
+
+def name_task(row: Row) -> tuple[str, str] | None:
+    """The function with its name hidden, and the name; None where it is no free choice."""
+    code = _bare(row["code"])
+    seen = view(code)
+    functions = seen.functions()
+    if not functions or functions[0].name.startswith("__"):
+        return None
+    name = functions[0].name
+    for start, end in reversed(seen.identifiers()[name]):
+        code = code[:start] + HIDDEN_NAME + code[end:]
+    return code, name.strip("_") or name
+
+
+def misuse_task(row: Row, rng: random.Random) -> tuple[str, int] | None:
+    """The function, and whether one use of a local variable was replaced by another variable.
+
+    None where there are fewer than two local variables.
+    """
+    code = _bare(row["code"])
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:
+        return None
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    local = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    local |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    uses = [node for node in names if isinstance(node.ctx, ast.Load) and node.id in local]
+    if len(local) < 2 or not uses:
+        return None
+    if rng.random() < 0.5:
+        return code, 0
+    use = rng.choice(sorted(uses, key=lambda node: (node.lineno, node.col_offset)))
+    other = rng.choice(sorted(local - {use.id}))
+    lines = code.splitlines(keepends=True)
+    line = lines[use.lineno - 1].encode()
+    end = use.col_offset + len(use.id.encode())
+    lines[use.lineno - 1] = (line[: use.col_offset] + other.encode() + line[end:]).decode()
+    return "".join(lines), 1
+
+
+def summary_task(row: Row) -> tuple[str, str] | None:
+    """The function without its docstring, and that one's first sentence."""
+    docstring = " ".join(row["docstring"].strip().split("\n\n")[0].split())
+    sentence = re.split(r"(?<=[.!?])\s", docstring)[0]
+    if len(sentence.split()) < 3:
+        return None
+    return _bare(row["code"]), sentence
+
+
+def _bare(code: str) -> str:
+    """Code without comments and docstrings."""
+    return view(code).without_comments(docstrings=True)
+
+
+def measure(
+    method: Any,
+    tasks: FunctionTasks,
+    seed: int,
+    *,
+    which: Sequence[str] = ("name", "misuse", "summary"),
+    epochs: int = 4,
+    batch_size: int = 32,
+    lr: float = 1e-3,
+) -> dict[str, list[float]]:
+    """Fine-tunes copies of a method on each task, and measures them on the test functions.
+
+    Args:
+        method: with `writer(max_target)`, a Trainable of (source, target) pairs that has
+            `generate_texts(sources)`, and `classifier(num_labels)`, one of (text, class) pairs that
+            has `logits(texts)`.
+        tasks: what `data` gives as the test data.
+        seed: of fine-tuning.
+        which: of the tasks.
+        epochs: passes over the labelled functions.
+        batch_size: functions a step.
+        lr: peak learning rate.
+
+    Returns:
+        "name_f1", "misuse_accuracy" and "summary_bleu", one value a test function.
+    """
+    how: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed}
+    found: dict[str, list[float]] = {}
+    if "name" in which:
+        found["name_f1"] = _written(method.writer(16), tasks.names, subtoken_f1, how)
+    if "misuse" in which:
+        classifier = method.classifier(2)
+        finetune(classifier, tasks.misuse["learn"], **how)
+        texts = [text for text, _ in tasks.misuse["test"]]
+        guesses = classifier.logits(texts).argmax(-1).tolist()
+        wanted = [label for _, label in tasks.misuse["test"]]
+        found["misuse_accuracy"] = [float(g == w) for g, w in zip(guesses, wanted, strict=True)]
+    if "summary" in which:
+        found["summary_bleu"] = _written(method.writer(32), tasks.summaries, sentence_bleu(), how)
+    return found
+
+
+def _written(
+    writer: Any,
+    pairs: dict[str, list[Any]],
+    metric: Callable[[str, str], float],
+    how: dict[str, Any],
+) -> list[float]:
+    """Scores of what a fine-tuned writer writes."""
+    finetune(writer, pairs["learn"], **how)
+    written = writer.generate_texts([source for source, _ in pairs["test"]])
+    return [metric(text, wanted) for text, (_, wanted) in zip(written, pairs["test"], strict=True)]
