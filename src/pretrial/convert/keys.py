@@ -26,14 +26,14 @@ _SHOWN = 3
 
 
 def load_pretrained(
-    model_class: Any, source: str | Path, *, beside: str = "", **options: Any
+    model_class: Any, source: str | Path, *, beside: str | tuple[str, ...] = "", **options: Any
 ) -> PreTrainedModel:
     """`model_class.from_pretrained(source)`, with every weight accounted for.
 
     Args:
         model_class: a model class of transformers, or an Auto class.
         source: name or folder of a checkpoint.
-        beside: beginning of the names of weights that it may hold besides the model's.
+        beside: beginnings of the names of weights that it may hold besides the model's.
         **options: handed on, such as `dtype`.
 
     Raises:

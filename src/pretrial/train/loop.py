@@ -273,6 +273,7 @@ class _StageLoop:
             return
         state = self.store.read(newest)
         self.optim.load(checkpoint.read_tensors(newest, "optimizer"), state["schedules"])
+        self.optim.load_rates(state.get("rates", []))
         if self.average is not None:
             self.average.load(checkpoint.read_tensors(newest, "ema"))
         if self.watch is not None:
@@ -303,6 +304,7 @@ class _StageLoop:
             "evaluated": self.evaluated,
             "own": self.run.world.gather(own),
             "schedules": [schedule.warm_end for schedule in self.optim.schedules],
+            "rates": list(self.optim.rates().values()),
             "watch": self.watch.state() if self.watch else None,
         }
         self.store.write(f"step-{self.step:010d}", tensors, state, keep=2)

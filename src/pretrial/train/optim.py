@@ -142,6 +142,12 @@ class Optimizers:
             return {"lr": rates[0]}
         return {f"lr_{index}": rate for index, rate in enumerate(rates)}
 
+    def load_rates(self, rates: Sequence[float]) -> None:
+        """What `rates` gave: a stage that was stopped behind its last step still logs them."""
+        for optimizer, rate in zip(self.optimizers, rates, strict=False):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
     def step(self) -> dict[str, Tensor]:
         """Clips the gradients and steps; the norms before clipping, by their log name."""
         norms = {}

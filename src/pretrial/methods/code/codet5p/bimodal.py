@@ -1,0 +1,241 @@
+"""The second stage: texts and codes that belong together."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pretrial.methods.code.codet5p.config import Config
+from pretrial.methods.code.codet5p.network import (
+    MATCH,
+    TO_CODE,
+    TO_TEXT,
+    Embedder,
+    decoder_logits,
+    embed,
+    fixed_rows,
+    match_logits,
+    task_ids,
+)
+from pretrial.methods.code.codet5p.reading import Example
+from pretrial.models.momentum import Momentum
+from pretrial.models.queue import KeyQueue
+from pretrial.models.seq2seq import IGNORE, encode_texts
+from pretrial.objectives.contrastive import gathered, hard_negatives, info_nce
+from pretrial.objectives.tokens import token_loss
+from pretrial.train.method import Batch, Trainable
+
+
+class Bimodal(Trainable):
+    """Contrastive learning, matching, and writing each from the other, all of equal weight.
+
+    Rows have one width, that of the settings, so that they fit into the queues and can be gathered
+    from all processes. The first id of a queued row is no token but a checksum: candidates whose
+    text or code equals the example's own are no negatives.
+
+    Args:
+        network: the T5 with its heads.
+        tokenizer: its tokenizer.
+        config: the settings.
+    """
+
+    compares_examples = True
+
+    def __init__(self, network: Any, tokenizer: Any, config: Config) -> None:
+        super().__init__()
+        self.network = network
+        self.tokenizer = tokenizer
+        self.config = config
+        self.tasks = task_ids(tokenizer)
+        self.momentum: Momentum | None = None
+        self.texts: KeyQueue | None = None
+        self.codes: KeyQueue | None = None
+        if config.contrastive and config.queue_size:
+            size, width = config.queue_size, network.proj.out_features
+            self.momentum = Momentum(Embedder(network.encoder, network.proj), config.momentum)
+            pad = tokenizer.pad_token_id
+            self.texts = KeyQueue(size, width, 1 + config.max_text, pad)
+            self.codes = KeyQueue(size, width, 1 + config.max_code, pad)
+        self.open_parts()
+
+    def open_parts(self) -> None:
+        """Lets those parameters learn that a loss reaches."""
+        config, network = self.config, self.network
+        network.requires_grad_(True)
+        decodes = config.matching or config.generation
+        network.decoder.block.requires_grad_(decodes)
+        network.decoder.final_layer_norm.requires_grad_(decodes)
+        network.proj.requires_grad_(config.contrastive)
+        network.itm_head.requires_grad_(config.matching)
+        if network.lm_head.weight is not network.shared.weight:
+            network.lm_head.requires_grad_(config.generation)
+
+    def batch(self, examples: Sequence[Example], generator: torch.Generator) -> Batch:
+        """Token ids of texts and codes, one width each."""
+        config, pad = self.config, self.tokenizer.pad_token_id
+        texts = encode_texts(self.tokenizer, [e.text for e in examples], config.max_text)
+        codes = encode_texts(self.tokenizer, [e.code for e in examples], config.max_code)
+        marks = [[_mark(example.text), _mark(example.code)] for example in examples]
+        return {
+            "texts": fixed_rows(texts, config.max_text, pad),
+            "codes": fixed_rows(codes, config.max_code, pad),
+            "marks": torch.tensor(marks),
+            # plain numbers, for generators are made from them
+            "seeds": torch.randint(2**62, (len(examples), 2), generator=generator).numpy(),
+            "counts": {
+                "examples": float(len(examples)),
+                "tokens": float(sum(map(len, texts)) + sum(map(len, codes))),
+                "text_targets": float(sum(map(len, texts)) - len(texts)),
+                "code_targets": float(sum(map(len, codes)) - len(codes)),
+            },
+        }
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The sum of the losses that are on, and each of them."""
+        config, network = self.config, self.network
+        text_real, code_real = (self._real(batch[name]) for name in ("texts", "codes"))
+        texts = network.encoder(batch["texts"], attention_mask=text_real).last_hidden_state
+        parts: dict[str, Tensor] = {}
+        codes = None
+        if config.contrastive or config.generation:
+            codes = network.encoder(batch["codes"], attention_mask=code_real).last_hidden_state
+        alike: tuple[Tensor, Tensor] | None = None
+        if config.contrastive:
+            assert codes is not None
+            vectors = embed(network.proj, texts), embed(network.proj, codes)
+            keys = self._keys(batch, text_real, code_real, vectors)
+            parts["contrastive_loss"] = self._contrast(batch, vectors, keys)
+            if config.hard_negatives:
+                alike = self._likeness(vectors, keys)
+        if config.matching:
+            parts["matching_loss"] = self._match(batch, alike, texts, text_real)
+        if config.generation:
+            assert codes is not None
+            written = (
+                ("code", texts, text_real, batch["codes"], self.tasks[TO_CODE]),
+                ("text", codes, code_real, batch["texts"], self.tasks[TO_TEXT]),
+            )
+            for name, states, real, rows, start in written:
+                labels = rows[:, 1:].masked_fill(~self._real(rows[:, 1:]).bool(), IGNORE)
+                logits = decoder_logits(network, states, real, labels, start)
+                parts[f"{name}_loss"] = token_loss(
+                    logits.flatten(0, 1), labels.flatten(), batch["counts"][f"{name}_targets"]
+                )
+        return {"loss": sum(parts.values(), torch.zeros((), device=texts.device)), **parts}
+
+    def after_step(self) -> None:
+        """The momentum encoder follows, and the batch's embeddings enter the queues."""
+        if self.momentum is not None:
+            assert self.texts is not None
+            assert self.codes is not None
+            self.momentum.update()
+            self.texts.push()
+            self.codes.push()
+
+    def _real(self, rows: Tensor) -> Tensor:
+        """1 at tokens, 0 at padding."""
+        return (rows != self.tokenizer.pad_token_id).long()
+
+    def _keys(
+        self,
+        batch: Batch,
+        text_real: Tensor,
+        code_real: Tensor,
+        vectors: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """What queries are compared with: embeddings of texts and of codes [B, d]."""
+        if self.momentum is None:
+            return vectors
+        return self.momentum(batch["texts"], text_real), self.momentum(batch["codes"], code_real)
+
+    def _contrast(
+        self, batch: Batch, vectors: tuple[Tensor, Tensor], keys: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """InfoNCE from texts to codes and back; notes the keys for the queues."""
+        temperature, count = self.config.temperature, batch["counts"]["examples"]
+        there = info_nce(vectors[0], keys[1], temperature, count, queue=self.codes)
+        back = info_nce(vectors[1], keys[0], temperature, count, queue=self.texts)
+        if self.texts is not None and self.codes is not None:
+            self.texts.hold(gathered(keys[0]), self._queued(batch, "texts"))
+            self.codes.hold(gathered(keys[1]), self._queued(batch, "codes"))
+        return (there + back) / 2
+
+    def _queued(self, batch: Batch, name: str) -> Tensor:
+        """Rows of all processes with their checksums in front [N, 1 + width]."""
+        column = batch["marks"][:, :1] if name == "texts" else batch["marks"][:, 1:]
+        return gathered(torch.cat([column, batch[name]], dim=1))
+
+    @torch.no_grad()
+    def _likeness(
+        self, vectors: tuple[Tensor, Tensor], keys: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Cosines of own codes with all texts and of own texts with all codes [B, N] each."""
+        found = []
+        for side, queue in enumerate((self.texts, self.codes)):
+            candidates = gathered(keys[side])
+            if queue is not None:
+                candidates = torch.cat([candidates, queue.keys])
+            found.append(vectors[1 - side] @ candidates.T)
+        return found[0], found[1]
+
+    def _match(
+        self, batch: Batch, alike: tuple[Tensor, Tensor] | None, states: Tensor, real: Tensor
+    ) -> Tensor:
+        """Cross-entropy of "belong together" over pairs, mined codes and mined texts."""
+        texts, codes, allowed = self._candidates(batch)
+        mined_texts = self._mine(batch, alike, allowed, texts, 0)
+        mined_codes = self._mine(batch, alike, allowed, codes, 1)
+        mined_real = self._real(mined_texts)
+        mined = self.network.encoder(mined_texts, attention_mask=mined_real).last_hidden_state
+        read = torch.cat([batch["codes"], mined_codes, batch["codes"]])
+        logits = match_logits(
+            self.network,
+            self.tasks[MATCH],
+            torch.cat([states, states, mined]),
+            torch.cat([real, real, mined_real]),
+            read,
+            self._real(read),
+        )
+        size = len(states)
+        labels = torch.arange(3 * size, device=states.device) < size  # the true pairs come first
+        losses = F.cross_entropy(logits.float(), labels.long(), reduction="none")
+        # an example without any negative has its true pair alone
+        weights = torch.cat([torch.ones_like(losses[:size]), *2 * [allowed.any(1).float()]])
+        return (losses * weights).sum() / (3 * batch["counts"]["examples"])
+
+    def _candidates(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of texts and codes [N, width], and which are negatives of which example [B, N]."""
+        texts, codes = self._queued(batch, "texts"), self._queued(batch, "codes")
+        real = torch.ones(len(texts), dtype=torch.bool, device=texts.device)
+        if self.texts is not None and self.codes is not None:
+            texts = torch.cat([texts, self.texts.ids.long()])
+            codes = torch.cat([codes, self.codes.ids.long()])
+            real = torch.cat([real, self.texts.real])
+        marks = batch["marks"]
+        same = (marks[:, :1] == texts[:, 0]) | (marks[:, 1:] == codes[:, 0])
+        return texts[:, 1:], codes[:, 1:], ~same & real
+
+    def _mine(
+        self,
+        batch: Batch,
+        alike: tuple[Tensor, Tensor] | None,
+        allowed: Tensor,
+        rows: Tensor,
+        side: int,
+    ) -> Tensor:
+        """Rows [B, width] to be told from the right ones: texts (side 0) or codes (side 1)."""
+        scores = torch.zeros(allowed.shape, device=rows.device)
+        temperature = float("inf")
+        if alike is not None:
+            scores, temperature = alike[side], self.config.temperature
+        return rows[hard_negatives(scores, allowed, temperature, batch["seeds"][:, side])]
+
+
+def _mark(text: str) -> int:
+    """A checksum of 31 bits."""
+    return zlib.crc32(text.encode("utf-8", "surrogatepass")) >> 1

@@ -1,0 +1,115 @@
+"""Embedding, matching and search with a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pretrial.evaluate.index import Index
+from pretrial.methods.code.codet5p.network import MATCH, embed, match_logits, task_ids
+from pretrial.models.seq2seq import encode_texts, pad_rows
+
+_BATCH = 64
+
+
+@torch.no_grad()
+def embeddings(network: Any, tokenizer: Any, texts: Sequence[str], max_length: int) -> Tensor:
+    """One vector of length 1 a text [N, d], on the CPU; texts of like length go together.
+
+    An empty text gets the vector of the special tokens alone.
+    """
+    rows = encode_texts(tokenizer, texts, max_length)
+    vectors = torch.empty(len(rows), network.proj.out_features)
+    for places, ids, real in _batches(rows, tokenizer.pad_token_id, network.device):
+        states = network.encoder(input_ids=ids, attention_mask=real).last_hidden_state
+        vectors[places] = embed(network.proj, states).float().cpu()
+    return vectors
+
+
+@torch.no_grad()
+def pair_logits(
+    network: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    codes: Sequence[str],
+    max_text: int,
+    max_code: int,
+) -> Tensor:
+    """Logit of "belongs together" of each text and its code [N], on the CPU.
+
+    A text that occurs several times is encoded once a batch.
+    """
+    text_rows = encode_texts(tokenizer, texts, max_text)
+    code_rows = encode_texts(tokenizer, codes, max_code)
+    pad, match_id = tokenizer.pad_token_id, task_ids(tokenizer)[MATCH]
+    logits = torch.empty(len(code_rows))
+    for places, ids, real in _batches(code_rows, pad, network.device):
+        asked = [text_rows[place] for place in places]
+        single = list(dict.fromkeys(map(tuple, asked)))
+        source = pad_rows(single, pad).to(network.device)
+        mask = (source != pad).long()
+        states = network.encoder(input_ids=source, attention_mask=mask).last_hidden_state
+        place_of = {row: place for place, row in enumerate(single)}
+        owner = torch.tensor([place_of[tuple(row)] for row in asked], device=network.device)
+        both = match_logits(network, match_id, states[owner], mask[owner], ids, real)
+        logits[places] = both[:, 1].float().cpu()
+    return logits
+
+
+def _batches(
+    rows: Sequence[list[int]], pad_id: int, device: torch.device
+) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Places of rows, their ids [B, T], and 1 at tokens [B, T]."""
+    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+    for start in range(0, len(order), _BATCH):
+        places = order[start : start + _BATCH]
+        ids = pad_rows([rows[place] for place in places], pad_id).to(device)
+        yield places, ids, (ids != pad_id).long()
+
+
+def ranked(
+    network: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    index: Index,
+    codes: Sequence[str],
+    lengths: tuple[int, int],
+    top: int,
+    rerank: int,
+) -> Iterator[list[dict[str, Any]]]:
+    """The best codes of each text.
+
+    The nearest by cosine are found; of these the first `rerank` are ordered anew by the sum of
+    their matching logit and their cosine, and the others stay below them, as released.
+
+    Args:
+        network: the network.
+        tokenizer: its tokenizer.
+        texts: the queries.
+        index: embeddings of the codes.
+        codes: the codes, in the order of the index.
+        lengths: most tokens of a text and of a code.
+        top: results a query.
+        rerank: how many are matched; 0 leaves the order of the cosines.
+
+    Yields:
+        For each text its results, the best first: "place", "score" and "cosine".
+    """
+    vectors = embeddings(network, tokenizer, texts, lengths[0])
+    cosines, places = index.search(vectors, max(top, rerank))
+    for text, near, where in zip(texts, cosines, places, strict=True):
+        found: list[dict[str, Any]] = [
+            {"place": int(place), "score": float(score), "cosine": float(score)}
+            for place, score in zip(where, near, strict=True)
+        ]
+        first = found[:rerank]
+        if first:
+            wanted = [codes[each["place"]] for each in first]
+            logits = pair_logits(network, tokenizer, [text] * len(wanted), wanted, *lengths)
+            for each, logit in zip(first, logits.tolist(), strict=True):
+                each["score"] += logit
+            first.sort(key=lambda each: -each["score"])
+        yield [*first, *found[rerank:]][:top]

@@ -1,0 +1,126 @@
+"""The stages of CodeT5+: what data each takes, and its share of the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pretrial.data.packing import blocks
+from pretrial.errors import UserError
+from pretrial.evaluate.held_out import held_out_losses
+from pretrial.evaluate.retrieval import Search, measure_retrieval
+from pretrial.methods.code.codet5p.bimodal import Bimodal
+from pretrial.methods.code.codet5p.config import Objective
+from pretrial.methods.code.codet5p.reading import Example, pairs_of
+from pretrial.methods.code.codet5p.unimodal import Unimodal
+from pretrial.models.seq2seq import TextToText
+from pretrial.train.budget import Budget
+from pretrial.train.method import Trainable
+from pretrial.train.run import Run
+from pretrial.train.stage import Optim, Stage
+
+if TYPE_CHECKING:
+    from pretrial.methods.code.codet5p import CodeT5p
+
+_MOST_HELD_OUT = 500
+
+
+def stages(method: CodeT5p, run: Run) -> Iterator[Stage]:
+    """Those of `config.stages` that there are data for, in that order."""
+    config = method.config
+    plan = {name: found for name in config.stages if (found := _data(method, name, run.data))}
+    if not plan:
+        raise UserError(
+            f"the data has nothing for {', '.join(config.stages)}: give rows with 'code', with"
+            " 'text' and 'code', or with 'instruction' and 'output'"
+        )
+    for name, share in _shares(list(plan), config.unimodal_ratio).items():
+        budget = Budget(run.budget.amount * share, run.budget.unit)
+        aside = _data(method, name, run.held_out)[:_MOST_HELD_OUT]
+        if name == "unimodal":
+            yield from _unimodal(method, plan[name], aside, budget)
+        elif name == "bimodal":
+            module = Bimodal(method.network, method.tokenizer, config)
+            check = partial(_retrieval, method, aside) if aside else None
+            yield _stage(method, name, module, plan[name], budget, config.pair_lr, check)
+        else:
+            method.network.requires_grad_(True)
+            for head in (method.network.proj, method.network.itm_head):
+                head.requires_grad_(False)
+            lengths = config.max_text + config.max_code, config.max_code
+            tuned = TextToText(method.network, method.tokenizer, *lengths)
+            check = partial(held_out_losses, tuned, aside, config.pair_batch_size)
+            rate = config.instruct_lr
+            yield _stage(method, name, tuned, plan[name], budget, rate, check if aside else None)
+
+
+def _data(method: CodeT5p, name: str, examples: Sequence[Example]) -> Sequence[Any]:
+    """What a stage can use of the examples."""
+    config, tokenizer = method.config, method.tokenizer
+    if name == "bimodal":
+        return pairs_of(examples, config.cut_docstrings)
+    if name == "instruct":
+        return [(e.prompt, e.response) for e in examples if e.prompt and e.response]
+    codes = [example.code for example in examples if example.code.strip()]
+    ids = tokenizer(codes, add_special_tokens=False)["input_ids"] if codes else []
+    return list(blocks(ids, config.max_code - 2, tokenizer.eos_token_id))
+
+
+def _shares(names: list[str], unimodal_ratio: float) -> dict[str, float]:
+    """Each stage's share of the budget."""
+    if len(names) == 1:
+        return {names[0]: 1.0}
+    first = unimodal_ratio if "unimodal" in names else 0.0
+    others = [name for name in names if name != "unimodal"]
+    rest = (1 - first) / len(others)
+    return {name: first if name == "unimodal" else rest for name in names}
+
+
+def _unimodal(
+    method: CodeT5p, data: Sequence[Any], aside: Sequence[Any], budget: Budget
+) -> Iterator[Stage]:
+    """Spans alone for a while, then all ways."""
+    config, ways = method.config, method.config.objectives
+    warm = config.warm_ratio if "span" in ways and len(ways) > 1 else 0.0
+    first: tuple[Objective, ...] = ("span",)
+    for name, objectives, share in (("denoise", first, warm), ("unimodal", ways, 1 - warm)):
+        if not share:
+            continue
+        module = Unimodal(method.network, method.tokenizer, config, objectives)
+        part = Budget(budget.amount * share, budget.unit)
+        check = partial(held_out_losses, module, aside, config.batch_size) if aside else None
+        yield _stage(method, name, module, data, part, config.lr, check)
+
+
+def _retrieval(method: CodeT5p, pairs: Sequence[Example]) -> dict[str, float]:
+    """How well the codes of pairs are found by their texts, by embeddings alone."""
+    rows = [{"query": pair.text, "document": pair.code} for pair in pairs]
+    found = measure_retrieval(method, Search.of_pairs(rows, "query", "document"))
+    return {name: interval.value for name, interval in found.metrics.items()}
+
+
+def _stage(
+    method: CodeT5p,
+    name: str,
+    module: Trainable,
+    data: Sequence[Any],
+    budget: Budget,
+    lr: float,
+    evaluate: Callable[[], dict[str, float]] | None,
+) -> Stage:
+    config = method.config
+    alone = name in ("denoise", "unimodal")
+    stage = Stage(
+        name,
+        module,
+        data,
+        budget,
+        optim=Optim(lr, config.weight_decay, warmup=config.warmup),
+        batch_size=config.batch_size if alone else config.pair_batch_size,
+        evaluate=evaluate,
+    )
+    if config.micro_batch_size and not module.compares_examples:
+        return replace(stage, micro_batch_size=config.micro_batch_size)
+    return stage
