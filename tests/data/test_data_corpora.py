@@ -80,6 +80,9 @@ def test_stdlib_functions() -> None:
     decorated = by_name["fractions", "Fraction.numerator"]
     assert decorated["code"].startswith("@property\ndef numerator")
     assert len({row["code"] for row in rows}) == len(rows)
+    documented = builtin("stdlib-code", documented=1)
+    assert 3000 < len(documented) < len(rows)
+    assert min(len(row["docstring"].split()) for row in documented) == 3
     parts = {part for row in rows for part in row["path"].split("/")}
     assert not parts & {"test", "tests", "idle_test", "site-packages"}
     for row in rows[::50]:

@@ -11,7 +11,7 @@ from pretrial.data.installed import installed_code
 from pretrial.data.miniapps import mini_apps
 from pretrial.data.rows import Row, Rows
 from pretrial.data.splits import split_by_group
-from pretrial.data.stdlib import stdlib_code, stdlib_docstrings
+from pretrial.data.stdlib import MIN_WORDS, stdlib_code, stdlib_docstrings
 from pretrial.errors import UserError, missing_package, nearest
 
 _RATIOS = {"train": 0.8, "valid": 0.1, "test": 0.1}
@@ -103,8 +103,11 @@ def _human_eval(split: str | None = None) -> list[Row]:
     return _part("human-eval", {"test": rows}, split or "test")
 
 
-def _stdlib_code(split: str | None = None, seed: int = 0) -> list[Row]:
-    return _by_module("stdlib-code", stdlib_code(), split, seed)
+def _stdlib_code(split: str | None = None, documented: int = 0, seed: int = 0) -> list[Row]:
+    rows = stdlib_code()
+    if documented:
+        rows = [row for row in rows if len(row["docstring"].split()) >= MIN_WORDS]
+    return _by_module("stdlib-code", rows, split, seed)
 
 
 def _stdlib_docstrings(split: str | None = None, seed: int = 0) -> list[Row]:
@@ -161,7 +164,8 @@ _ALL = (
     ),
     Builtin(
         "stdlib-code",
-        "functions of Python's standard library; splits by module: train, valid, test",
+        "functions of Python's standard library; documented=1 leaves out those without a docstring;"
+        " splits by module: train, valid, test",
         "the library of the running interpreter (python.org), without its tests",
         "PSF-2.0",
         _stdlib_code,

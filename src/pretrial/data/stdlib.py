@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 _LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
-_MIN_WORDS = 3
+
+#: A docstring of fewer words says nothing.
+MIN_WORDS = 3
 
 Row = dict[str, Any]
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -56,7 +58,7 @@ def _corpus() -> tuple[list[Row], list[Row]]:
                 code = _source(lines, node)
                 texts = {"code": code, "docstring": docstring}
                 functions.setdefault(code, texts | where | {"package": package, "path": path})
-            if len(docstring.split()) >= _MIN_WORDS:
+            if len(docstring.split()) >= MIN_WORDS:
                 kind = type(node).__name__.removeprefix("Async").removesuffix("Def").lower()
                 text = {"text": docstring, "label": package, "kind": kind}
                 docstrings.setdefault(docstring, text | where)

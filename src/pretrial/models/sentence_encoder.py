@@ -123,17 +123,7 @@ def load_sentence_encoder(source: str | Path = "minilm", max_length: int = 0) ->
     Raises:
         UserError: it is not there, its package is not installed, or it pools in another way.
     """
-    place = str(_packaged(str(source)) if str(source) in PACKAGED else source)
-    try:
-        config = AutoConfig.from_pretrained(place)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{source} is no sentence encoder that can be read"
-            f" ({str(error).strip().splitlines()[0]}): give a folder of one, its name, or one of"
-            f" {', '.join(PACKAGED)}"
-        ) from error
-    if type(config) not in AutoModel._model_mapping or config.is_encoder_decoder:
-        raise UserError(f"{source} is a {config.model_type}: name a checkpoint of an encoder")
+    place, config = _find(source)
     kind: Any = AutoModel._model_mapping[type(config)]
     # the layer above the first token is of no use here, and not every checkpoint has it
     has_pooler = "add_pooling_layer" in inspect.signature(kind).parameters
@@ -147,6 +137,31 @@ def load_sentence_encoder(source: str | Path = "minilm", max_length: int = 0) ->
         min(max_length or known, known),
     )
     return encoder.eval().requires_grad_(False)
+
+
+def encoder_width(source: str | Path) -> int:
+    """Length of the vectors of a sentence encoder, told without loading it.
+
+    Raises:
+        UserError: see `load_sentence_encoder`.
+    """
+    return int(_find(source)[1].hidden_size)
+
+
+def _find(source: str | Path) -> tuple[str, Any]:
+    """Where the checkpoint is, and its config."""
+    place = str(_packaged(str(source)) if str(source) in PACKAGED else source)
+    try:
+        config = AutoConfig.from_pretrained(place)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{source} is no sentence encoder that can be read"
+            f" ({str(error).strip().splitlines()[0]}): give a folder of one, its name, or one of"
+            f" {', '.join(PACKAGED)}"
+        ) from error
+    if type(config) not in AutoModel._model_mapping or config.is_encoder_decoder:
+        raise UserError(f"{source} is a {config.model_type}: name a checkpoint of an encoder")
+    return place, config
 
 
 def _packaged(name: str) -> Path:

@@ -1,0 +1,222 @@
+"""Files of code: what is left out before training, and how the rest is packed into windows."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Literal, overload
+
+from pretrial.data.decontaminate import Contaminated, decontaminate
+from pretrial.data.dedup import Duplicates, deduplicate
+from pretrial.data.installed import LANGUAGES
+from pretrial.data.rows import Row, require
+from pretrial.data.sources import load
+from pretrial.data.windows import TokenWindows
+from pretrial.errors import UserError
+
+Packing = Literal["language", "repo", "file"]
+
+
+@dataclass(frozen=True)
+class File:
+    """One file.
+
+    Attributes:
+        text: its content.
+        language: in which it is written.
+        repo: that it belongs to, "" where nothing is said.
+        path: "" where nothing is said.
+        row: the row of data that it came from.
+    """
+
+    text: str
+    language: str
+    repo: str
+    path: str
+    row: Row
+
+
+def read_files(rows: Sequence[Row]) -> list[File]:
+    """Files of rows; the language is told by the path where no field says it.
+
+    Raises:
+        UserError: a row has no text, or an empty one.
+    """
+    require(rows, ("text",))
+    files = []
+    for number, row in enumerate(rows):
+        text = row["text"]
+        if not isinstance(text, str) or not text.strip():
+            raise UserError(
+                f"'text' of row {number} is {'empty' if isinstance(text, str) else 'no string'}:"
+                " leave such rows out"
+            )
+        path = str(row.get("path") or "")
+        language = row.get("language") or LANGUAGES.get(PurePath(path).suffix, "unknown")
+        files.append(File(text, str(language), str(row.get("repo") or ""), path, row))
+    return files
+
+
+def texts_of_source(source: str) -> list[str]:
+    """Texts of any source: fields `text` or `code`, or problems with their solution.
+
+    Raises:
+        UserError: the rows have none of these fields.
+    """
+    rows = load(source)
+    found = []
+    for row in rows:
+        if row.get("solutions"):
+            question = str(row["question"]).rstrip()
+            program = question if row.get("style") == "completion" else f'"""{question}"""'
+            found.append(f"{program}\n{row['solutions'][0]}")
+        elif "text" in row or "code" in row:
+            found.append(str(row["text"] if "text" in row else row["code"]))
+        elif "question" not in row:  # a problem without solution is passed over
+            require(rows, ("text",))
+    if not found:
+        raise UserError(f"{source} holds no texts: name a source of files")
+    return found
+
+
+def grades_of_source(source: str) -> list[tuple[str, float]]:
+    """Texts and their grades, the field `score`.
+
+    Raises:
+        UserError: a row lacks a field.
+    """
+    rows = load(source)
+    require(rows, ("text", "score"))
+    return [(str(row["text"]), float(row["score"])) for row in rows]
+
+
+@dataclass(frozen=True)
+class Basic:
+    """Bounds that a file must keep; 0 sets none.
+
+    Attributes:
+        max_line: characters of the longest line.
+        max_mean_line: mean characters of a line.
+        min_letter_ratio: least share of letters and digits among the characters.
+    """
+
+    max_line: int
+    max_mean_line: float
+    min_letter_ratio: float
+
+    def fault(self, text: str) -> str:
+        """The name of the first bound that a text breaks, or ""."""
+        lines = text.splitlines()
+        lengths = [len(line) for line in lines]
+        if self.max_line and max(lengths) > self.max_line:
+            return "max_line"
+        if self.max_mean_line and sum(lengths) > self.max_mean_line * len(lengths):
+            return "max_mean_line"
+        letters = sum(map(str.isalnum, text))
+        if self.min_letter_ratio and letters < self.min_letter_ratio * len(text):
+            return "min_letter_ratio"
+        return ""
+
+
+def clean(
+    files: Sequence[File], basic: Basic, threshold: float, evaluation: Iterable[str]
+) -> tuple[list[int], dict[str, int]]:
+    """Places of the files to keep, and how many were left out by what.
+
+    Args:
+        files: the corpus.
+        basic: bounds, checked first.
+        threshold: of near duplicates, see `deduplicate`; 0 keeps all duplicates.
+        evaluation: texts that no file may share 10 words in a row with.
+    """
+    removed: dict[str, int] = {}
+    good: list[Row] = []
+    for place, file in enumerate(files):
+        fault = basic.fault(file.text)
+        removed[fault] = removed.get(fault, 0) + 1
+        if not fault:
+            good.append({"text": file.text, "place": place})
+    removed.pop("", None)
+    duplicates, contaminated = Duplicates(), Contaminated()
+    rows: Iterable[Row] = good
+    if threshold:
+        rows = deduplicate(rows, threshold=threshold, report=duplicates)
+    references = list(evaluation)
+    if references:
+        rows = decontaminate(rows, references, report=contaminated)
+    kept = [int(row["place"]) for row in rows]
+    removed |= {"equal": duplicates.num_equal, "near": duplicates.num_near}
+    removed["evaluation"] = len(contaminated.places)
+    return kept, {name: count for name, count in removed.items() if count}
+
+
+def order(
+    files: Sequence[File], places: Iterable[int], packing: Packing, rng: random.Random
+) -> list[list[int]]:
+    """Places in the order they are joined; only what is in one list is joined.
+
+    Args:
+        files: the corpus.
+        places: of the files to use.
+        packing: "language" joins files of one language, those of a repository together (the
+            paper's); "repo" joins repositories whole, languages mixed; "file" joins at random.
+        rng: of the order of repositories and of the files in them.
+    """
+    shuffled = list(places)
+    rng.shuffle(shuffled)
+    if packing == "file":
+        return [shuffled]
+    groups: dict[str, dict[str, list[int]]] = {}
+    for place in shuffled:
+        file = files[place]
+        # a file of which nothing is said is a repository of its own
+        repo = file.repo or f"\0{place}"
+        group = groups.setdefault(file.language if packing == "language" else "", {})
+        group.setdefault(repo, []).append(place)
+    return [[place for repo in group.values() for place in repo] for group in groups.values()]
+
+
+class Packed(Sequence[list[int]]):
+    """Files joined, with the end token behind each, and cut into windows of `length` tokens.
+
+    The last window of a list is shorter; every token comes once.
+
+    Args:
+        tokens: of each file of the corpus.
+        lists: see `order`.
+        length: tokens of a window.
+        end: the end token.
+    """
+
+    def __init__(
+        self, tokens: TokenWindows, lists: Iterable[Sequence[int]], length: int, end: int
+    ) -> None:
+        self._ids = array("i")
+        self._ends = array("q", [0])
+        for places in lists:
+            begin = len(self._ids)
+            for place in places:
+                self._ids.extend(tokens[place])
+                self._ids.append(end)
+            self._ends.extend(range(begin + length, len(self._ids), length))
+            # a window of one token has none to predict
+            if len(self._ids) - self._ends[-1] > 1:
+                self._ends.append(len(self._ids))
+            else:
+                del self._ids[self._ends[-1] :]
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        return self._ids[self._ends[index] : self._ends[index + 1]].tolist()
