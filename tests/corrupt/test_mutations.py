@@ -35,7 +35,8 @@ def undone(mutation):
 
 def results(kind):
     """Every text that one edit of this kind makes."""
-    made = [edit for edit in edits(view(CODE)) if edit.kind == kind]
+    drawn = [edit for seed in range(30) for edit in edits(view(CODE), random.Random(seed))]
+    made = [edit for edit in drawn if edit.kind == kind]
     return {CODE[: edit.start] + edit.new + CODE[edit.end :] for edit in made}
 
 
@@ -102,6 +103,11 @@ def test_same_seed_same_bugs():
 @pytest.mark.parametrize("text", ["", "pass\n", "def f():\n    pass\n"])
 def test_code_without_a_place_for_a_bug_gives_none(text):
     assert mutate(view(text), random.Random(0)) is None
+
+
+def test_a_long_text_takes_no_longer_in_proportion():
+    names = " + ".join(f"name_{number}" for number in range(3000))
+    assert sum(1 for _ in edits(view(f"total = {names}\n"), random.Random(0))) < 4 * 3000
 
 
 def test_two_bugs_need_two_places():

@@ -117,7 +117,7 @@ def mutate(
         None where the code has no place for so many bugs.
     """
     places: dict[Kind, list[Edit]] = {}
-    for edit in edits(original):
+    for edit in edits(original, rng):
         if edit.kind in kinds:
             places.setdefault(edit.kind, []).append(edit)
     for _ in range(_TRIES):
@@ -130,12 +130,15 @@ def mutate(
     return None
 
 
-def edits(code: View) -> Iterator[Edit]:
-    """All places of one bug each, in the order of their kinds; the text may parse after them."""
+def edits(code: View, rng: random.Random) -> Iterator[Edit]:
+    """All places of one bug each, in the order of their kinds; the text may not parse after them.
+
+    Where a name is changed, `rng` draws the other one.
+    """
     tokens = [token for token in code.tokens if token.kind != "comment"]
     yield from _operators(code, tokens)
     yield from _constants(code, tokens)
-    yield from _identifiers(code, tokens)
+    yield from _identifiers(code, tokens, rng)
     yield from _off_by_one(code, tokens)
     yield from _guards(code)
 
@@ -173,7 +176,7 @@ def _constants(code: View, tokens: Sequence[Token]) -> Iterator[Edit]:
             yield Edit("constant", start, end, _WORDS[word])
 
 
-def _identifiers(code: View, tokens: Sequence[Token]) -> Iterator[Edit]:
+def _identifiers(code: View, tokens: Sequence[Token], rng: random.Random) -> Iterator[Edit]:
     """A name, where its value is used, becomes another name of the same code."""
     text = code.text
     used = []
@@ -185,10 +188,11 @@ def _identifiers(code: View, tokens: Sequence[Token]) -> Iterator[Edit]:
         if not _HEADS.match(_line_of(text, token.start)):
             used.append(token)
     names = list(dict.fromkeys(text[start:end] for _, start, end in used))
-    for _, start, end in used:
-        for name in names:
-            if name != text[start:end]:
-                yield Edit("identifier", start, end, name)
+    own = {name: place for place, name in enumerate(names)}
+    for _, start, end in used if len(names) > 1 else ():
+        place = rng.randrange(len(names) - 1)  # among the others
+        place += place >= own[text[start:end]]
+        yield Edit("identifier", start, end, names[place])
 
 
 def _off_by_one(code: View, tokens: Sequence[Token]) -> Iterator[Edit]:
