@@ -45,7 +45,7 @@ _DEAD_CODE: dict[str, tuple[str, ...]] = {
     "php": ("{name} = {number};", "if (false) {{ {name} = {number}; }}"),
     "ruby": ("{name} = {number}", "if false then {name} = {number} end"),
     "c": ("int {name} = {number};", "if (0) {{ int {name} = {number}; }}"),
-    "c-sharp": ("int {name} = {number};", "if (false) {{ int {name} = {number}; }}"),
+    "csharp": ("int {name} = {number};", "if (false) {{ int {name} = {number}; }}"),
 }
 
 
