@@ -97,6 +97,7 @@ class Config:
         weight_decay: of the weights.
         batch_size: sequences a step.
         micro_batch_size: sequences a forward pass; 0 takes the whole batch.
+        evaluate_every: steps between evaluations on held-out data; 0 is at the end only.
     """
 
     vocab_size: int = 30522  # configure_pretraining.py
@@ -116,6 +117,7 @@ class Config:
     weight_decay: float = 0.01  # configure_pretraining.py
     batch_size: int = 128  # section 3.3
     micro_batch_size: int = 0
+    evaluate_every: int = 0
 
     #: Published parameters of what `export` gives, for each name that `paper` knows.
     published: ClassVar[dict[str, float]] = {"small": 14e6, "base": 110e6, "large": 335e6}
@@ -176,8 +178,7 @@ class Config:
             feed_forward=4096,
             batch_size=2048,
         )
-        sizes = {"small": cls(), "base": base, "large": large}
-        if name not in sizes:
+        if name not in (sizes := {"small": cls(), "base": base, "large": large}):
             raise UserError(f"published sizes are {', '.join(sizes)}, not {name!r}")
         return sizes[name]
 
@@ -304,6 +305,7 @@ class MLM(Method):
         config = self.config
         windows = TokenWindows(run.data, self.tokenizer, config.max_length - 2)
         held_out = TokenWindows(run.held_out, self.tokenizer, config.max_length - 2)
+        evaluate = partial(held_out_losses, self, held_out, config.batch_size)
         return Stage(
             name,
             self,
@@ -312,9 +314,8 @@ class MLM(Method):
             optim=Optim(config.lr, config.weight_decay, eps=1e-6, warmup=config.warmup),
             batch_size=config.batch_size,
             micro_batch_size=config.micro_batch_size or None,
-            evaluate=partial(held_out_losses, self, held_out, config.batch_size)
-            if held_out
-            else None,
+            evaluate=evaluate if held_out else None,
+            evaluate_every=config.evaluate_every,
         )
 
     def encode(self, texts: Sequence[str]) -> Tensor:

@@ -42,6 +42,7 @@ class Config:
             not a factor of it.
         batch_size: sequences a step.
         micro_batch_size: sequences a forward pass; 0 takes the whole batch.
+        evaluate_every: steps between evaluations on held-out data; 0 is at the end only.
         alibi: distances are biases; False learns an embedding for each position.
         gated: gated feed-forward layers; False has BERT's.
         equal_parameters: gated layers have two thirds of `feed_forward`, so that there are as many
@@ -70,6 +71,7 @@ class Config:
     weight_decay: float = 1e-5  # yaml
     batch_size: int = 4096  # yaml
     micro_batch_size: int = 0
+    evaluate_every: int = 0
     alibi: bool = True  # bert_layers.py
     gated: bool = True  # bert_layers.py
     equal_parameters: bool = False  # bert_layers.py, which names the choice
