@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from pretrial.data.apps import apps_folder_rows, apps_questions
 from pretrial.data.builtin import builtin
 from pretrial.data.files import file_rows, is_data_file, text_row
+from pretrial.data.quixbugs import is_quixbugs, quixbugs_rows
 from pretrial.data.rows import Row, Rows, Stream, rename, require
 from pretrial.errors import UserError, missing_package, nearest
 
@@ -49,7 +50,8 @@ def load(
 
     Args:
         source: a file (.jsonl, .json, .csv, .tsv, each also with .gz, .parquet, or one text), a
-            folder (of such files, of texts, of APPS problems, or written by `save_to_disk`), the
+            folder (of such files, of texts, of APPS problems, of QuixBugs, or written by
+            `save_to_disk`), the
             name of a Hugging Face data set ("owner/name" or "owner/name:config"), or
             "builtin:NAME", with options as in "builtin:mini-apps?split=test&seed=1".
         fields: new names, as {wanted: found}.
@@ -134,6 +136,8 @@ def _folder(
         if split is not None and root is path:
             raise UserError(f"{path} has no folder {split}: leave out split={split!r}")
         return _deliver(lambda skipped: apps_folder_rows(root), name, fields, streaming)
+    if is_quixbugs(root):
+        return _deliver(lambda skipped: quixbugs_rows(root), name, fields, streaming)
     files = sorted(f for f in root.rglob("*") if f.is_file() and not f.name.startswith("."))
     if split is not None and root is path:
         files = [file for file in files if file.name.startswith(split)]
