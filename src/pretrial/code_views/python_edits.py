@@ -18,6 +18,7 @@ _SCOPES = (*_DEFINITIONS, ast.ClassDef, ast.Lambda)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 #: Functions to which names of variables are data.
 _LOOK_AT_NAMES = {"locals", "globals", "vars", "dir", "eval", "exec"}
+_SIMPLE = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr)
 _CUSTOMARY = {"self", "cls", "mcs", "_"}
 
 
@@ -193,8 +194,7 @@ def _places(view: PythonView, function: Definition) -> list[Place]:
     found = []
     for block, _ in _bodies(function):
         for number, node in enumerate(block):
-            first_text = number == 0 and isinstance(node, ast.Expr)
-            place = None if first_text else _own_line(view, node)
+            place = None if number == 0 and _is_text(node) else _own_line(view, node)
             if place:
                 found.append(place)
     return sorted(found)
@@ -212,12 +212,12 @@ def _pairs(view: PythonView, function: Definition) -> list[tuple[Span, Span]]:
         return []
     found = []
     for block, guarded in _bodies(function):
-        for one, two in pairwise(block):
+        documented = bool(block) and _is_text(block[0])
+        for one, two in pairwise(block[documented:]):
             if guarded or not (_own_line(view, one) and _own_line(view, two)):
                 continue
-            if any(
-                _independent(quiet, other, parameters, shared)
-                for quiet, other in ((one, two), (two, one))
+            if _independent(one, two, parameters, shared) or _independent(
+                two, one, parameters, shared
             ):
                 found.append((view.span(one), view.span(two)))
     return sorted(found)
@@ -236,27 +236,42 @@ def _shared_names(function: Definition) -> set[str]:
 
 def _independent(quiet: ast.stmt, other: ast.stmt, parameters: set[str], shared: set[str]) -> bool:
     """Whether the first statement only binds names and the second has no use for them."""
-    if not isinstance(quiet, ast.Assign) or len(quiet.targets) != 1:
+    bound = _quietly_bound(quiet, parameters)
+    if bound is None or not isinstance(other, _SIMPLE):
         return False
-    if not isinstance(other, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr):
-        return False
-    target, value = quiet.targets[0], quiet.value
-    targets = [target]
-    if isinstance(target, ast.Tuple):
-        if not isinstance(value, ast.Tuple) or len(value.elts) != len(target.elts):
-            return False
-        targets = target.elts
-    if not all(isinstance(node, ast.Name) for node in targets) or not _cannot_fail(value):
-        return False
-    bound = {node.id for node in targets if isinstance(node, ast.Name)}
-    read = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
     inner = list(ast.walk(other))
     if any(isinstance(n, ast.Yield | ast.YieldFrom | ast.Await | ast.NamedExpr) for n in inner):
         return False
+    assert isinstance(quiet, ast.Assign)
+    read = {node.id for node in ast.walk(quiet.value) if isinstance(node, ast.Name)}
     names = [node for node in inner if isinstance(node, ast.Name)]
     used = {node.id for node in names}
     stored = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
-    return not (bound & (used | shared) or read & (stored | shared) or read - parameters)
+    if _quietly_bound(other, parameters) is not None:
+        shared = set()  # no inner function runs meanwhile
+    return not (bound & (used | shared) or read & (stored | shared))
+
+
+def _quietly_bound(statement: ast.stmt, parameters: set[str]) -> set[str] | None:
+    """The names that a statement binds to constants and parameters; None if it does more."""
+    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        return None
+    target, value = statement.targets[0], statement.value
+    targets = [target]
+    if isinstance(target, ast.Tuple):
+        if not isinstance(value, ast.Tuple) or len(value.elts) != len(target.elts):
+            return None
+        targets = target.elts
+    read = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
+    if not _cannot_fail(value) or not read <= parameters:
+        return None
+    bound = {node.id for node in targets if isinstance(node, ast.Name)}
+    return bound if len(bound) == len(targets) else None
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """Whether a statement is a text, which documents something if it comes first."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _cannot_fail(value: ast.expr) -> bool:

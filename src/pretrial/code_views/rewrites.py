@@ -16,12 +16,12 @@ from pretrial.code_views.view import Name, Span, View
 
 Rewrite = Callable[[View, random.Random], str | None]
 
-#: Words that new names are made of.
+#: Words that new names are made of; keywords of no language here.
 WORDS = (
-    "acc", "base", "block", "box", "buf", "cell", "chunk", "col", "cur", "data", "delta", "dest",
+    "acc", "block", "box", "buf", "cell", "chunk", "col", "cur", "data", "delta", "dest",
     "elem", "entry", "extra", "field", "first", "flag", "head", "holder", "index", "inner", "item",
     "last", "left", "level", "limit", "mark", "mid", "need", "node", "num", "obj", "offset",
-    "other", "out", "pair", "part", "piece", "point", "pos", "prev", "probe", "rank", "ref", "res",
+    "other", "pair", "part", "piece", "point", "pos", "prev", "probe", "rank", "res",
     "rest", "right", "root", "row", "seen", "side", "size", "slot", "span", "spare", "start",
     "state", "step", "stop", "tail", "temp", "term", "top", "total", "unit", "val", "value",
     "width", "word",
@@ -42,7 +42,7 @@ _DEAD_CODE: dict[str, tuple[str, ...]] = {
     "java": ("int {name} = {number};", "if (false) {{ int {name} = {number}; }}"),
     "javascript": ("let {name} = {number};", "if (false) {{ let {name} = {number}; }}"),
     "go": ("if false {{ {name} := {number}; _ = {name} }}", "for false {{ }}"),
-    "php": ("{name} = {number};", "if (false) {{ {name} = {number}; }}"),
+    "php": ("${name} = {number};", "if (false) {{ ${name} = {number}; }}"),
     "ruby": ("{name} = {number}", "if false then {name} = {number} end"),
     "c": ("int {name} = {number};", "if (0) {{ int {name} = {number}; }}"),
     "csharp": ("int {name} = {number};", "if (false) {{ int {name} = {number}; }}"),
@@ -142,7 +142,6 @@ def fresh_names(view: View, rng: random.Random, count: int, names: Sequence[str]
         count: how many.
         names: tried first.
     """
-    mark = "$" if view.language == "php" else ""
     taken = set(_WORD.findall(view.text)) | _PYTHON_WORDS
     fresh: list[str] = []
     for name in rng.sample(names, len(names)):
@@ -158,7 +157,7 @@ def fresh_names(view: View, rng: random.Random, count: int, names: Sequence[str]
         if name not in taken:
             fresh.append(name)
             taken.add(name)
-    return [mark + name for name in fresh]
+    return fresh
 
 
 def _renamed(view: View, occurrences: Sequence[Name], fresh: dict[str, str]) -> str:
@@ -166,7 +165,8 @@ def _renamed(view: View, occurrences: Sequence[Name], fresh: dict[str, str]) -> 
     edits: list[tuple[Span, str]] = []
     for name, spans in occurrences:
         if name in fresh:
-            edits += [(span, fresh[name]) for span in spans]
+            mark = "$" if name.startswith("$") else ""  # of PHP's variables
+            edits += [(span, mark + fresh[name]) for span in spans]
     pieces, done = [], 0
     for (start, end), new in sorted(edits):
         pieces += [view.text[done:start], new]

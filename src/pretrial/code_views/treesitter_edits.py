@@ -229,6 +229,13 @@ class _Finder:
     def pairs(self, function: Item, variables: set[str]) -> list[tuple[Span, Span]]:
         """Neighbours, one of which gives a constant to a variable that the other does not use."""
         found = []
+        closures = (item for item in function.walk() if item.kind in self.inner)
+        captured = {
+            self.text(leaf)
+            for closure in closures
+            if closure is not function
+            for leaf in self.leaves(closure)
+        }
         for block, statements in self.blocks(function):
             around = [block, *block.above()]
             if any(item.kind in self.grammar.guards for item in around):
@@ -240,35 +247,37 @@ class _Finder:
                     continue
                 if one.kind not in self.grammar.simple or two.kind not in self.grammar.simple:
                     continue
-                if self.quiet(one, two, function, variables) or self.quiet(
-                    two, one, function, variables
-                ):
+                if self.independent(one, two, variables, captured):
                     found.append(((one.start, one.end), (two.start, two.end)))
         return sorted(found)
 
-    def quiet(self, item: Item, other: Item, function: Item, variables: set[str]) -> bool:
-        """Whether a statement only gives constants to variables that another does not mention."""
+    def independent(self, one: Item, two: Item, variables: set[str], captured: set[str]) -> bool:
+        """Whether one only gives constants to variables, and the other has no use for these."""
+        given = [self.given_constants(item) for item in (one, two)]
+        for names, other, others in zip(given, (two, one), reversed(given), strict=True):
+            used = {self.text(leaf) for leaf in self.leaves(other)}
+            if others is None:  # what it calls may be a closure
+                used |= captured
+            if names and names <= variables - used:
+                return True
+        return False
+
+    def given_constants(self, item: Item) -> set[str] | None:
+        """The variables to which a statement gives constants; None if it does more."""
         if item.kind not in self.grammar.assigns:
-            return False
+            return None
+        if any(inner.kind in self.grammar.calls for inner in item.walk()):
+            return None
         targets = set()
         for leaf in self.leaves(item):
             text = self.text(leaf)
             if leaf.kind in _VARIABLES and leaf.slot != "type":
                 targets.add(text)
                 if not self.declares(leaf) and self.role(leaf) != ("assignment_expression", "left"):
-                    return False
+                    return None
             elif leaf.kind in _READ or (not leaf.named and not self.is_plain(text)):
-                return False
-        if any(inner.kind in self.grammar.calls for inner in item.walk()):
-            return False
-        inner = {
-            self.text(leaf)
-            for closure in function.walk()
-            if closure.kind in self.inner and closure is not function
-            for leaf in closure.walk()
-        }
-        mentioned = {self.text(leaf) for leaf in self.leaves(other)}
-        return bool(targets) and targets <= variables and not targets & (mentioned | inner)
+                return None
+        return targets
 
     @staticmethod
     def is_plain(text: str) -> bool:
