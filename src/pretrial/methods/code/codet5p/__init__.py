@@ -37,24 +37,20 @@ from typing import Any, ClassVar, Literal, Self
 from torch import Tensor
 
 from pretrial.card import Card, Claim, Field
-from pretrial.data.sources import load
 from pretrial.errors import UserError
-from pretrial.evaluate.index import Index, fingerprint, kept_index
 from pretrial.methods.code.codet5p import training
 from pretrial.methods.code.codet5p.config import Config
-from pretrial.methods.code.codet5p.network import (
-    TO_CODE,
-    TO_TEXT,
-    learn_tokenizer,
-    load_network,
-    new_network,
-    starting_with,
-    task_ids,
+from pretrial.methods.code.codet5p.frozen import FrozenDecoder, beside_decoder
+from pretrial.methods.code.codet5p.network import learn_tokenizer, load_network, new_network
+from pretrial.methods.code.codet5p.reading import Example, query_of, read_rows
+from pretrial.methods.code.codet5p.retrieval import (
+    corpus_index,
+    embeddings,
+    pair_logits,
+    ranked,
+    whole,
 )
-from pretrial.methods.code.codet5p.reading import Example, read_rows
-from pretrial.methods.code.codet5p.retrieval import embeddings, pair_logits, ranked
-from pretrial.methods.code.codet5p.writing import completions
-from pretrial.models.seq2seq import generate_texts
+from pretrial.methods.code.codet5p.writing import completed, written
 from pretrial.train.method import Method
 from pretrial.train.run import Run
 from pretrial.train.stage import Stage
@@ -99,21 +95,33 @@ class CodeT5p(Method):
 
     Attributes:
         network: the T5, with `proj` and `itm_head`.
+            None beside a frozen decoder.
         tokenizer: None in a model that is neither trained nor used, such as one on the meta device.
+        beside: an encoder beside a frozen decoder, where `config.decoder` names one; else None.
     """
 
     Config: ClassVar[type] = Config
 
-    def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
+    def __init__(
+        self,
+        config: Any,
+        network: Any,
+        tokenizer: Any = None,
+        beside: FrozenDecoder | None = None,
+    ) -> None:
         super().__init__(config)
         self.network = network
         self.tokenizer = tokenizer
+        self.beside = beside
 
     @classmethod
     def build(
         cls, config: Any, source: str | Path | None = None, data: Sequence[Example] | None = None
     ) -> Self:
         """See `Method.build`. With neither source nor data there is no tokenizer, only networks."""
+        if config.decoder:
+            beside = beside_decoder(config, source)
+            return cls(config, None, beside.tokenizer, beside)
         if source is not None:
             return cls(*load_network(source, config))
         if data is None:
@@ -134,11 +142,14 @@ class CodeT5p(Method):
         return training.stages(self, run)
 
     def export(self) -> Any:
-        """The T5, `T5ForConditionalGeneration`; its heads lie with it."""
-        return self.network
+        """The T5, `T5ForConditionalGeneration`, with its heads; or all that is beside a decoder."""
+        return self.network if self.beside is None else self.beside
 
     def save(self, folder: Path) -> None:
         """Network, heads and tokenizer in the layout of the public bimodal checkpoints."""
+        if self.beside is not None:
+            self.beside.save(folder)
+            return
         self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
@@ -146,6 +157,7 @@ class CodeT5p(Method):
 
     def encode(self, examples: Sequence[str | Example]) -> Tensor:
         """One vector of length 1 for each text, or for each example's code, else its text."""
+        whole(self, "encode")
         texts = [e if isinstance(e, str) else e.content for e in examples]
         return embeddings(self.network, self.tokenizer, texts, self.config.max_code)
 
@@ -155,6 +167,7 @@ class CodeT5p(Method):
         Raises:
             UserError: an example lacks one of them.
         """
+        whole(self, "match")
         for number, example in enumerate(examples):
             if not example.is_pair:
                 raise UserError(f"row {number} is no pair: match needs a 'text' and a 'code'")
@@ -184,28 +197,13 @@ class CodeT5p(Method):
                 embeddings.
             index: folder where the corpus' embeddings are kept, made the first time.
         """
-        queries = [_query(example, number) for number, example in enumerate(examples)]
-        rows, kept = self._index(corpus, index)
+        queries = [query_of(example, number) for number, example in enumerate(examples)]
+        rows, kept = corpus_index(self, corpus, index)
         codes = [row["code"] for row in rows]
         lengths = self.config.max_text, self.config.max_code
         found = ranked(self.network, self.tokenizer, queries, kept, codes, lengths, top, rerank)
         for query, results in zip(queries, found, strict=True):
             yield {"text": query, "results": [each | rows[each["place"]] for each in results]}
-
-    def _index(self, corpus: str, folder: str) -> tuple[list[dict[str, Any]], Index]:
-        """The rows of a corpus that hold code, and the index of their embeddings."""
-        rows = [row for row in load(corpus) if str(row.get("code") or "").strip()]
-        if not rows:
-            raise UserError(f"{corpus} has no rows with 'code' to search in")
-        codes = [row["code"] for row in rows]
-        encoder = self.network.encoder
-        parts = (
-            encoder.final_layer_norm.weight,
-            encoder.block[-1].layer[-1].DenseReluDense.wo.weight,
-        )
-        name = fingerprint(str(part.detach().float().flatten().tolist()) for part in parts)
-        path = Path(folder) if folder else None
-        return rows, kept_index(path, rows, codes, self.encode, name)
 
     def generate(
         self,
@@ -235,29 +233,15 @@ class CodeT5p(Method):
             top_p: of nucleus sampling.
             seed: of sampling.
         """
-        rows, kept = self._index(corpus, index) if corpus else ([], None)
         how = {
-            "max_source": self.config.max_text + self.config.max_code,
             "max_new_tokens": max_new_tokens,
             "num_samples": num_samples,
             "temperature": temperature,
             "top_p": top_p,
             "seed": seed,
         }
-        starts = {"code": TO_CODE, "text": TO_TEXT}
-        for number, example in enumerate(examples):
-            kind, source = _asked(example, to, number)
-            answer: dict[str, Any] = {"source": source, "to": kind}
-            if kept is not None and kind == "code":
-                _, places = kept.search(self.encode([source]), num_retrieved)
-                answer["retrieved"] = [rows[place]["code"] for place in places[0]]
-                source = "\n".join([source, *answer["retrieved"]])
-            start = self.network.config.decoder_start_token_id
-            if kind in starts:
-                start = task_ids(self.tokenizer)[starts[kind]]
-            with starting_with(self.network, start):
-                written = generate_texts(self.network, self.tokenizer, [source], **how)
-            yield answer | {"written": written[0]}
+        found = corpus_index(self, corpus, index) if corpus else None
+        yield from written(self, examples, to, found, num_retrieved, how)
 
     def complete(
         self,
@@ -278,45 +262,14 @@ class CodeT5p(Method):
             top_p: of nucleus sampling.
             seed: of sampling.
         """
-        for number, example in enumerate(examples):
-            if not example.code:
-                raise UserError(f"row {number} has no 'code' to go on from")
-        if num_samples > 1 and not temperature:
-            raise UserError(f"{num_samples} continuations need a temperature above 0")
-        for start in range(0, len(examples), _AT_ONCE):
-            part = examples[start : start + _AT_ONCE]
-            written = completions(
-                self.network,
-                self.tokenizer,
-                [example.code for example in part],
-                max_prefix=self.config.max_code,
-                max_new_tokens=max_new_tokens,
-                num_samples=num_samples,
-                temperature=temperature,
-                top_p=top_p,
-                seed=seed + start,
-            )
-            for example, texts in zip(part, written, strict=True):
-                yield {"code": example.code, "completions": texts}
-
-
-def _query(example: Example, number: int) -> str:
-    if not (query := example.text.strip() or example.prompt or example.code.strip()):
-        raise UserError(f"row {number} is empty: search needs a 'text', or a 'code' to find alike")
-    return query
-
-
-def _asked(example: Example, to: To, number: int) -> tuple[str, str]:
-    """What is to be written ("code", "text" or "response"), and from what."""
-    if to == "auto":
-        if example.prompt:
-            return "response", example.prompt
-        to = "code" if example.text.strip() else "text"
-    source = example.text if to == "code" else example.code
-    if not source.strip():
-        lacks = "text" if to == "code" else "code"
-        raise UserError(f"row {number} has no {lacks!r} to write the {to} from")
-    return to, source
+        how = {
+            "max_new_tokens": max_new_tokens,
+            "num_samples": num_samples,
+            "temperature": temperature,
+            "top_p": top_p,
+            "seed": seed,
+        }
+        yield from completed(self, examples, how)
 
 
 def examples() -> list[dict[str, str]]:

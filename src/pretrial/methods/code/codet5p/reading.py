@@ -114,3 +114,23 @@ def without_docstring(code: str, text: str) -> str:
     return "\n".join(
         [*header, *(rest if any(line.strip() for line in rest) else [f"{before}pass"])]
     )
+
+
+def query_of(example: Example, number: int) -> str:
+    """What is looked up; `number` is the row's, for the error."""
+    if not (query := example.text.strip() or example.prompt or example.code.strip()):
+        raise UserError(f"row {number} is empty: search needs a 'text', or a 'code' to find alike")
+    return query
+
+
+def asked_of(example: Example, to: str, number: int) -> tuple[str, str]:
+    """What is to be written ("code", "text" or "response"), and from what."""
+    if to == "auto":
+        if example.prompt:
+            return "response", example.prompt
+        to = "code" if example.text.strip() else "text"
+    source = example.text if to == "code" else example.code
+    if not source.strip():
+        lacks = "text" if to == "code" else "code"
+        raise UserError(f"row {number} has no {lacks!r} to write the {to} from")
+    return to, source

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from pretrial.evaluate.index import Index
+from pretrial.data.sources import load
+from pretrial.errors import UserError
+from pretrial.evaluate.index import Index, fingerprint, kept_index
 from pretrial.methods.code.codet5p.network import MATCH, embed, match_logits, task_ids
 from pretrial.models.seq2seq import encode_texts, pad_rows
+
+if TYPE_CHECKING:
+    from pretrial.methods.code.codet5p import CodeT5p
 
 _BATCH = 64
 
@@ -57,6 +63,41 @@ def pair_logits(
         both = match_logits(network, match_id, states[owner], mask[owner], ids, real)
         logits[places] = both[:, 1].float().cpu()
     return logits
+
+
+def corpus_index(method: CodeT5p, corpus: str, folder: str) -> tuple[list[dict[str, Any]], Index]:
+    """The rows of a corpus that hold code, and the index of their embeddings.
+
+    Args:
+        method: embeds them.
+        corpus: as `data.sources.load` takes it.
+        folder: where the index is kept, made the first time; "" for nowhere.
+
+    Raises:
+        UserError: no row has code, or the folder holds the index of another corpus or model.
+    """
+    rows = [row for row in load(corpus) if str(row.get("code") or "").strip()]
+    if not rows:
+        raise UserError(f"{corpus} has no rows with 'code' to search in")
+    whole(method, "encode")
+    encoder = method.network.encoder
+    parts = encoder.final_layer_norm.weight, method.network.proj.weight
+    name = fingerprint(str(part.detach().float().flatten().tolist()) for part in parts)
+    codes = [row["code"] for row in rows]
+    return rows, kept_index(Path(folder) if folder else None, rows, codes, method.encode, name)
+
+
+def whole(method: CodeT5p, ability: str) -> None:
+    """Makes sure that there is an encoder-decoder of its own.
+
+    Raises:
+        UserError: there is a frozen decoder in its place.
+    """
+    if method.beside is not None:
+        raise UserError(
+            f"{ability} needs a CodeT5+ of its own: a model beside a frozen decoder can only"
+            " generate; train one without --decoder"
+        )
 
 
 def _batches(

@@ -39,28 +39,38 @@ def stages(method: CodeT5p, run: Run) -> Iterator[Stage]:
     for name, share in _shares(list(plan), config.unimodal_ratio).items():
         budget = Budget(run.budget.amount * share, run.budget.unit)
         aside = _data(method, name, run.held_out)[:_MOST_HELD_OUT]
-        if name == "unimodal":
+        if name == "unimodal" and method.beside is None:
             yield from _unimodal(method, plan[name], aside, budget)
-        elif name == "bimodal":
-            module = Bimodal(method.network, method.tokenizer, config)
-            check = partial(_retrieval, method, aside) if aside else None
-            yield _stage(method, name, module, plan[name], budget, config.pair_lr, check)
+            continue
+        rate = {"unimodal": config.lr, "bimodal": config.pair_lr}.get(name, config.instruct_lr)
+        module = _module(method, name)
+        check: Callable[[], dict[str, float]]
+        if isinstance(module, Bimodal):
+            check = partial(_retrieval, method, aside)
         else:
-            method.network.requires_grad_(True)
-            for head in (method.network.proj, method.network.itm_head):
-                head.requires_grad_(False)
-            lengths = config.max_text + config.max_code, config.max_code
-            tuned = TextToText(method.network, method.tokenizer, *lengths)
-            check = partial(held_out_losses, tuned, aside, config.pair_batch_size)
-            rate = config.instruct_lr
-            yield _stage(method, name, tuned, plan[name], budget, rate, check if aside else None)
+            check = partial(held_out_losses, module, aside, config.pair_batch_size)
+        yield _stage(method, name, module, plan[name], budget, rate, check if aside else None)
+
+
+def _module(method: CodeT5p, name: str) -> Trainable:
+    """What is trained on pairs or instructions."""
+    if method.beside is not None:
+        return method.beside
+    config, network = method.config, method.network
+    if name == "bimodal":
+        return Bimodal(network, method.tokenizer, config)
+    network.requires_grad_(True)
+    for head in (network.proj, network.itm_head):
+        head.requires_grad_(False)
+    return TextToText(network, method.tokenizer, config.max_text + config.max_code, config.max_code)
 
 
 def _data(method: CodeT5p, name: str, examples: Sequence[Example]) -> Sequence[Any]:
     """What a stage can use of the examples."""
     config, tokenizer = method.config, method.tokenizer
     if name == "bimodal":
-        return pairs_of(examples, config.cut_docstrings)
+        pairs = pairs_of(examples, config.cut_docstrings)
+        return pairs if method.beside is None else [(pair.text, pair.code) for pair in pairs]
     if name == "instruct":
         return [(e.prompt, e.response) for e in examples if e.prompt and e.response]
     codes = [example.code for example in examples if example.code.strip()]
