@@ -30,6 +30,7 @@ _PACKAGES = (
 )
 _CORPUS = f"builtin:installed-code?packages={_PACKAGES}&max_bytes=30000"
 _FUNCTIONS = "builtin:stdlib-code?documented=1&split="
+_ONE_PACKAGE = "builtin:installed-code?packages=sympy&tests=0"
 _HUMAN_EVAL = "builtin:human-eval"
 
 _NOTES = (
@@ -112,9 +113,7 @@ def trial(
             ablation(
                 "sympy",
                 "annotator taught by files of one package",
-                config=replace(
-                    config, positives=("builtin:installed-code?packages=sympy&tests=0",)
-                ),
+                config=replace(config, positives=(_ONE_PACKAGE,)),
             ),
         ),
         measure=partial(_measure, tiny),
