@@ -1,0 +1,409 @@
+"""MosaicBERT: its defining properties, parity, sizes, checkpoints, recipe."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
+
+from pretrial.errors import UserError
+from pretrial.methods.text import mlm
+from pretrial.methods.text.masked_scores import beyond, masked_scores
+from pretrial.methods.text.mosaicbert import Config, MosaicBERT, examples, trial
+from pretrial.models.alibi import alibi_bias
+from pretrial.models.mosaic_bert import MosaicBertModel
+from pretrial.train.budget import Budget
+from pretrial.train.describe import describe
+from pretrial.train.run import Run
+
+TEXTS = MosaicBERT.read(examples())
+TINY = Config.tiny()
+
+
+def make(**changes):
+    torch.manual_seed(0)
+    return MosaicBERT.build(replace(TINY, **changes), data=TEXTS)
+
+
+def windows_of(method, texts=TEXTS[:8]):
+    ids = method.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    return [row[: 3 + 3 * number] for number, row in enumerate(ids)]  # of unlike lengths
+
+
+def batch_of(method, seed=0):
+    return method.batch(windows_of(method), torch.Generator().manual_seed(seed))
+
+
+def same_weights(method, **changes):
+    """The same network with other switches."""
+    other = make(**changes)
+    other.encoder.load_state_dict(method.encoder.state_dict())
+    return other
+
+
+@pytest.fixture(scope="module")
+def method():
+    return make()
+
+
+# -- mechanism ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", [{}, {"alibi": False}, {"gated": False}], ids=str)
+def test_without_padding_everything_is_as_with_it(changes):
+    method = make(**changes)
+    padded = same_weights(method, unpadded=False, **changes)
+    ours, theirs = method.losses(batch_of(method)), padded.losses(batch_of(padded))
+    torch.testing.assert_close(ours["loss"], theirs["loss"], rtol=1e-5, atol=1e-5)
+    for each, losses in ((method, ours), (padded, theirs)):
+        losses["loss"].backward()
+        assert all(p.grad is not None for p in each.parameters())
+    for (name, one), other in zip(method.named_parameters(), padded.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_states_are_the_same_with_padding_and_its_content_is_irrelevant(method):
+    padded = same_weights(method, unpadded=False).eval()
+    batch = batch_of(method)
+    ids, real = batch["ids"], batch["real"]
+    junk = torch.where(real, ids, 99)
+    with torch.no_grad():
+        states = method.encoder.bert(ids, real.long()).last_hidden_state
+        assert torch.equal(method.encoder.bert(junk, real.long()).last_hidden_state, states)
+        other = padded.encoder.bert(junk, real.long()).last_hidden_state
+    torch.testing.assert_close(states[real], other[real], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("unpadded", [True, False])
+def test_a_text_can_be_moved_inside_its_padding(method, unpadded):
+    network = same_weights(method, unpadded=unpadded).encoder.bert.eval()
+    ids = torch.randint(10, 200, (2, 6))
+    states = []
+    for left, right in ((0, 5), (3, 2), (5, 0)):
+        moved = F.pad(ids, (left, right))
+        mask = F.pad(torch.ones_like(ids), (left, right))
+        with torch.no_grad():
+            states.append(network(moved, mask).last_hidden_state[:, left : left + 6])
+    for other in states[1:]:
+        torch.testing.assert_close(other, states[0], rtol=1e-5, atol=1e-5)
+
+
+def test_the_short_tail_gives_the_loss_and_the_gradients_of_the_whole_one(method):
+    whole = same_weights(method, masked_tail=False)
+    batch = batch_of(method)
+    one, other = method.losses(batch)["loss"], whole.losses(batch)["loss"]
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    ours = torch.autograd.grad(one, list(method.parameters()))
+    theirs = torch.autograd.grad(other, list(whole.parameters()))
+    for grad, wanted in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(grad, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_the_tail_does_no_work_for_tokens_that_are_not_asked_for(method):
+    seen = {}
+    last = method.encoder.bert.encoder.layer[-1]
+    hooks = [
+        part.register_forward_hook(lambda _, inputs, __, n=name: seen.update({n: len(inputs[0])}))
+        for name, part in (
+            ("qkv", last.attention.self.Wqkv),
+            ("output", last.attention.output.dense),
+            ("mlp", last.mlp),
+            ("head", method.encoder.cls.predictions.decoder),
+        )
+    ]
+    batch = batch_of(method)
+    method.losses(batch)
+    for hook in hooks:
+        hook.remove()
+    chosen, tokens = len(batch["positions"]), int(batch["real"].sum())
+    assert seen == {"qkv": tokens, "output": chosen, "mlp": chosen, "head": chosen}
+    assert chosen < tokens < batch["real"].numel()
+
+
+def test_texts_of_four_times_the_training_length_need_no_new_weight(method):
+    ids = torch.randint(10, 200, (1, 4 * TINY.max_length))
+    with torch.no_grad():
+        logits = method.encoder(ids).logits
+    assert logits.shape == (1, 96, 320)
+    assert torch.isfinite(logits).all()
+    assert not any("position" in name for name, _ in method.encoder.named_parameters())
+    assert {"mlm_loss_24", "mlm_loss_48"} <= beyond(method, [" ".join(TEXTS)], (24, 48)).keys()
+
+
+def test_thirty_percent_are_hidden_in_training_and_fifteen_in_evaluation(method):
+    rows = [list(range(10, 110)) for _ in range(8)]
+    for mode, ratio in ((True, 0.3), (False, 0.15)):
+        batch = method.train(mode).batch(rows, torch.Generator().manual_seed(0))
+        assert batch["counts"]["masked"] / 800 == pytest.approx(ratio, abs=0.01)
+    method.train()
+
+
+def test_under_bfloat16_norms_stay_in_it(method):
+    exact = same_weights(method, low_precision_norm=False)
+    batch = batch_of(method)
+    kinds = {}
+    for name, each in (("low", method), ("torch's", exact)):
+        norm = each.encoder.bert.encoder.layer[0].attention.output.LayerNorm
+        hook = norm.register_forward_hook(lambda _, __, out, n=name: kinds.update({n: out.dtype}))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = each.losses(batch)["loss"]
+        loss.backward()
+        hook.remove()
+        exactly = each.losses(batch)["loss"]
+        torch.testing.assert_close(loss.detach(), exactly.detach(), rtol=0.02, atol=0)
+    assert kinds == {"low": torch.bfloat16, "torch's": torch.float32}
+    method.zero_grad()
+
+
+def test_the_recipe_decays_apart_from_the_rate_and_ends_at_a_fiftieth(method, tmp_path):
+    run = Run(tmp_path, TEXTS, budget=Budget(4, "steps"), quiet=True)
+    stage = next(make(lr=2e-3).stages(run))
+    assert stage.optim.weight_decay * 2e-3 == pytest.approx(1e-5)
+    assert (stage.optim.betas, stage.optim.eps) == ((0.9, 0.98), 1e-6)
+    assert stage.optim.final_ratio == 0.02
+
+
+# -- parity ---------------------------------------------------------------------------------------
+
+
+def reference(state, ids, mask, num_layers, num_heads):
+    """MosaicBERT's logits, with padding, from its weights by their public names."""
+
+    def linear(name, x):
+        return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+    def norm(name, x):
+        return F.layer_norm(x, x.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"], 1e-12)
+
+    size, length = ids.shape
+    words = state["bert.embeddings.word_embeddings.weight"]
+    x = words[ids] + state["bert.embeddings.token_type_embeddings.weight"][0]
+    x = norm("bert.embeddings.LayerNorm", x)
+    bias = alibi_bias(num_heads, length, x) + (1.0 - mask[:, None, None].float()) * -10000.0
+    for number in range(num_layers):
+        layer = f"bert.encoder.layer.{number}"
+        qkv = linear(f"{layer}.attention.self.Wqkv", x).view(size, length, 3, num_heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + bias
+        mixed = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+        mixed = linear(f"{layer}.attention.output.dense", mixed)
+        x = norm(f"{layer}.attention.output.LayerNorm", mixed + x)
+        both = x @ state[f"{layer}.mlp.gated_layers.weight"].T
+        gate, value = both.split(both.shape[-1] // 2, dim=-1)
+        x = norm(f"{layer}.mlp.layernorm", linear(f"{layer}.mlp.wo", F.gelu(gate) * value) + x)
+    x = F.gelu(linear("cls.predictions.transform.dense", x))
+    x = norm("cls.predictions.transform.LayerNorm", x)
+    return linear("cls.predictions.decoder", x)
+
+
+def test_logits_are_those_of_the_release(method):
+    batch = batch_of(method)
+    state = {name: value.detach() for name, value in method.encoder.state_dict().items()}
+    with torch.no_grad():
+        ours = method.encoder(batch["ids"], attention_mask=batch["real"].long()).logits
+        theirs = reference(state, batch["ids"], batch["real"], 2, 2)
+    torch.testing.assert_close(ours[batch["real"]], theirs[batch["real"]], rtol=1e-4, atol=1e-4)
+
+
+def test_with_every_part_off_this_is_bert():
+    off = {"alibi": False, "gated": False, "unpadded": False, "masked_tail": False}
+    method = make(**off)
+    sizes = BertConfig(
+        vocab_size=320,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=32,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    bert = BertForMaskedLM(sizes).eval()
+    ours = method.encoder.state_dict()
+    for name, weight in bert.state_dict().items():
+        for theirs, mine in (
+            ("intermediate.dense", "mlp.wi"),
+            ("layer.0.output.dense", "layer.0.mlp.wo"),
+            ("layer.1.output.dense", "layer.1.mlp.wo"),
+            ("layer.0.output.LayerNorm", "layer.0.mlp.layernorm"),
+            ("layer.1.output.LayerNorm", "layer.1.mlp.layernorm"),
+            ("cls.predictions.bias", "cls.predictions.decoder.bias"),
+        ):
+            name = name.replace(theirs, mine)
+        for part, index in (("query", 0), ("key", 1), ("value", 2)):
+            if f"self.{part}." in name:
+                name = name.replace(part, "Wqkv")
+                weight = torch.cat(
+                    [*ours[name].chunk(3)[:index], weight, *ours[name].chunk(3)[index + 1 :]]
+                )
+        ours[name] = weight
+    method.encoder.load_state_dict(ours)
+    batch = batch_of(method)
+    mask = batch["real"].long()
+    labels = torch.full_like(batch["ids"], -100).flatten()
+    labels[batch["positions"]] = batch["ids"].flatten()[batch["positions"]]
+    theirs = bert(batch["inputs"], attention_mask=mask, labels=labels.view_as(mask)).loss
+    torch.testing.assert_close(method.losses(batch)["loss"], theirs, rtol=1e-5, atol=1e-5)
+
+
+# -- sizes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "number"), [("base", 137_400_384), ("large", 435_221_312)])
+def test_published_sizes(name, number):
+    with torch.device("meta"):
+        exported = MosaicBERT.build(Config.paper(name)).export()
+    assert sum(p.numel() for p in exported.parameters()) == number
+    assert exported.config.vocab_size == 30528
+
+
+def test_equal_parameters_are_those_of_bert():
+    with torch.device("meta"):
+        ours = MosaicBERT.build(replace(Config.paper(), equal_parameters=True)).export()
+        bert = BertForMaskedLM(BertConfig(vocab_size=30528))
+    count = sum(p.numel() for p in bert.parameters())
+    assert sum(p.numel() for p in ours.parameters()) == pytest.approx(count, rel=0.01)
+
+
+# -- checkpoints ----------------------------------------------------------------------------------
+
+
+def public_folder(method, folder, prefix=""):
+    """A checkpoint as mosaicml/mosaic-bert-base has it: BERT's config, which names code to run."""
+    method.encoder.save_pretrained(folder)
+    state = load_file(folder / "model.safetensors")
+    state["cls.predictions.decoder.weight"] = state[
+        "bert.embeddings.word_embeddings.weight"
+    ].clone()
+    state = {prefix + name: value for name, value in state.items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    sizes = {
+        "alibi_starting_size": 512,
+        "architectures": ["BertForMaskedLM"],
+        "attention_probs_dropout_prob": 0.1,
+        "auto_map": {
+            "AutoConfig": "configuration_bert.BertConfig",
+            "AutoModelForMaskedLM": "bert_layers.BertForMaskedLM",
+        },
+        "model_type": "bert",
+        "vocab_size": 320,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 32,
+    }
+    (folder / "config.json").write_text(json.dumps(sizes))
+    method.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_a_public_checkpoint_loads_whole_and_runs_no_code_of_its_own(method, tmp_path, prefix):
+    again = MosaicBERT.build(Config(), source=public_folder(method, tmp_path, prefix))
+    assert again.config.width == 32
+    assert again.encoder.bert.encoder.layer[0].attention.self.dropout_prob == 0.0
+    batch = batch_of(method)
+    assert torch.equal(again.eval().losses(batch)["loss"], method.eval().losses(batch)["loss"])
+    method.train()
+
+
+def test_names_of_weights_are_the_public_ones(method):
+    names = {name.replace("layer.1.", "layer.0.") for name in method.encoder.state_dict()}
+    layer = "bert.encoder.layer.0."
+    assert {
+        f"{layer}attention.self.Wqkv.weight",
+        f"{layer}attention.self.Wqkv.bias",
+        f"{layer}attention.output.LayerNorm.weight",
+        f"{layer}mlp.gated_layers.weight",
+        f"{layer}mlp.wo.bias",
+        f"{layer}mlp.layernorm.bias",
+        "bert.embeddings.token_type_embeddings.weight",
+        "cls.predictions.transform.LayerNorm.weight",
+        "cls.predictions.decoder.bias",
+    } <= names
+    assert f"{layer}mlp.gated_layers.bias" not in names
+
+
+def test_a_plain_bert_is_refused(method, tmp_path):
+    BertForMaskedLM(
+        BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2)
+    ).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"Wqkv.*give a MosaicBERT checkpoint, such as mosaicml"):
+        MosaicBERT.build(TINY, source=tmp_path)
+
+
+def test_switches_come_back_with_a_checkpoint(tmp_path):
+    method = make(alibi=False, gated=False)
+    method.save(tmp_path)
+    again = MosaicBERT.build(replace(TINY, unpadded=False), source=tmp_path)
+    assert (again.config.alibi, again.config.gated, again.config.unpadded) == (False, False, False)
+    assert not again.encoder.config.unpadded
+    torch.testing.assert_close(
+        again.losses(batch_of(again))["loss"], method.losses(batch_of(method))["loss"]
+    )
+
+
+def test_auto_classes_load_what_is_exported(method, tmp_path):
+    method.export().save_pretrained(tmp_path)
+    again = AutoModelForMaskedLM.from_pretrained(tmp_path)
+    assert type(again) is type(method.encoder)
+    vector = method.encode(["a short list"])[0]
+    network = MosaicBertModel.from_pretrained(tmp_path, add_pooling_layer=False).eval()
+    ids = method.tokenizer("a short list", return_tensors="pt")["input_ids"]
+    torch.testing.assert_close(vector, network(ids).last_hidden_state.mean(1)[0])
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_classifiers_learn(method, pooling):
+    classifier = method.classifier(2, pooling)
+    rows = [(text, int("file" in text)) for text in TEXTS]
+    batch = classifier.batch(rows, torch.Generator())
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=3e-3)
+    for _ in range(30):
+        loss = classifier.losses(batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert (classifier.logits(TEXTS).argmax(-1).tolist()) == [label for _, label in rows]
+
+
+# -- work and trial -------------------------------------------------------------------------------
+
+
+def test_the_work_that_is_counted_is_less_without_padding(tmp_path):
+    flops = {}
+    for unpadded in (True, False):
+        run = Run(tmp_path / str(unpadded), TEXTS, budget=Budget(4, "steps"), quiet=True)
+        stage = next(make(unpadded=unpadded).stages(run))
+        flops[unpadded] = describe(stage)["flops_per_step"]
+    assert 0 < flops[True] < 0.95 * flops[False]
+
+
+def test_scores_are_of_the_same_tokens_for_both_sides_of_the_trial(method):
+    baseline = mlm.MLM.build(mlm.Config.tiny(), data=TEXTS).eval()
+    ours = masked_scores(method.eval(), TEXTS, 24)
+    theirs = masked_scores(baseline, TEXTS, 24)
+    assert len(ours["mlm_accuracy"]) == len(theirs["mlm_accuracy"]) >= len(TEXTS)
+    one, other = (
+        each.batch([list(range(10, 30))] * 3, torch.Generator().manual_seed(0))
+        for each in (method, baseline)
+    )
+    assert one["positions"].tolist() == other["positions"].tolist()
+    assert torch.equal(one["inputs"], other["inputs"])
+    method.train()
+
+
+def test_arms_differ_by_one_switch_each():
+    arms = {arm.name: arm for arm in trial().arms}
+    assert [arm.name for arm in trial().choose()] == ["mosaicbert", "mlm", "random"]
+    ours = vars(arms["mosaicbert"].config)
+    for name in ("padded", "whole-tail", "positions", "ungated", "mask-15"):
+        other = vars(arms[name].config)
+        assert sum(ours[key] != other[key] for key in ours) == 1, name
+    for name in ("lr", "warmup", "batch_size", "max_length", "num_layers", "width", "vocab_size"):
+        assert ours[name] == getattr(arms["mlm"].config, name)
