@@ -54,14 +54,13 @@ def changed_lines(wrong: str, right: str) -> list[str]:
         Lines of the wrong one: "7", "7-9", or "+7" where something is missing before line 7.
     """
     numbered = [_code_lines(text) for text in (wrong, right)]
-    lines = [[line for _, line in rows] for rows in numbered]
+    before, after = ([line for _, line in rows] for rows in numbered)
     numbers = [number for number, _ in numbered[0]]
     found = []
-    matcher = difflib.SequenceMatcher(None, *lines, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
     for kind, start, end, _, _ in matcher.get_opcodes():
         if kind == "insert":
-            after = numbers[start - 1] + 1 if start else 1
-            found.append(f"+{after}")
+            found.append(f"+{numbers[start - 1] + 1 if start else 1}")
         elif kind != "equal":
             first, last = numbers[start], numbers[end - 1]
             found.append(f"{first}-{last}" if last > first else str(first))

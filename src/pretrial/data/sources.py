@@ -51,9 +51,9 @@ def load(
     Args:
         source: a file (.jsonl, .json, .csv, .tsv, each also with .gz, .parquet, or one text), a
             folder (of such files, of texts, of APPS problems, of QuixBugs, or written by
-            `save_to_disk`), the
-            name of a Hugging Face data set ("owner/name" or "owner/name:config"), or
-            "builtin:NAME", with options as in "builtin:mini-apps?split=test&seed=1".
+            `save_to_disk`), the name of a Hugging Face data set ("owner/name" or
+            "owner/name:config"), or "builtin:NAME", with options as in
+            "builtin:mini-apps?split=test&seed=1".
         fields: new names, as {wanted: found}.
         split: of a data set or folder: the subfolder, or the files whose names begin with it.
         streaming: read while iterating, in flat memory, instead of all at once.

@@ -85,7 +85,7 @@ def apply(text: str, edits: Edits) -> str:
 
 
 def inverse(text: str, edits: Edits) -> dict[Hunk, list[str]]:
-    """The edits that turn `apply(text, edits)` into `text`."""
+    """The edits that turn `apply(text, edits)` into `text`, if anything is left of it."""
     back: dict[Hunk, list[str]] = {}
     shift = 0
     for hunk in sorted(edits, key=lambda hunk: hunk.start):
