@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -85,8 +86,9 @@ class Bimodal(Trainable):
             "texts": fixed_rows(texts, config.max_text, pad),
             "codes": fixed_rows(codes, config.max_code, pad),
             "marks": torch.tensor(marks),
-            # plain numbers, for generators are made from them
-            "seeds": torch.randint(2**62, (len(examples), 2), generator=generator).numpy(),
+            # of what is drawn for a pair: they hang on it alone, and so not on how the batch is
+            # spread over processes; plain numbers, for generators are made from them
+            "seeds": np.array([(text << 31 | code, code << 31 | text) for text, code in marks]),
             "counts": {
                 "examples": float(len(examples)),
                 "tokens": float(sum(map(len, texts)) + sum(map(len, codes))),
