@@ -6,7 +6,6 @@ name and says the name (call prediction), or writes it with its arguments (usage
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,7 +15,6 @@ from pretrial.errors import UserError
 from pretrial.evaluate.generation import text_metrics
 from pretrial.evaluate.result import Result
 
-_NO_API = frozenset(dir(builtins))  # names that every program has
 _OPENING, _CLOSING = "([{", ")]}"
 
 
@@ -57,8 +55,8 @@ def call_sites(
 ) -> list[Site]:
     """The call sites of a piece of code.
 
-    Names that begin with an underscore, or that the language itself brings, are no library's. Code
-    that does not parse has no sites.
+    Names that begin with an underscore are nobody's interface. Code that does not parse has no
+    sites.
 
     Args:
         text: the code.
@@ -70,7 +68,7 @@ def call_sites(
         found = [
             (call.name_start, call.name_end, call.end)
             for call in view(text, language).calls()
-            if call.receiver and not call.name.startswith("_") and call.name not in _NO_API
+            if call.receiver and not call.name.startswith("_")
         ]
     else:
         found = []

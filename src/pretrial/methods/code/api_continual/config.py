@@ -169,6 +169,7 @@ class Config:
             pretrain_batch_size=16,
             max_sites=60,
             num_candidates=1000,
+            beam_width=16,
         )
 
     @classmethod

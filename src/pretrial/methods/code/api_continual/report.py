@@ -90,10 +90,12 @@ class Matrix:
 
 def score(method: APIContinual, sites: dict[str, list[Site]]) -> dict[str, dict[str, list[float]]]:
     """For each domain the metrics of its sites."""
-    found = {}
+    every = [site for own in sites.values() for site in own]
+    ranked = method.rank_calls([site.context for site in every], [site.name for site in every])
+    found, start = {}, 0
     for domain, own in sites.items():
-        ranked = method.rank_calls([site.context for site in own], [site.name for site in own])
-        found[domain] = site_scores(ranked, own)
+        found[domain] = site_scores(ranked[start : start + len(own)], own)
+        start += len(own)
     return found
 
 

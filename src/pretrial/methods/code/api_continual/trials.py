@@ -9,17 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pretrial.code_views import view
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.data.installed import installed_code
 from pretrial.data.stdlib import stdlib_code
-from pretrial.errors import UserError
 from pretrial.methods.code.api_continual.config import Config
 from pretrial.methods.code.api_continual.domains import by_domain
+from pretrial.methods.code.api_continual.libraries import library_functions
 from pretrial.methods.code.api_continual.model import APIContinual
 from pretrial.methods.code.api_continual.report import Matrix, score
 from pretrial.train.budget import Budget, Spent
@@ -27,8 +24,6 @@ from pretrial.train.loop import train
 from pretrial.train.run import Run
 
 _BASE = "standard library"
-_CHARACTERS = (150, 3000)  # of a function that takes part
-_LARGEST_FILE = 100_000
 
 
 def trial(
@@ -57,10 +52,10 @@ def trial(
     pretraining = replace(config, pretrain_on=_BASE, strategy="naive")
 
     def data() -> Data:
-        parts = [_functions(package, num_functions, num_test) for package in packages]
+        learn, test = library_functions(packages, num_functions, num_test)
         return Data(
-            train=[row for learn, _ in parts for row in learn],
-            held_out=[row for _, test in parts for row in test],
+            train=learn,
+            held_out=test,
             name=f"{num_functions} functions each of {', '.join(packages)}",
         )
 
@@ -93,7 +88,7 @@ def trial(
     return Trial(
         question="When a model of code learns one library after another, do five strategies forget"
         " less than naive fine-tuning, at as many tokens, and end no worse?",
-        data=cache(data),
+        data=data,
         arms=(
             *(arm(name, labels[name], strategy=name) for name in strategies),
             replace(arm("naive", "naive", strategy="naive"), role="baseline"),
@@ -184,61 +179,6 @@ def measure(method: APIContinual, data: Data, seed: int) -> dict[str, list[float
     return values
 
 
-@cache
-def _functions(
-    package: str, num_learn: int, num_test: int
-) -> tuple[tuple[dict[str, str], ...], tuple[dict[str, str], ...]]:
-    """Functions of a package to learn from, and others to test on, from different files.
-
-    Raises:
-        UserError: the package is too small.
-    """
-    files = [
-        row["text"]
-        for row in installed_code(
-            (package,), languages=("python",), tests=False, max_bytes=_LARGEST_FILE
-        )
-    ]
-    random.Random(package).shuffle(files)
-    wanted = {"test": num_test, "learn": num_learn}
-    found: dict[str, list[dict[str, str]]] = {side: [] for side in wanted}
-    seen: set[str] = set()
-    for number, text in enumerate(files):
-        side = "test" if number % 5 == 0 else "learn"
-        if len(found[side]) >= wanted[side]:
-            continue
-        whole = view(text)
-        calls = whole.calls()
-        end = 0
-        for function in whole.functions():
-            code = _dedented(text, function.start, function.end)
-            called = any(
-                function.start <= call.name_start < function.end and call.receiver for call in calls
-            )
-            fits = _CHARACTERS[0] <= len(code) <= _CHARACTERS[1]
-            if function.start >= end and called and fits and code not in seen:
-                end = function.end
-                seen.add(code)
-                found[side].append({"text": code, "domain": package})
-        if all(len(found[name]) >= count for name, count in wanted.items()):
-            break
-    for side, count in wanted.items():
-        if len(found[side]) < count:
-            raise UserError(
-                f"{package} gives {len(found[side])} functions to {side}, not {count}: lower"
-                " --num-functions and --num-test, or name a larger package"
-            )
-    return tuple(found["learn"][:num_learn]), tuple(found["test"][:num_test])
-
-
-def _dedented(text: str, start: int, end: int) -> str:
-    """A function without the indentation of its first line."""
-    margin = text[text.rfind("\n", 0, start) + 1 : start]
-    if margin.strip():
-        margin = ""
-    return "\n".join(line.removeprefix(margin) for line in text[start:end].split("\n"))
-
-
 _NOTES = (
     "A decoder of 0.5 M parameters and some hundred functions a library; the paper has 111 M and"
     " Java.",
@@ -249,5 +189,6 @@ _NOTES = (
     "Penalties have the weights of the release. They were set for its learning rate of 5e-5 and"
     " were not tuned here; the arms of the ablation have them ten times weaker and stronger.",
     "Learning rate and batch are one guess for all arms, tried on naive fine-tuning alone.",
-    "Calls without a receiver, builtins, and names that begin with an underscore are no sites.",
+    "A call site is a call with a receiver of a name that its library defines, without names that"
+    " Python's own types have too. Functions learnt from and tested on are from different files.",
 )
