@@ -80,6 +80,24 @@ _TASKS = (
         "generate_texts",
         "generation:measure_generation",
     ),
+    Task(
+        "api_calls",
+        "whether the name of the next call is among the likeliest; code, by domain",
+        "rank_calls",
+        "api_calls:measure_calls",
+    ),
+    Task(
+        "api_usages",
+        "exact match, edit similarity and BLEU-4 of calls with their arguments; code",
+        "write_usages",
+        "api_calls:measure_usages",
+    ),
+    Task(
+        "repair",
+        "plausible and identical patches, runs of the tests; bugs with their trees and tests",
+        "repair",
+        "repair:measure_repair",
+    ),
 )
 TASKS = {task.name: task for task in _TASKS}
 
