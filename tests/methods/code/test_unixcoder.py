@@ -10,8 +10,10 @@ from transformers import AutoModel, RobertaConfig, RobertaModel, RobertaTokenize
 
 from pretrial.errors import UserError
 from pretrial.methods.code.unixcoder import Config, UniXcoder, examples
+from pretrial.methods.code.unixcoder.config import TASKS
 from pretrial.methods.code.unixcoder.decoding import Reading, generate, logits_of, states_of
 from pretrial.methods.code.unixcoder.fragments import Item, Turn, Turns
+from pretrial.methods.code.unixcoder.inputs import collate
 from pretrial.methods.code.unixcoder.vocabulary import MODES, Vocabulary
 from pretrial.train.budget import Budget
 from pretrial.train.run import Run
@@ -20,6 +22,7 @@ ROWS = examples()
 FRAGMENTS = UniXcoder.read(ROWS)
 TINY = Config.tiny()
 CODE = ROWS[0]["code"]
+FRAGMENTS_OF = {name: [row[name] for row in ROWS[:4]] for name in ("code", "comment")}
 
 
 def make(**changes):
@@ -197,7 +200,8 @@ def test_long_sequences_keep_the_end_in_completion_and_the_beginning_elsewhere(m
 def test_two_passes_agree_in_eval_mode_and_differ_under_dropout(method, items):
     noisy = make(dropout_prob=0.1)
     batch = batch_of(noisy, "contrast", items[:8])
-    again = batch["seen"].repeat(2, 1), batch["real"].repeat(2, 1)
+    again = batch["seen"], batch["real"]
+    assert torch.equal(*again[0].chunk(2))
     for training, agree in ((False, True), (True, False)):
         noisy.train(training)
         with torch.no_grad():
@@ -264,9 +268,28 @@ def test_the_contrastive_loss_is_infonce_over_the_batch(method, items):
     with torch.no_grad():
         states = states_of(method.network, batch["seen"], batch["real"], "bidirectional")
     means = [s[r].mean(0) for s, r in zip(states, batch["real"], strict=True)]
-    unit = F.normalize(torch.stack(means), dim=-1)
+    unit = F.normalize(torch.stack(means[:6]), dim=-1)
     expected = F.cross_entropy(unit @ unit.T / TINY.temperature, torch.arange(6))
     assert loss == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_search_is_learnt_from_comments_against_the_codes_of_the_batch(method, items):
+    batch = batch_of(method, "align", items[:4])
+    assert batch["counts"]["examples"] == 4
+    rows = [row[mask].tolist()[3:-1] for row, mask in zip(batch["ids"], batch["real"], strict=True)]
+    assert rows[:4] == [item.comment.tolist() for item in items[:4]]
+    for row, item in zip(rows[4:], items[:4], strict=True):
+        assert (
+            method.vocabulary.without_marks(torch.tensor(row).numpy()).tolist()
+            == (method.vocabulary.without_marks(item.code).tolist()[: len(row)])
+        )
+    comments, codes = method.encode(FRAGMENTS_OF["comment"]), method.encode(FRAGMENTS_OF["code"])
+    scores = F.normalize(comments, dim=-1) @ F.normalize(codes, dim=-1).T
+    expected = F.cross_entropy(scores / TINY.temperature, torch.arange(4))
+    plain = replace(method.sampler, drop_prob=1.0)
+    samples = plain.samples("align", items[:4], torch.Generator().manual_seed(0))
+    batch = collate("align", samples, 4, method.vocabulary.pad)
+    assert float(method.losses(batch)["loss"].detach()) == pytest.approx(float(expected), rel=1e-4)
 
 
 # -- the order of training ------------------------------------------------------------------------
@@ -330,6 +353,23 @@ def test_code_without_comments_trains_without_generating_them(method, tmp_path):
     assert list(stages) == ["code", "pairs"]
     assert "generate" not in stages["pairs"].data.objectives
     assert "contrast" in stages["pairs"].data.objectives
+
+
+@pytest.mark.parametrize(("task", "objective"), TASKS.items())
+def test_a_task_is_one_stage_without_marks(task, objective, tmp_path):
+    tuned = make(task=task)
+    stages = stages_of(tuned, FRAGMENTS, tmp_path)
+    assert list(stages) == [task]
+    data = stages[task].data
+    assert data.objectives == (objective,)
+    assert not any(tuned.vocabulary.is_mark[item.code].any() for item in data.items)
+    assert all(len(item.comment) for item in data.items) == (task != "complete")
+    assert tuned.sampler.swap_prob == 0
+    assert stages[task].optim.lr == TINY.task_lr
+    bare = UniXcoder.read([{"code": row["code"]} for row in ROWS if row["code"]])
+    if task != "complete":
+        with pytest.raises(UserError, match=f"task {task} needs code with comments"):
+            stages_of(tuned, bare, tmp_path / "bare")
 
 
 # -- rows -----------------------------------------------------------------------------------------

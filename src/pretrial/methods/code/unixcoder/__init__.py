@@ -45,7 +45,7 @@ from pretrial.convert.keys import load_pretrained, load_tokenizer
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.code.unixcoder.abilities import Abilities, mean_of
-from pretrial.methods.code.unixcoder.config import Config
+from pretrial.methods.code.unixcoder.config import TASKS, Config
 from pretrial.methods.code.unixcoder.decoding import logits_of, states_of
 from pretrial.methods.code.unixcoder.fragments import (
     Fragment,
@@ -55,7 +55,7 @@ from pretrial.methods.code.unixcoder.fragments import (
     items_of,
     read_fragments,
 )
-from pretrial.methods.code.unixcoder.inputs import PATTERNS, Objective, Sampler, collate
+from pretrial.methods.code.unixcoder.inputs import PAIRED, PATTERNS, Objective, Sampler, collate
 from pretrial.methods.code.unixcoder.mapping import Mark
 from pretrial.methods.code.unixcoder.trials import trial
 from pretrial.methods.code.unixcoder.vocabulary import Vocabulary, learn_vocabulary
@@ -178,7 +178,7 @@ class UniXcoder(Abilities, Method):
             vocabulary=self.vocabulary,
             max_length=config.max_length,
             drop_prob=config.drop_prob,
-            swap_prob=config.swap_prob,
+            swap_prob=config.swap_prob if config.task == "pretrain" else 0.0,
             mask_ratio=config.mask_ratio,
             mask_prob=config.mask_prob,
             random_prob=config.random_prob,
@@ -187,46 +187,44 @@ class UniXcoder(Abilities, Method):
         )
 
     def batch(self, examples: Sequence[Turn], generator: torch.Generator) -> Batch:
-        """Sequences of one objective, each drawn by a generator of its own; see `collate`."""
+        """Sequences of one objective; see `collate`."""
         objective = examples[0].objective
-        seeds = torch.randint(2**62, (len(examples),), generator=generator).tolist()
-        sampler = self.sampler
-        samples = [
-            sampler.sample(objective, turn.item, torch.Generator().manual_seed(seed))
-            for turn, seed in zip(examples, seeds, strict=True)
-        ]
-        return collate(objective, samples, self.vocabulary.pad)
+        samples = self.sampler.samples(objective, [turn.item for turn in examples], generator)
+        return collate(objective, samples, len(examples), self.vocabulary.pad)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of the batch's objective, also under its own name."""
         objective, counts = batch["objective"], batch["counts"]
-        if objective == "contrast":
-            loss = self._contrast_loss(batch)
+        pattern = PATTERNS[objective]
+        lengths = batch["source_lengths"] if pattern == "prefix" else None
+        states = states_of(self.network, batch["seen"], batch["real"], pattern, lengths)
+        if objective in ("contrast", "align"):
+            one, other = F.normalize(mean_of(states, batch["real"]), dim=-1).chunk(2)
+            loss = info_nce(one, other, self.config.temperature, counts["examples"])
         else:
-            pattern = PATTERNS[objective]
-            lengths = batch["source_lengths"] if pattern == "prefix" else None
-            states = states_of(self.network, batch["seen"], batch["real"], pattern, lengths)
             logits = logits_of(self.network, states.flatten(0, 1)[batch["asking"]])  # [N, V]
             targets = batch["ids"].flatten()[batch["asked"]]
             loss = token_loss(logits, targets, counts["predicted"])
         return {"loss": loss, f"{objective}_loss": loss.detach()}
 
-    def _contrast_loss(self, batch: Batch) -> Tensor:
-        """InfoNCE between two passes, which dropout makes differ."""
-        seen, real = (batch[name].repeat(2, 1) for name in ("seen", "real"))
-        states = states_of(self.network, seen, real, "bidirectional")
-        views = F.normalize(mean_of(states, real), dim=-1).chunk(2)
-        return info_nce(views[0], views[1], self.config.temperature, batch["counts"]["examples"])
-
     def stages(self, run: Run) -> Iterator[Stage]:
         """Plain text, code alone, then code with comments; each with its share of the budget.
 
         A stage without data, or whose share is 0, is left out, and the others share the budget.
+        With a `task`, one stage over what that learns from.
         """
         config = self.config
         fragments = [fragment for fragment in run.data if fragment.bare.strip()]
         texts = [fragment for fragment in run.data if not fragment.bare.strip()]
         pairs = [fragment for fragment in fragments if config.comments and fragment.said]
+        if config.task != "pretrain":
+            data = fragments if config.task == "complete" else pairs
+            if not data:
+                raise UserError(
+                    f"task {config.task} needs code with comments: give --fields comment="
+                )
+            yield self.stage(config.task, data, (TASKS[config.task],), run, run.budget)
+            return
         objectives = [name for name in config.multimodal if pairs or name != "generate"]
         plans = (
             ("text", texts, config.text_ratio, config.unimodal),
@@ -249,14 +247,14 @@ class UniXcoder(Abilities, Method):
     ) -> Stage:
         """A stage over fragments, under objectives that alternate from step to step."""
         config = self.config
-        items = self.items(data, comments=name != "code")
-        held_out = self.items(run.held_out, comments=name != "code")
+        commented = name not in ("code", "complete")
+        items, held_out = (self.items(each, commented) for each in (data, run.held_out))
         return Stage(
             name,
             self,
             Turns(items, objectives, config.batch_size, config.language_alpha, run.seed),
             budget,
-            optim=Optim(config.lr, config.weight_decay, warmup=config.warmup),
+            optim=Optim(config.peak_lr, config.weight_decay, warmup=config.warmup),
             batch_size=config.batch_size,
             evaluate=partial(self.held_out, held_out, objectives) if held_out else None,
             shuffle=False,
@@ -265,7 +263,7 @@ class UniXcoder(Abilities, Method):
     def items(self, fragments: Sequence[Fragment], comments: bool = True) -> list[Item]:
         """Fragments as token ids, with or without their comments."""
         config = self.config
-        order = None if config.ast == "none" else config.ast
+        order = None if config.ast == "none" or config.task != "pretrain" else config.ast
         items = items_of(fragments, self.vocabulary, order, config.max_length)
         keep = comments and config.comments
         return [item if keep or not len(item.code) else item.without_comment() for item in items]
@@ -277,7 +275,7 @@ class UniXcoder(Abilities, Method):
             turns = [
                 Turn(objective, item)
                 for item in items
-                if objective != "generate" or (len(item.code) and len(item.comment))
+                if objective not in PAIRED or (len(item.code) and len(item.comment))
             ]
             if turns:
                 losses = held_out_losses(self, turns, self.config.batch_size)

@@ -10,6 +10,15 @@ from transformers import RobertaConfig
 from pretrial.errors import UserError
 from pretrial.methods.code.unixcoder.inputs import Objective, check_length
 
+Task = Literal["pretrain", "search", "summarise", "complete"]
+
+#: What is learnt for a task, by a model that was pre-trained.
+TASKS: dict[Task, Objective] = {
+    "search": "align",
+    "summarise": "generate",
+    "complete": "left_to_right",
+}
+
 
 @dataclass(frozen=True)
 class Config:
@@ -47,6 +56,10 @@ class Config:
         warmup: steps of warm-up, or a share of a stage when below 1.
         weight_decay: of the weights.
         batch_size: sequences a step.
+        task: what is trained: "pretrain", or a model that was pre-trained for "search" (a comment's
+            vector is near its code's, and no other's), "summarise" (the comment is generated) or
+            "complete" (code is continued). Tasks read code without the marks of its tree.
+        task_lr: peak learning rate of a task.
     """
 
     vocab_size: int = 51_416  # config.json of the release
@@ -64,7 +77,7 @@ class Config:
     contrastive: bool = True
     cross_generation: bool = True
     swap_prob: float = 0.5  # section 3.4
-    temperature: float = 0.05  # assumed, as in SimCSE (arXiv 2104.08821)
+    temperature: float = 0.05  # code-search/run.py of the release; assumed in pre-training
     mask_ratio: float = 0.15  # section 3.3
     mask_prob: float = 0.8  # section 3.3
     random_prob: float = 0.1  # section 3.3
@@ -78,6 +91,8 @@ class Config:
     warmup: float = 0.01  # assumed
     weight_decay: float = 0.01  # assumed
     batch_size: int = 1024  # appendix on pre-training
+    task: Task = "pretrain"
+    task_lr: float = 2e-5  # appendix on fine-tuning for search
 
     #: Published parameters of what `export` gives, for each name that `paper` knows.
     published: ClassVar[dict[str, float]] = {"base": 126e6}
@@ -107,27 +122,29 @@ class Config:
             max_length=96,
             dropout_prob=0.0,
             lr=3e-3,
+            task_lr=3e-3,
             warmup=2,
             batch_size=8,
         )
 
     @classmethod
     def small(cls) -> Self:
-        """1.2 M parameters, for a few megabytes of code: minutes on two cores."""
+        """0.2 M parameters, for a megabyte of code: minutes on two cores."""
         return cls(
-            vocab_size=3000,
-            width=128,
-            num_layers=4,
+            vocab_size=1500,
+            width=64,
+            num_layers=2,
             num_heads=4,
-            feed_forward=512,
+            feed_forward=256,
             num_positions=258,
-            max_length=128,
+            max_length=96,
             text_ratio=0.0,
             code_ratio=0.5,
             pair_ratio=0.5,
-            lr=1e-3,
+            lr=2e-3,
+            task_lr=1e-3,
             warmup=0.05,
-            batch_size=32,
+            batch_size=16,
         )
 
     @classmethod
@@ -136,6 +153,11 @@ class Config:
         if name != "base":
             raise UserError(f"the published size is base, not {name!r}")
         return cls()
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate of what is trained."""
+        return self.lr if self.task == "pretrain" else self.task_lr
 
     @property
     def unimodal(self) -> tuple[Objective, ...]:

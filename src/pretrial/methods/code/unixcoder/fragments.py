@@ -92,6 +92,10 @@ class Item(NamedTuple):
     comment: Ids
     language: str
 
+    def without_code(self) -> Item:
+        """The comment alone."""
+        return self._replace(code=self.code[:0])
+
     def without_comment(self) -> Item:
         """The same code without a comment."""
         return self._replace(comment=self.comment[:0])

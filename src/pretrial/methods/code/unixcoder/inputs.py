@@ -6,7 +6,8 @@ Every sequence begins with `<s> mode </s>`. Without padding they are:
     left_to_right <s> <decoder-only> </s> content </s>              all behind the prefix predicted
     denoise       <s> <encoder-decoder> </s> content </s> spans </s>           the end predicted
     generate      <s> <encoder-decoder> </s> <mask0> code </s> <mask0> comment </s>     likewise
-    contrast      <s> <encoder-only> </s> content </s>              nothing predicted
+    contrast      <s> <encoder-only> </s> content </s>              nothing predicted, read twice
+    align         the same, of the comment and then of the code
 
 Content is the comment followed by the code with the marks of its tree. In `denoise` each hidden
 span is a token <maskK> in the content, and <maskK> followed by the span behind it. In `generate`
@@ -29,15 +30,18 @@ from pretrial.methods.code.unixcoder.fragments import Item
 from pretrial.methods.code.unixcoder.vocabulary import Mode, Vocabulary
 from pretrial.models.attention_masks import AttentionPattern
 
-Objective = Literal["masked", "left_to_right", "denoise", "contrast", "generate"]
+Objective = Literal["masked", "left_to_right", "denoise", "contrast", "align", "generate"]
 
 PATTERNS: dict[str, AttentionPattern] = {
     "masked": "bidirectional",
     "contrast": "bidirectional",
+    "align": "bidirectional",
     "left_to_right": "causal",
     "denoise": "prefix",
     "generate": "prefix",
 }
+#: Objectives that need code and a comment.
+PAIRED: tuple[Objective, ...] = ("align", "generate")
 _NUM_AROUND = 4  # <s>, the mode, </s> and the last </s>
 LEAST_LENGTH = 24
 
@@ -102,6 +106,26 @@ class Sampler:
             return self._generate(code.tolist(), item.comment.tolist(), generator)
         ids = self.wrapped("<encoder-only>", content[: self.max_length - _NUM_AROUND])
         return Sample(ids, ids, len(ids), [], [])
+
+    def samples(
+        self, objective: str, items: Sequence[Item], generator: torch.Generator
+    ) -> list[Sample]:
+        """Sequences of items, each drawn by a generator of its own.
+
+        Where vectors are compared, the second half has the second view of each item.
+        """
+        seeds = torch.randint(2**62, (len(items),), generator=generator).tolist()
+
+        def drawn(views: Sequence[Item]) -> list[Sample]:
+            return [
+                self.sample(objective, item, torch.Generator().manual_seed(seed))
+                for item, seed in zip(views, seeds, strict=True)
+            ]
+
+        if objective == "align":
+            comments = [item.without_code() for item in items]
+            return drawn(comments) + drawn([item.without_comment() for item in items])
+        return drawn(items) * (2 if objective == "contrast" else 1)
 
     def prefix(self, mode: Mode) -> list[int]:
         """`<s> mode </s>`."""
@@ -179,12 +203,13 @@ def _continued(ids: list[int], source_length: int) -> Sample:
     return Sample(ids, ids, source_length, asking, [place + 1 for place in asking])
 
 
-def collate(objective: str, samples: Sequence[Sample], pad: int) -> dict[str, Any]:
+def collate(objective: str, samples: Sequence[Sample], num_items: int, pad: int) -> dict[str, Any]:
     """A batch.
 
     Args:
         objective: of all samples.
-        samples: the sequences.
+        samples: the sequences, B of them.
+        num_items: that they are of.
         pad: id of padding, which is on the right.
 
     Returns:
@@ -195,7 +220,7 @@ def collate(objective: str, samples: Sequence[Sample], pad: int) -> dict[str, An
         source_lengths: [B].
         asking: places in the flattened [B * T] whose states predict [N].
         asked: places of the tokens that they predict [N].
-        counts: "examples", "tokens" (twice where each sequence is read twice) and "predicted".
+        counts: "examples", "tokens" and "predicted".
         Both lists of places are numpy arrays, since they are asked on the host.
     """
     length = max(len(sample.ids) for sample in samples)
@@ -217,8 +242,8 @@ def collate(objective: str, samples: Sequence[Sample], pad: int) -> dict[str, An
         "asking": np.array(asking, dtype=np.int64),
         "asked": np.array(asked, dtype=np.int64),
         "counts": {
-            "examples": float(len(samples)),
-            "tokens": float(real.sum()) * (2 if objective == "contrast" else 1),
+            "examples": float(num_items),
+            "tokens": float(real.sum()),
             "predicted": float(len(asking)),
         },
     }
