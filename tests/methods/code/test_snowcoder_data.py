@@ -153,8 +153,11 @@ def test_filters_name_what_they_left_out() -> None:
 def test_files_need_text_and_tell_their_language() -> None:
     (file,) = read_files([{"text": "x", "path": "a/b.go"}])
     assert (file.language, file.repo) == ("go", "")
-    with pytest.raises(UserError, match="'text' of row 0 is empty"):
-        read_files([{"text": " \n"}])
+    files = read_files([{"text": " \n", "path": "a/__init__.py"}, {"text": "x"}])
+    assert [file.text for file in files] == ["x"]
+    assert files.skipped == ["row 0 (a/__init__.py) is empty"]
+    with pytest.raises(UserError, match="'text' of row 0 is a int"):
+        read_files([{"text": 3}])
     with pytest.raises(UserError, match="--fields text=body"):
         read_files([{"body": "x"}])
 

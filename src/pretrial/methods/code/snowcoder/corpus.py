@@ -39,22 +39,35 @@ class File:
     row: Row
 
 
-def read_files(rows: Sequence[Row]) -> list[File]:
+class Files(list[File]):
+    """Files.
+
+    Attributes:
+        skipped: why rows were left out, one text each.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skipped: list[str] = []
+
+
+def read_files(rows: Sequence[Row]) -> Files:
     """Files of rows; the language is told by the path where no field says it.
 
+    Empty files, of which every folder of code has some, are left out and noted.
+
     Raises:
-        UserError: a row has no text, or an empty one.
+        UserError: a row has no text.
     """
     require(rows, ("text",))
-    files = []
+    files = Files()
     for number, row in enumerate(rows):
-        text = row["text"]
-        if not isinstance(text, str) or not text.strip():
-            raise UserError(
-                f"'text' of row {number} is {'empty' if isinstance(text, str) else 'no string'}:"
-                " leave such rows out"
-            )
-        path = str(row.get("path") or "")
+        text, path = row["text"], str(row.get("path") or "")
+        if not isinstance(text, str):
+            raise UserError(f"'text' of row {number} is a {type(text).__name__}: give a string")
+        if not text.strip():
+            files.skipped.append(f"row {number} ({path}) is empty")
+            continue
         language = row.get("language") or LANGUAGES.get(PurePath(path).suffix, "unknown")
         files.append(File(text, str(language), str(row.get("repo") or ""), path, row))
     return files
