@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel
-from transformers.utils import cached_file, logging
+from transformers.utils import cached_file
 
 from pretrial.convert.keys import load_pretrained, load_tokenizer
 from pretrial.errors import UserError
@@ -129,8 +128,7 @@ def load_sentence_encoder(source: str | Path = "minilm", max_length: int = 0) ->
     # the layer above the first token is of no use here, and not every checkpoint has it
     has_pooler = "add_pooling_layer" in inspect.signature(kind).parameters
     options = {"add_pooling_layer": False} if has_pooler else {}
-    with _quiet():
-        network = load_pretrained(kind, place, beside="pooler.", **options)
+    network = load_pretrained(kind, place, beside="pooler.", **options)
     known = _read(place, _LENGTH_FILE).get("max_seq_length") or config.max_position_embeddings
     encoder = SentenceEncoder(
         network,
@@ -139,17 +137,6 @@ def load_sentence_encoder(source: str | Path = "minilm", max_length: int = 0) ->
         min(max_length or known, known),
     )
     return encoder.eval().requires_grad_(False)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the table of weights left over, of which the pooler's are meant to be."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def encoder_width(source: str | Path) -> int:
