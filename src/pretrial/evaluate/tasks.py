@@ -63,6 +63,12 @@ _TASKS = (
         "retrieval:measure_retrieval",
     ),
     Task(
+        "robustness",
+        "share of functions found by their vectors after variables were renamed; code",
+        "encode",
+        "robustness:measure_robustness",
+    ),
+    Task(
         "probe",
         "accuracy of a linear model on frozen vectors; texts with labels",
         "encode",

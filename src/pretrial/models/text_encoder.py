@@ -23,8 +23,9 @@ def encode(
     texts: Sequence[str],
     max_length: int,
     batch_size: int = 64,
+    pooling: Pooling = "mean",
 ) -> Tensor:
-    """One vector a text: the mean of the last hidden states over its tokens [N, d], on the CPU.
+    """One vector a text [N, d], on the CPU.
 
     Args:
         encoder: gives `last_hidden_state`; its mode is the same afterwards.
@@ -32,11 +33,14 @@ def encode(
         texts: N texts.
         max_length: longer texts are cut.
         batch_size: texts at once; they are grouped by length.
+        pooling: the mean of the last hidden states over the text's tokens, or the state of the
+            first one.
     """
     vectors: list[Tensor] = [torch.empty(0)] * len(texts)
     for rows, inputs, states in _states(encoder, tokenizer, texts, max_length, batch_size):
-        means = _mean(states, inputs["attention_mask"]).float().cpu()
-        for row, vector in zip(rows, means, strict=True):
+        mean = pooling == "mean"
+        found = _mean(states, inputs["attention_mask"]) if mean else states[:, 0]
+        for row, vector in zip(rows, found.float().cpu(), strict=True):
             vectors[row] = vector
     return torch.stack(vectors)
 

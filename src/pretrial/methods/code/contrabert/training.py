@@ -1,0 +1,178 @@
+"""What ContraBERT trains: masked tokens, and each sample told from others by its variant."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pretrial.corrupt.masks import mask_windows
+from pretrial.methods.code.contrabert.config import Config
+from pretrial.methods.code.contrabert.variants import Sample, Variants
+from pretrial.models.attention_masks import additive_mask
+from pretrial.models.momentum import Momentum
+from pretrial.models.queue import KeyQueue
+from pretrial.objectives.contrastive import gathered, info_nce
+from pretrial.objectives.tokens import token_loss
+from pretrial.train.method import Batch, Trainable
+
+
+class Contrast(Trainable):
+    """An encoder, its momentum encoder, and a queue of the vectors of past variants.
+
+    The encoder reads each sample with masks in. It names the hidden tokens, and its vector of the
+    whole is to be nearer to what the momentum encoder gives for the variant, without masks, than to
+    the vectors in the queue.
+
+    Args:
+        network: `RobertaForMaskedLM`.
+        tokenizer: its tokenizer.
+        config: the settings.
+        variants: draws the variants.
+    """
+
+    compares_examples = True
+
+    def __init__(self, network: Any, tokenizer: Any, config: Config, variants: Variants) -> None:
+        super().__init__()
+        self.network = network
+        self.tokenizer = tokenizer
+        self.config = config
+        self.variants = variants
+        self.momentum: Momentum | None = None
+        self.queue: KeyQueue | None = None
+        if config.contrast_weight:
+            self.momentum = Momentum(network.roberta, config.momentum)
+            self.queue = KeyQueue(config.queue_size, network.config.hidden_size)
+        network.requires_grad_(True)
+        if not config.mlm_weight:  # the head's matrix is that of the embeddings, which go on
+            for name, parameter in network.lm_head.named_parameters():
+                if not name.startswith("decoder.weight"):
+                    parameter.requires_grad_(False)
+
+    def batch(self, examples: Sequence[Sample], generator: torch.Generator) -> Batch:
+        """Samples and their variants, both masked; see `mask_windows` for the fields of each."""
+        seeds = torch.randint(2**62, (len(examples),), generator=generator).tolist()
+        drawn = [
+            self.variants.draw(sample, random.Random(seed))
+            for sample, seed in zip(examples, seeds, strict=True)
+        ]
+        originals = self._masked(examples, generator)
+        batch: Batch = {"originals": originals}
+        counts = dict(originals["counts"])
+        if self.needs_variants:
+            variants = self._masked([variant for variant, _ in drawn], generator)
+            batch["variants"] = variants
+            counts["tokens"] += variants["counts"]["tokens"]
+            counts["masked"] += variants["counts"]["masked"] * self.config.mlm_on_variants
+            batch["num_changed"] = sum(bool(names) for _, names in drawn)
+        return {**batch, "counts": counts}
+
+    @property
+    def needs_variants(self) -> bool:
+        """Whether any loss asks for variants."""
+        return bool(self.config.contrast_weight or self.config.mlm_on_variants)
+
+    def _masked(self, samples: Sequence[Sample], generator: torch.Generator) -> dict[str, Any]:
+        config = self.config
+        return mask_windows(
+            windows(samples, self.tokenizer, config.max_length),
+            self.tokenizer,
+            generator,
+            ratio=config.mask_ratio,
+            mask_prob=config.mask_prob,
+            random_prob=config.random_prob,
+        )
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Both losses by their weights, and each of them."""
+        config, counts = self.config, batch["counts"]
+        originals = batch["originals"]
+        states = self.states(self.network.roberta, originals["inputs"], originals["real"])
+        parts: dict[str, Tensor] = {}
+        total = torch.zeros((), device=states.device)
+        if config.mlm_weight:
+            mlm = self._token_loss(states, originals, counts["masked"])
+            if config.mlm_on_variants:
+                other = batch["variants"]
+                found = self.states(self.network.roberta, other["inputs"], other["real"])
+                mlm = mlm + self._token_loss(found, other, counts["masked"])
+            parts["mlm_loss"] = mlm
+            total = total + config.mlm_weight * mlm
+        if config.contrast_weight:
+            parts["contrast_loss"] = self._contrast_loss(states, batch)
+            total = total + config.contrast_weight * parts["contrast_loss"]
+        if "num_changed" in batch:
+            ratio = batch["num_changed"] / counts["examples"]
+            parts["changed_ratio"] = torch.tensor(ratio, device=states.device)
+        return {"loss": total, **parts}
+
+    def _token_loss(self, states: Tensor, part: dict[str, Any], count: float) -> Tensor:
+        """Cross-entropy at the chosen positions of states [B, T, d]."""
+        logits = self.network.lm_head(states.flatten(0, 1)[part["positions"]])  # [N, V]
+        return token_loss(logits, part["ids"].flatten()[part["positions"]], count)
+
+    def _contrast_loss(self, states: Tensor, batch: Batch) -> Tensor:
+        """InfoNCE of samples against their variants and the queue."""
+        assert self.momentum is not None
+        assert self.queue is not None
+        queries = self.pooled(states, batch["originals"]["real"])
+        variants = batch["variants"]
+        with torch.no_grad():
+            found = self.states(self.momentum, variants["ids"], variants["real"])
+            keys = self.pooled(found, variants["real"])
+        loss = info_nce(
+            queries,
+            keys,
+            self.config.temperature,
+            batch["counts"]["examples"],
+            queue=self.queue,
+            in_batch=self.config.batch_negatives,
+        )
+        self.queue.hold(gathered(keys))
+        return loss
+
+    def states(self, encoder: Any, ids: Tensor, real: Tensor) -> Tensor:
+        """Last hidden states [B, T, d] of ids [B, T]; True in `real` where there is a token."""
+        mask = additive_mask("bidirectional", real, dtype=self.network.dtype)
+        return encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    def pooled(self, states: Tensor, real: Tensor) -> Tensor:
+        """One vector of length 1 a sequence [B, d]."""
+        if self.config.pooling == "first":
+            return F.normalize(states[:, 0], dim=-1)
+        weights = real[..., None].to(states.dtype)  # [B, T, 1]
+        return F.normalize((states * weights).sum(1), dim=-1)
+
+    def after_step(self) -> None:
+        """The momentum encoder follows, and the variants' vectors enter the queue."""
+        if self.momentum is not None:
+            assert self.queue is not None
+            self.momentum.update()
+            self.queue.push()
+
+
+def windows(samples: Sequence[Sample], tokenizer: Any, max_length: int) -> list[list[int]]:
+    """Token ids of comment, separator and code, or of code alone, cut to fit.
+
+    Args:
+        samples: the samples.
+        tokenizer: of the encoder.
+        max_length: of the sequence, the special tokens at its ends included.
+    """
+    room = max_length - 2
+
+    def ids_of(texts: list[str]) -> list[list[int]]:
+        return tokenizer(texts, add_special_tokens=False)["input_ids"]
+
+    codes = ids_of([sample.code for sample in samples])
+    comments = ids_of([sample.comment for sample in samples])
+    found = []
+    for code, comment in zip(codes, comments, strict=True):
+        head = [*comment[: room // 4], tokenizer.sep_token_id] if comment else []
+        found.append(head + code[: room - len(head)])
+    return found
