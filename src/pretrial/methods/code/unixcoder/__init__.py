@@ -221,7 +221,8 @@ class UniXcoder(Abilities, Method):
             data = fragments if config.task == "complete" else pairs
             if not data:
                 raise UserError(
-                    f"task {config.task} needs code with comments: give --fields comment="
+                    f"task {config.task} needs code with comments: name their field with --fields"
+                    " comment=NAME"
                 )
             yield self.stage(config.task, data, (TASKS[config.task],), run, run.budget)
             return
