@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pretrial.corrupt.whole_words import choose_words
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -41,6 +43,7 @@ def mask_tokens(
     random_prob: float = 0.0,
     random_ids: Tensor | None = None,
     exact: bool = True,
+    chosen: Tensor | None = None,
 ) -> MaskedTokens:
     """Chooses positions and hides what stands there.
 
@@ -58,15 +61,10 @@ def mask_tokens(
         random_ids: the ids that random tokens are drawn from [R]; needed when `random_prob` > 0.
         exact: choose max(1, round(ratio * n)) of the n maskable positions of each sequence; if
             False, each one independently with probability `ratio`.
+        chosen: True at positions that were chosen otherwise, such as whole words [..., T].
     """
-    scores = torch.rand(ids.shape, generator=generator)
-    if exact:
-        num_maskable = maskable.sum(-1, keepdim=True)
-        num_chosen = (ratio * num_maskable).round().clamp(min=1)
-        ranks = scores.masked_fill(~maskable, 2.0).argsort(-1).argsort(-1)
-        chosen = (ranks < num_chosen) & maskable
-    else:
-        chosen = (scores < ratio) & maskable
+    if chosen is None:
+        chosen = _choose(maskable, ratio, exact, generator)
     fate = torch.rand(ids.shape, generator=generator)
     inputs = ids.masked_fill(chosen & (fate < mask_prob), mask_id)
     if random_prob > 0:
@@ -75,6 +73,16 @@ def mask_tokens(
         swap = chosen & (fate >= mask_prob) & (fate < mask_prob + random_prob)
         inputs = torch.where(swap, drawn, inputs)
     return MaskedTokens(inputs, ids.masked_fill(~chosen, IGNORE), chosen)
+
+
+def _choose(maskable: Tensor, ratio: float, exact: bool, generator: torch.Generator) -> Tensor:
+    """True at the chosen positions; see `mask_tokens`."""
+    scores = torch.rand(maskable.shape, generator=generator)
+    if not exact:
+        return (scores < ratio) & maskable
+    num_chosen = (ratio * maskable.sum(-1, keepdim=True)).round().clamp(min=1)
+    ranks = scores.masked_fill(~maskable, 2.0).argsort(-1).argsort(-1)
+    return (ranks < num_chosen) & maskable
 
 
 def gumbel_noise(
@@ -111,6 +119,9 @@ def mask_windows(
     windows: Sequence[Sequence[int]],
     tokenizer: PreTrainedTokenizerBase,
     generator: torch.Generator,
+    *,
+    ratio: float,
+    whole_words: bool = False,
     **how: Any,
 ) -> dict[str, Any]:
     """A batch of masked sequences, each closed in [CLS] and [SEP].
@@ -122,7 +133,9 @@ def mask_windows(
         windows: token ids without special tokens.
         tokenizer: gives the special tokens, which are never chosen.
         generator: the only source of randomness.
-        how: `ratio`, `mask_prob`, `random_prob`, `exact` of `mask_tokens`.
+        ratio: share of the ordinary tokens of each window to choose.
+        whole_words: choose words, as many as fit into that share, and all tokens of each.
+        how: `mask_prob`, `random_prob`, `exact` of `mask_tokens`.
 
     Returns:
         ids: the original tokens [B, T].
@@ -146,9 +159,12 @@ def mask_windows(
         own = torch.Generator().manual_seed(int(seeds[row]))
         tokens = torch.tensor([tokenizer.cls_token_id, *window, tokenizer.sep_token_id])
         maskable = torch.tensor([False, *(token not in special for token in window), False])
+        words = choose_words(tokens, maskable, tokenizer, ratio, own) if whole_words else None
         masked = mask_tokens(
             tokens,
             maskable,
+            ratio=ratio,
+            chosen=words,
             mask_id=int(tokenizer.mask_token_id),
             random_ids=random_ids,
             generator=own,

@@ -1,0 +1,74 @@
+"""Further layers of BERT between its encoder and its head, for pre-training only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import BertConfig
+from transformers.models.bert.modeling_bert import BertLayer
+
+
+def key_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to attention scores [B, 1, 1, T], the same for all queries.
+
+    Args:
+        seen: True at keys that may be attended to [B, T].
+        dtype: of the scores.
+    """
+    mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+    return mask.masked_fill(~seen, torch.finfo(dtype).min)[:, None, None, :]
+
+
+class MaskDecoder(nn.Module):
+    """Layers of BERT; the first may be kept from reading some keys, and queries may be others.
+
+    Args:
+        config: of the encoder.
+        num_layers: N; with 0 the states stay as they are.
+    """
+
+    def __init__(self, config: BertConfig, num_layers: int) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(BertLayer(config) for _ in range(num_layers))
+
+    def forward(
+        self,
+        states: Tensor,
+        real: Tensor,
+        hidden: Tensor | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """States after the last layer [B, T, d].
+
+        Args:
+            states: the encoder's [B, T, d].
+            real: True where there is a token [B, T].
+            hidden: True at keys that the first layer does not read [B, T].
+            places: embeddings of absolute positions [T, d]. They are added to the first queries,
+                and all layers read keys and values from the encoder's states, as in DeBERTa's
+                enhanced mask decoder; None: each layer reads what the one before it gave.
+        """
+        everything = key_mask(real, states.dtype)
+        first = everything if hidden is None else key_mask(real & ~hidden, states.dtype)
+        queries = states if places is None else states + places
+        for number, layer in enumerate(self.layer):
+            keys = queries if places is None else states
+            queries = _layer(layer, queries, keys, everything if number else first)
+        return queries
+
+
+def _layer(layer: Any, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+    """A layer of BERT whose queries [B, T, d] may be other states than its keys [B, T, d]."""
+    own = layer.attention.self
+    query, key, value = (
+        linear(states).unflatten(-1, (own.num_attention_heads, -1)).transpose(1, 2)
+        for linear, states in ((own.query, queries), (own.key, keys), (own.value, keys))
+    )
+    mixed = scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, dropout_p=own.dropout.p if layer.training else 0.0
+    )
+    read = layer.attention.output(mixed.transpose(1, 2).flatten(2), queries)
+    return layer.output(layer.intermediate(read), read)
