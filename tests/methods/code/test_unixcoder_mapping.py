@@ -35,6 +35,24 @@ def test_a_tree_comes_back_from_its_sequence_for_five_thousand_functions():
     assert len(seen) > 4500
 
 
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [
+        ("java", "int f(int a) {\n  return a + 1;\n}\n"),
+        ("go", "func f(a int) int {\n\treturn a + 1\n}\n"),
+        ("ruby", "def f(a)\n  a + 1\nend\n"),
+    ],
+)
+def test_trees_of_other_languages_come_back_and_hold_the_whole_text(language, code):
+    pytest.importorskip(f"tree_sitter_{language}")
+    tree = view(code, language).tree()
+    symbols = list(flatten(tree))
+    assert bare(unflatten(symbols)) == bare(tree)
+    assert any(isinstance(symbol, Mark) for symbol in symbols[1:-1])
+    leaves = "".join(symbol for symbol in symbols if not isinstance(symbol, Mark))
+    assert "".join(leaves.split()) == "".join(code.split())
+
+
 def test_depth_first_order_confuses_trees_that_the_mapping_tells_apart():
     x, y = Node("name", "x"), Node("name", "y")
     one = Node("call", children=[Node("args", children=[x]), y])
