@@ -10,7 +10,7 @@ from pretrial.code_views import view
 from pretrial.corrupt.mutations import KINDS, edits, mutate
 
 CODE = '''
-def total(items, limit=10):
+def total(items: list[int], limit=10):
     """Not < this, nor 5."""
     if not items:
         return 0
@@ -67,7 +67,7 @@ def test_strings_comments_signatures_and_unary_marks_stay():
         for text in results(kind):
             assert '"""Not < this, nor 5."""' in text
             assert "# 1 + 1" in text
-            assert "def total(items, limit=" in text
+            assert "def total(items: list[int], limit=" in text
             assert '"%d of" %' in text
             assert ", *" in text
 

@@ -202,7 +202,7 @@ def _off_by_one(code: View, tokens: Sequence[Token]) -> Iterator[Edit]:
         if words[1] in ("+", "-") and words[2] == "1" and _is_operand(text, first):
             yield Edit("off_by_one", first.end, third.end, "")
         indexes = words[0] == "[" and words[2] == "]" and second.kind == "identifier"
-        if indexes:
+        if indexes and not _HEADS.match(_line_of(text, first.start)):
             for step in (" + 1", " - 1"):
                 yield Edit("off_by_one", second.end, second.end, step)
     for start, end in _ranges(text, tokens):

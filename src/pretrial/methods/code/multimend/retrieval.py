@@ -6,6 +6,9 @@ import random
 import string
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from pretrial.models.sentence_encoder import SentenceEncoder, load_sentence_encoder
 
 Retrieval = Literal["embedding", "random", "none"]
@@ -51,6 +54,7 @@ class Retriever:
         self.max_distance = max_distance
         self.embedder = embedder
         self._encoder: SentenceEncoder | None = None
+        self._vectors: dict[str, Tensor] = {}  # the hunks of a file share its lines
 
     def find(self, query: str, lines: list[str]) -> list[str]:
         """The best lines, best first; none for a query of blanks and punctuation.
@@ -62,10 +66,16 @@ class Retriever:
             return []
         if self.kind == "random":
             return random.Random(query).sample(lines, min(self.num_lines, len(lines)))
-        if self._encoder is None:
-            self._encoder = load_sentence_encoder(self.embedder)
-        vectors = self._encoder.encode([query, *lines])
+        vectors = self._embedded([query, *lines])
         distances = (1 - vectors[1:] @ vectors[0]).tolist()
         order = sorted(range(len(lines)), key=lambda place: (distances[place], place))
         best = order[: self.num_lines]
         return [lines[place] for place in best if distances[place] <= self.max_distance]
+
+    def _embedded(self, lines: list[str]) -> Tensor:
+        """Vectors [N, d] of length 1; each line is embedded once."""
+        if self._encoder is None:
+            self._encoder = load_sentence_encoder(self.embedder)
+        new = [line for line in dict.fromkeys(lines) if line not in self._vectors]
+        self._vectors |= dict(zip(new, self._encoder.encode(new), strict=True))
+        return torch.stack([self._vectors[line] for line in lines])
