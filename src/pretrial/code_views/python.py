@@ -33,6 +33,11 @@ class PythonView(View):
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
 
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All nodes, parents before children; none where the text does not parse."""
+        return list(ast.walk(self.module)) if self.module else []
+
     @property
     def parsed(self) -> bool:
         """See `View.parsed`."""
@@ -50,7 +55,7 @@ class PythonView(View):
     def calls(self) -> list[Call]:
         """See `View.calls`."""
         found = []
-        for node in ast.walk(self.module) if self.module else ():
+        for node in self.nodes:
             if not isinstance(node, ast.Call):
                 continue
             function = node.func
@@ -73,7 +78,7 @@ class PythonView(View):
     @cached_property
     def _functions(self) -> list[Function]:
         found = []
-        for node in ast.walk(self.module) if self.module else ():
+        for node in self.nodes:
             if isinstance(node, Definition):
                 start, end = self.span(node)
                 body = self.span(node.body[0])[0]
@@ -83,7 +88,7 @@ class PythonView(View):
 
     def _docstrings(self) -> list[tuple[Span, str]]:
         found = []
-        for node in ast.walk(self.module) if self.module else ():
+        for node in self.nodes:
             if not isinstance(node, ast.Module | ast.ClassDef | Definition):
                 continue
             if ast.get_docstring(node, clean=False) is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import symtable
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -28,26 +29,55 @@ def python_edits(view: PythonView) -> Edits:
     if module is None or _LOOK_AT_NAMES & view.identifiers().keys():
         return Edits()
     try:
-        occurrences = _Occurrences(view, module)
+        table = symtable.symtable(view.text, "text", "exec")
     except (SyntaxError, ValueError, RecursionError):  # the parser is more lenient than the tables
         return Edits()
-    functions = [node for node in _outermost(module) if isinstance(node, _DEFINITIONS)]
-    edits = Edits(functions=_functions(occurrences, module))
-    for function in functions:
-        edits.variables += _variables(occurrences, function)
-        edits.places += _places(view, function)
-        edits.pairs += _pairs(view, function)
-    return edits
+    return _PythonEdits(view, module, table)
+
+
+class _PythonEdits(Edits):
+    """Edits of a text that parses."""
+
+    def __init__(self, view: PythonView, module: ast.Module, table: symtable.SymbolTable) -> None:
+        self.view = view
+        self.module = module
+        self.table = table
+
+    @cached_property
+    def variables(self) -> list[Name]:
+        """See `Edits.variables`."""
+        found = _Occurrences(self.view, self.table)
+        return [name for node in self.outermost for name in _variables(found, node)]
+
+    @cached_property
+    def functions(self) -> list[Name]:
+        """See `Edits.functions`."""
+        return _functions(_Occurrences(self.view, self.table), self.module)
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """See `Edits.places`."""
+        return [place for node in self.outermost for place in _places(self.view, node)]
+
+    @cached_property
+    def pairs(self) -> list[tuple[Span, Span]]:
+        """See `Edits.pairs`."""
+        return [pair for node in self.outermost for pair in _pairs(self.view, node)]
+
+    @cached_property
+    def outermost(self) -> list[Definition]:
+        """Functions that are inside no other function."""
+        return list(_outermost(self.module))
 
 
 class _Occurrences:
     """All tokens that are names of variables or of functions, and the tables of their scopes."""
 
-    def __init__(self, view: PythonView, module: ast.Module) -> None:
+    def __init__(self, view: PythonView, table: symtable.SymbolTable) -> None:
         self.view = view
-        self.module = module
-        self.keywords = {node.arg for node in ast.walk(module) if isinstance(node, ast.keyword)}
-        places = {view.span(node)[0] for node in ast.walk(module) if isinstance(node, ast.keyword)}
+        keywords = [node for node in view.nodes if isinstance(node, ast.keyword)]
+        self.keywords = {node.arg for node in keywords}
+        places = {view.span(node)[0] for node in keywords}
         text, tokens = view.text, view.tokens
         self.spans: dict[str, list[Span]] = {}
         for before, token in zip([None, *tokens], tokens, strict=False):
@@ -55,17 +85,16 @@ class _Occurrences:
             if token.kind == "identifier" and not attribute and token.start not in places:
                 self.spans.setdefault(text[token.start : token.end], []).append(token[1:])
         self.unclear = self._unclear()
-        self.module_table = symtable.symtable(text, "text", "exec")
         self.tables = {
-            (table.get_name(), table.get_lineno()): table
-            for table in _tables(self.module_table)
-            if table.get_type() == "function"
+            (inner.get_name(), inner.get_lineno()): inner
+            for inner in _tables(table)
+            if inner.get_type() == "function"
         }
 
     def _unclear(self) -> set[str]:
         """Names of which some tokens cannot be told apart, or whose spelling is printed."""
         unclear: set[str] = set()
-        for node in ast.walk(self.module):
+        for node in self.view.nodes:
             if isinstance(node, ast.JoinedStr):  # the parser's places are wrong in there
                 inner = ast.walk(node)
                 unclear.update(n.arg for n in inner if isinstance(n, ast.keyword) and n.arg)
@@ -86,7 +115,7 @@ def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
         yield from _tables(child)
 
 
-def _outermost(node: ast.AST) -> Iterator[ast.AST]:
+def _outermost(node: ast.AST) -> Iterator[Definition]:
     """Functions that are inside no other function."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, _DEFINITIONS):
@@ -136,11 +165,11 @@ def _functions(occurrences: _Occurrences, module: ast.Module) -> list[Name]:
     definitions = [node.name for node in module.body if isinstance(node, _DEFINITIONS)]
     strings = {
         node.value
-        for node in ast.walk(module)
+        for node in occurrences.view.nodes
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     bound: list[str] = []
-    for node in ast.walk(module):
+    for node in occurrences.view.nodes:
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             bound.append(node.id)
         elif isinstance(node, (*_DEFINITIONS, ast.ClassDef)):

@@ -61,8 +61,7 @@ def rename_variables(
         view: of the code.
         rng: chooses variables and names.
         count: how many are renamed, all where there are fewer; None draws from one to all.
-        names: where new names come from; one that stands in the text already is passed over, and
-            without any left, words are joined.
+        names: where new names come from, as far as they do not stand in the text already.
     """
     variables = view.edits.variables
     distinct = list(dict.fromkeys(variable.name for variable in variables))
@@ -140,11 +139,11 @@ def fresh_names(view: View, rng: random.Random, count: int, names: Sequence[str]
         view: of the code.
         rng: chooses among `names`, and makes up further ones out of `WORDS`.
         count: how many.
-        names: tried first.
+        names: a few of them are tried first.
     """
     taken = set(_WORD.findall(view.text)) | _PYTHON_WORDS
     fresh: list[str] = []
-    for name in rng.sample(names, len(names)):
+    for name in rng.sample(names, min(len(names), 4 * count + 20)):
         if len(fresh) < count and name not in taken and name.isidentifier():
             fresh.append(name)
             taken.add(name)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pretrial.code_views.grammars import GRAMMARS
 from pretrial.code_views.python import PythonView
-from pretrial.code_views.treesitter_edits import treesitter_edits
+from pretrial.code_views.treesitter_edits import TreeSitterEdits
 from pretrial.code_views.view import Call, Edits, Function, Kind, Span, Token, View
 
 _COMMENTS = {"comment", "line_comment", "block_comment", "html_comment", "hash_bang_line"}
@@ -240,7 +240,7 @@ class TreeSitterView(View):
         """See `View.edits`; those of Python are found by its own parser."""
         if self.language == "python":
             return self._python.edits
-        return treesitter_edits(self) if self.parsed else Edits()
+        return TreeSitterEdits(self) if self.parsed else Edits()
 
     @cached_property
     def _functions(self) -> list[Function]:

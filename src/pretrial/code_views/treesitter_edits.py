@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -30,18 +31,45 @@ _NO_STATEMENTS = {"comment", "line_comment", "block_comment", "case_statement"}
 _WORD = re.compile(r"\w+")
 
 
-def treesitter_edits(view: TreeSitterView) -> Edits:
+class TreeSitterEdits(Edits):
     """The edits of a view of a text that parses; see `Edits`."""
-    finder = _Finder(view)
-    edits = Edits(functions=finder.functions())
-    for function in finder.outermost():
-        if finder.looked_at(function):
-            continue
-        variables = finder.variables(function)
-        edits.variables += variables
-        edits.places += finder.places(function)
-        edits.pairs += finder.pairs(function, {name for name, _ in variables})
-    return edits
+
+    def __init__(self, view: TreeSitterView) -> None:
+        self.finder = _Finder(view)
+
+    @cached_property
+    def variables(self) -> list[Name]:
+        """See `Edits.variables`."""
+        return [name for names in self._by_function for name in names]
+
+    @cached_property
+    def functions(self) -> list[Name]:
+        """See `Edits.functions`."""
+        return self.finder.functions()
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """See `Edits.places`."""
+        return [place for item in self._clear for place in self.finder.places(item)]
+
+    @cached_property
+    def pairs(self) -> list[tuple[Span, Span]]:
+        """See `Edits.pairs`."""
+        return [
+            pair
+            for item, names in zip(self._clear, self._by_function, strict=True)
+            for pair in self.finder.pairs(item, {name for name, _ in names})
+        ]
+
+    @cached_property
+    def _clear(self) -> list[Item]:
+        """The outermost functions in which every name can be told."""
+        finder = self.finder
+        return [item for item in finder.outermost() if not finder.looked_at(item)]
+
+    @cached_property
+    def _by_function(self) -> list[list[Name]]:
+        return [self.finder.variables(item) for item in self._clear]
 
 
 class _Finder:

@@ -101,24 +101,32 @@ class Place(NamedTuple):
     indent: str
 
 
-@dataclass
 class Edits:
-    """Where a text can be changed while it goes on meaning the same.
+    """Where a text can be changed while it goes on meaning the same; here nowhere.
 
     What callers outside the text rely on, such as the names of a function's parameters, is not
-    known here.
-
-    Attributes:
-        variables: local to functions, parameters too.
-        functions: at the outermost level.
-        places: in the bodies of functions.
-        pairs: spans of statements that stand side by side, the one not depending on the other.
+    known here. Each kind of place is looked for when it is asked for.
     """
 
-    variables: list[Name] = field(default_factory=list)
-    functions: list[Name] = field(default_factory=list)
-    places: list[Place] = field(default_factory=list)
-    pairs: list[tuple[Span, Span]] = field(default_factory=list)
+    @cached_property
+    def variables(self) -> list[Name]:
+        """Names local to functions, parameters too."""
+        return []
+
+    @cached_property
+    def functions(self) -> list[Name]:
+        """Names of functions at the outermost level."""
+        return []
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """Lines in the bodies of functions, in order."""
+        return []
+
+    @cached_property
+    def pairs(self) -> list[tuple[Span, Span]]:
+        """Spans of statements that stand side by side, the one not depending on the other."""
+        return []
 
 
 class View(ABC):

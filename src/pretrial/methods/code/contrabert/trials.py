@@ -177,10 +177,10 @@ def measure(method: Any, data: Data, seed: int) -> dict[str, float | list[float]
 def trial(
     *,
     data: str = _CODE,
-    num_functions: int = 500,
-    num_train: int = 5000,
+    num_functions: int = 300,
+    num_train: int = 4000,
     num_misuse: int = 0,
-    pretrain_flops: float = 1.2e12,
+    pretrain_flops: float = 1e12,
     tiny: bool = False,
 ) -> Trial:
     """An encoder goes on with variants or without, and is asked for functions that were renamed.
@@ -254,7 +254,7 @@ def trial(
         measure=measure,
         metric=metric,
         direction="higher",
-        budget=Budget(2e9 if tiny else 7e11, "flops"),
+        budget=Budget(2e9 if tiny else 6e11, "flops"),
         claims=(
             ("contrabert", "mlm", metric, "higher"),
             ("no-renaming", "mlm", metric, "higher"),
