@@ -413,5 +413,11 @@ def test_the_trial_runs_at_a_small_size(tmp_path, monkeypatch):
     values = made.measure(method, data, 0)
     assert values.keys() == untrained.keys()
     assert len(values["final_top1"]) == len(untrained["final_top1"])
-    assert len(values["lost_top1"]) < len(values["final_top1"])
+    assert len(values["lost_top1"]) == len(values["final_top1"])
+    domains = sorted(row["after"] for row in method.history[1:])
+    last = [row for row in test if row.domain == "packaging"]
+    assert domains == ["networkx", "packaging"]
+    num_last = min(arm.config.max_sites, sum(len(e.sites()) for e in last))
+    assert values["lost_nats"][-num_last:] == [0.0] * num_last
+    assert any(values["lost_nats"])
     assert isinstance(method.network, nn.Module)
