@@ -15,6 +15,7 @@ _COMMANDS = {
     "list": ("show all methods", "pretrial.cli.show:list_methods"),
     "info": ("show one method: its idea, data fields, published claims", "pretrial.cli.show:info"),
     "demo": ("run a method's demonstration on data of this machine", "pretrial.cli.show:demo"),
+    "clean": ("leave bad documents out of a corpus, and say why", "pretrial.cli.clean:clean"),
     "train": ("train a method on your data", "pretrial.cli.train:train"),
     "predict": ("use a trained run on new data", "pretrial.cli.use:predict"),
     "eval": ("measure a trained run on a task", "pretrial.cli.use:evaluate"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pretrial.data import sources
@@ -50,6 +51,32 @@ def load(source: Source) -> Rows:
     )
     _tell_skipped(source, rows)
     return rows[: source.limit] if source.limit > 0 else rows
+
+
+def stream(source: Source) -> Iterable[Row]:
+    """The rows, read while one iterates; each iteration begins anew.
+
+    Raises:
+        UserError: there are none, one cannot be read, or a pair of --fields is none.
+    """
+    rows = sources.load(
+        source.data,
+        fields=dict(_pair(text) for text in source.fields) or None,
+        split=source.split or None,
+        streaming=True,
+        skip_bad=source.skip_bad,
+    )
+    return _Limited(rows, source.limit) if source.limit > 0 else rows
+
+
+class _Limited:
+    """The first rows of a stream, each time one iterates."""
+
+    def __init__(self, rows: Iterable[Row], count: int) -> None:
+        self.rows, self.count = rows, count
+
+    def __iter__(self) -> Iterator[Row]:
+        return islice(iter(self.rows), self.count)
 
 
 def read(method: type[Method], rows: Sequence[Row], source: Source) -> Sequence[Any]:

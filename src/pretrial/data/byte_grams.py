@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pretrial.data.shingles import mix
 
 _BASE = np.uint64(257)
+_TEXTS_AT_ONCE = 64
 
 
 def byte_grams(
@@ -23,18 +24,29 @@ def byte_grams(
         sizes: lengths of the runs.
     """
     assert width & (width - 1) == 0, "a power of two"
-    vectors = np.zeros((len(texts), width), dtype=np.float32)
-    for row, text in enumerate(texts):
-        codes = np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8).astype(np.uint64)
-        counts = np.zeros(width)
-        for size in sizes:
-            if len(codes) < size:
-                continue
-            runs = np.zeros(len(codes) - size + 1, dtype=np.uint64)
-            for place in range(size):
-                runs = runs * _BASE + codes[place : len(codes) - size + 1 + place] + np.uint64(1)
-            places = (mix(runs) & np.uint64(width - 1)).astype(np.int64)
-            counts += np.bincount(places, minlength=width)
-        vectors[row] = np.sqrt(counts)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(norms, 1e-12)
+    parts = [
+        _counts(texts[start : start + _TEXTS_AT_ONCE], width, sizes)
+        for start in range(0, len(texts), _TEXTS_AT_ONCE)
+    ]
+    counts = np.concatenate(parts) if parts else np.zeros((0, width))
+    vectors = np.sqrt(counts).astype(np.float32)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _counts(texts: Sequence[str], width: int, sizes: Sequence[int]) -> NDArray[np.int64]:
+    """Counts of the runs [N, width]."""
+    parts = [text.encode("utf-8", "replace") for text in texts]
+    rows = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    codes = np.frombuffer(b"".join(parts), dtype=np.uint8).astype(np.uint64)
+    counts = np.zeros(len(parts) * width, dtype=np.int64)
+    for size in sizes:
+        num_runs = len(codes) - size + 1
+        if num_runs < 1:
+            continue
+        runs = np.zeros(num_runs, dtype=np.uint64)
+        for place in range(size):
+            runs = runs * _BASE + codes[place : num_runs + place] + np.uint64(1)
+        inside = rows[:num_runs] == rows[size - 1 :]  # not across two texts
+        places = rows[:num_runs] * width + (mix(runs) & np.uint64(width - 1)).astype(np.int64)
+        counts += np.bincount(places[inside], minlength=len(counts))
+    return counts.reshape(len(parts), width)
