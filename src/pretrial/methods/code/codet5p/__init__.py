@@ -197,6 +197,8 @@ class CodeT5p(Method):
                 embeddings.
             index: folder where the corpus' embeddings are kept, made the first time.
         """
+        if top < 1 or rerank < 0:
+            raise UserError(f"top is at least 1 and rerank at least 0, not {top} and {rerank}")
         queries = [query_of(example, number) for number, example in enumerate(examples)]
         rows, kept = corpus_index(self, corpus, index)
         codes = [row["code"] for row in rows]
