@@ -7,12 +7,13 @@ order, for as many tokens each. What counts is what it says at held-out call sit
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pretrial.compare.trial import Arm, Data, Trial
+from pretrial.compare.trial import Arm, Data, Role, Trial
 from pretrial.data.stdlib import stdlib_code
 from pretrial.methods.code.api_continual.config import Config
 from pretrial.methods.code.api_continual.domains import by_domain
@@ -24,6 +25,13 @@ from pretrial.train.loop import train
 from pretrial.train.run import Run
 
 _BASE = "standard library"
+_STRATEGIES: dict[Any, str] = {
+    "cumulative": "cumulative",
+    "replay": "replay",
+    "ewc": "EWC",
+    "si": "synaptic intelligence",
+    "rwalk": "Riemannian walk",
+}
 
 
 def trial(
@@ -49,7 +57,6 @@ def trial(
     if tiny:
         config = replace(Config.tiny(), vocab_size=600, keep_checkpoints=False)
         num_functions, num_test, pretrain_tokens, tokens = 12, 6, 3000, 4000
-    pretraining = replace(config, pretrain_on=_BASE, strategy="naive")
 
     def data() -> Data:
         learn, test = library_functions(packages, num_functions, num_test)
@@ -60,54 +67,21 @@ def trial(
         )
 
     def prepare(seed: int, folder: Path) -> Spent:
-        # the candidates are names of the packages, so no calls are looked for here
-        rows = [{"text": row["code"], "domain": _BASE, "calls": []} for row in stdlib_code()]
-        random.Random(seed).shuffle(rows)
-        base = APIContinual.read(rows[: 20 * num_functions])
-        made = APIContinual.build(pretraining, data=base)
-        run = Run(folder / "run", base, budget=Budget(pretrain_tokens, "tokens"), seed=seed)
-        train(made, run)
-        made.save(folder)
-        return run.spent
+        budget = Budget(pretrain_tokens, "tokens")
+        return _pretrain(config, 20 * num_functions, budget, seed, folder)
 
-    def arm(name: str, label: str, **changes: Any) -> Arm:
-        return Arm(name, label, "method", "api_continual", replace(config, **changes))
-
-    def ablation(name: str, label: str, **changes: Any) -> Arm:
-        return replace(arm(name, label, **changes), role="ablation", default=False)
-
-    strategies = ("cumulative", "replay", "ewc", "si", "rwalk")
-    labels = {
-        "cumulative": "cumulative",
-        "replay": "replay",
-        "ewc": "EWC",
-        "si": "synaptic intelligence",
-        "rwalk": "Riemannian walk",
-    }
     return Trial(
         question="When a model of code learns one library after another, do five strategies forget"
         " less than naive fine-tuning, at as many tokens, and end no worse?",
         data=data,
-        arms=(
-            *(arm(name, labels[name], strategy=name) for name in strategies),
-            replace(arm("naive", "naive", strategy="naive"), role="baseline"),
-            replace(arm("before", "before any library"), role="control", trains=False),
-            *(
-                ablation(f"replay-{size}", f"memory of {size}", strategy="replay", memory_size=size)
-                for size in (50, 1000)
-            ),
-            ablation("ewc-online", "online EWC", strategy="ewc", ewc_online=True),
-            ablation("ewc-batch", "importance of batches", strategy="ewc", release_importance=True),
-            *_weights(config, ablation),
-            *_orders(packages, ablation),
-        ),
+        arms=(*_arms(config), *_ablations(config, packages)),
         measure=measure,
         metric="lost_top1",
         direction="lower",
         budget=Budget(tokens, "tokens"),
         claims=tuple(
             (name, "naive", metric, direction)
-            for name in strategies
+            for name in _STRATEGIES
             for metric, direction in (
                 ("lost_top1", "lower"),
                 ("lost_nats", "lower"),
@@ -120,29 +94,57 @@ def trial(
     )
 
 
-def _weights(config: Config, ablation: Any) -> list[Arm]:
-    """Penalties ten times weaker and stronger."""
-    found = []
+def _pretrain(config: Config, num_rows: int, budget: Budget, seed: int, folder: Path) -> Spent:
+    """Leaves a decoder that knows the standard library, and none of the packages, in a folder."""
+    # the candidates are names of the packages, so no calls are looked for here
+    rows = [{"text": row["code"], "domain": _BASE, "calls": []} for row in stdlib_code()]
+    random.Random(seed).shuffle(rows)
+    base = APIContinual.read(rows[:num_rows])
+    pretraining = replace(config, pretrain_on=_BASE, strategy="naive")
+    made = APIContinual.build(pretraining, data=base)
+    run = Run(folder / "run", base, budget=budget, seed=seed)
+    train(made, run)
+    made.save(folder)
+    return run.spent
+
+
+def _arm(name: str, label: str, role: Role, config: Config, **more: Any) -> Arm:
+    return Arm(name, label, role, "api_continual", config, **more)
+
+
+def _arms(config: Config) -> Iterator[Arm]:
+    """The strategies, naive fine-tuning, and the model before it."""
+    for name, label in _STRATEGIES.items():
+        yield _arm(name, label, "method", replace(config, strategy=name))
+    naive = replace(config, strategy="naive")
+    yield _arm("naive", "naive", "baseline", naive)
+    yield _arm("before", "before any library", "control", naive, trains=False)
+
+
+def _ablations(config: Config, packages: Sequence[str]) -> Iterator[Arm]:
+    """Sizes of the memory, kinds of importance, weights of the penalties, orders of the domains."""
+    ablation = partial(_arm, role="ablation", default=False)
+    for size in (50, 1000):
+        changed = replace(config, strategy="replay", memory_size=size)
+        yield ablation(f"replay-{size}", f"memory of {size}", config=changed)
+    ewc = replace(config, strategy="ewc")
+    yield ablation("ewc-online", "online EWC", config=replace(ewc, ewc_online=True))
+    released = replace(ewc, release_importance=True)
+    yield ablation("ewc-batch", "importance of batches", config=released)
     for name in ("ewc", "si", "rwalk"):
-        weight = getattr(config, f"{name}_weight")
         for factor in (0.1, 10.0):
-            changes = {"strategy": name, f"{name}_weight": weight * factor}
-            found.append(ablation(f"{name}-x{factor:g}", f"{name}, weight x {factor:g}", **changes))
-    return found
-
-
-def _orders(packages: Sequence[str], ablation: Any) -> list[Arm]:
-    """Naive fine-tuning and replay in two more orders."""
-    found = []
+            weight = getattr(config, f"{name}_weight") * factor
+            changes: dict[str, Any] = {"strategy": name, f"{name}_weight": weight}
+            label = f"{_STRATEGIES[name]}, weight x {factor:g}"
+            yield ablation(f"{name}-x{factor:g}", label, config=replace(config, **changes))
     for number in (1, 2):
         order = list(packages)
         random.Random(number).shuffle(order)
-        for name in ("naive", "replay"):
+        for changed in (replace(config, strategy="naive"), replace(config, strategy="replay")):
+            name = changed.strategy
             label = f"{name}: {', '.join(order)}"
-            found.append(
-                ablation(f"{name}-order{number}", label, strategy=name, order=tuple(order))
-            )
-    return found
+            ordered = replace(changed, order=tuple(order))
+            yield ablation(f"{name}-order{number}", label, config=ordered)
 
 
 def measure(method: APIContinual, data: Data, seed: int) -> dict[str, list[float] | float]:
