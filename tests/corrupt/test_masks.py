@@ -4,7 +4,14 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from pretrial.corrupt.masks import IGNORE, gumbel_noise, mask_tokens, sample_tokens
+from pretrial.corrupt.masks import (
+    IGNORE,
+    gumbel_noise,
+    mask_tokens,
+    mask_windows,
+    sample_tokens,
+)
+from pretrial.models.tokenizers import learn_bpe
 
 MASK = 4
 ORDINARY = torch.arange(10, 50)
@@ -114,3 +121,61 @@ def test_a_forbidden_token_is_never_drawn_and_the_rest_keep_their_odds():
 def test_sampling_carries_no_gradient():
     logits = torch.randn(4, 6, requires_grad=True)
     assert not sample_tokens(logits, gumbel_noise(4, 6, seed=0)).requires_grad
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return learn_bpe(["return the list of names"] * 3, 300)
+
+
+def windows(lengths):
+    return [torch.randint(10, 280, (n,), generator=generator(n)).tolist() for n in lengths]
+
+
+def masked(tokenizer, rows, seed=0, **changes):
+    how = {"ratio": 0.15, "mask_prob": 0.8, "random_prob": 0.1} | changes
+    return mask_windows(rows, tokenizer, generator(seed), **how)
+
+
+def test_windows_are_closed_padded_and_masked_in_exact_number(tokenizer):
+    rows = windows([40, 7, 1])
+    batch = masked(tokenizer, rows)
+    for place, row in enumerate(rows):
+        real = batch["ids"][place][batch["real"][place]].tolist()
+        assert real == [tokenizer.cls_token_id, *row, tokenizer.sep_token_id]
+    assert batch["num_chosen"].tolist() == [6, 1, 1]
+    chosen = torch.zeros_like(batch["real"])
+    chosen.view(-1)[batch["positions"]] = True
+    assert not (batch["inputs"] != batch["ids"])[~chosen].any()
+    special = torch.isin(batch["ids"], torch.tensor(tokenizer.all_special_ids))
+    assert not (chosen & special).any()
+    assert batch["counts"] == {"examples": 3.0, "tokens": 54.0, "masked": 8.0}
+
+
+def test_windows_have_the_right_rates_of_mask_and_random_tokens(tokenizer):
+    batch = masked(tokenizer, windows([200] * 60), ratio=0.5)
+    seen = batch["inputs"].flatten()[batch["positions"]]
+    was = batch["ids"].flatten()[batch["positions"]]
+    assert (seen == tokenizer.mask_token_id).float().mean().item() == pytest.approx(0.8, abs=0.02)
+    assert (seen == was).float().mean().item() == pytest.approx(0.1, abs=0.02)
+    assert not torch.isin(seen, torch.tensor(tokenizer.all_special_ids)[:5]).any()
+    free = masked(tokenizer, windows([200] * 60), exact=False)
+    assert len(set(free["num_chosen"].tolist())) > 5
+    assert free["counts"]["masked"] / (200 * 60) == pytest.approx(0.15, abs=0.01)
+
+
+def test_what_a_window_hides_does_not_depend_on_the_split(tokenizer):
+    rows = windows([30, 12, 50, 9])
+    whole, source = masked(tokenizer, rows), generator(0)
+    how = {"ratio": 0.15, "mask_prob": 0.8, "random_prob": 0.1}
+    parts = [mask_windows(rows[at : at + 2], tokenizer, source, **how) for at in (0, 2)]
+    for place, row in enumerate(rows):
+        part = parts[place // 2]["inputs"][place % 2]
+        assert torch.equal(whole["inputs"][place][: len(row) + 2], part[: len(row) + 2])
+        assert whole["seeds"][place] == parts[place // 2]["seeds"][place % 2]
+
+
+def test_a_window_of_special_tokens_hides_nothing(tokenizer):
+    batch = masked(tokenizer, [[tokenizer.eos_token_id] * 3])
+    assert len(batch["positions"]) == 0
+    assert torch.equal(batch["inputs"], batch["ids"])

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from pretrial.corrupt.spans import span_corruption
+from pretrial.corrupt.spans import span_corruption, span_corruption_batch
 from pretrial.errors import UserError
 
 SENTINELS = list(range(1000, 1100))
@@ -118,3 +118,35 @@ def test_user_mistakes_name_the_mend():
         span_corruption([], SENTINELS, generator=generator())
     with pytest.raises(UserError, match="only 2 sentinels"):
         span_corruption(range(200), SENTINELS[:2], generator=generator())
+
+
+@pytest.mark.parametrize("law", ["uniform", "geometric"])
+@pytest.mark.parametrize("words", [False, True])
+def test_a_batch_is_what_its_rows_are_one_by_one(law, words):
+    rows = [list(range(10, 10 + length)) for length in (90, 3, 1, 40)]
+    starts = [[i % 3 == 0 for i in range(len(row))] for row in rows] if words else None
+    batch = span_corruption_batch(
+        rows, SENTINELS, law=law, generator=generator(4), eos=EOS, pad=0, word_starts=starts
+    )
+    source = generator(4)
+    for place, row in enumerate(rows):
+        own = starts[place] if words else None
+        inputs, labels = span_corruption(
+            row, SENTINELS, law=law, generator=source, eos=EOS, word_starts=own
+        )
+        real = batch["attention_mask"][place].bool()
+        assert batch["input_ids"][place][real].tolist() == inputs
+        assert (batch["input_ids"][place][~real] == 0).all()
+        asked = batch["labels"][place] != -100
+        assert batch["labels"][place][asked].tolist() == labels
+    assert batch["counts"]["examples"] == 4
+    assert batch["counts"]["targets"] == (batch["labels"] != -100).sum()
+    assert batch["counts"]["tokens"] == batch["counts"]["targets"] + batch["attention_mask"].sum()
+
+
+def test_a_mean_length_of_one_hides_single_tokens():
+    for law in ("uniform", "geometric"):
+        _, labels = span_corruption(
+            range(10, 70), SENTINELS, mean_length=1, law=law, generator=generator()
+        )
+        assert {len(span) for span in hidden_spans(labels).values()} == {1}

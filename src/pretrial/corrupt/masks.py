@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from pretrial.corrupt.draws import choose, row_bits, row_integers, row_seeds, row_uniform
 from pretrial.corrupt.whole_words import choose_words
 
 if TYPE_CHECKING:
@@ -121,12 +126,14 @@ def mask_windows(
     generator: torch.Generator,
     *,
     ratio: float,
+    mask_prob: float = 1.0,
+    random_prob: float = 0.0,
+    exact: bool = True,
     whole_words: bool = False,
-    **how: Any,
 ) -> dict[str, Any]:
-    """A batch of masked sequences, each closed in [CLS] and [SEP].
+    """A batch of masked sequences, each closed in [CLS] and [SEP]; see `mask_tokens`.
 
-    Each window is masked by a generator of its own, seeded from `generator`: what is hidden in it
+    Each window is masked from a seed of its own, drawn from `generator`: what is hidden in it
     depends neither on the padding nor on the way the batch is split.
 
     Args:
@@ -134,8 +141,10 @@ def mask_windows(
         tokenizer: gives the special tokens, which are never chosen.
         generator: the only source of randomness.
         ratio: share of the ordinary tokens of each window to choose.
+        mask_prob: share of the chosen that becomes the mask token.
+        random_prob: share of the chosen that becomes a random ordinary token.
+        exact: as in `mask_tokens`; without meaning for whole words.
         whole_words: choose words, as many as fit into that share, and all tokens of each.
-        how: `mask_prob`, `random_prob`, `exact` of `mask_tokens`.
 
     Returns:
         ids: the original tokens [B, T].
@@ -148,44 +157,82 @@ def mask_windows(
         The first three are tensors; positions, numbers and seeds are numpy arrays, since they are
         asked on the host, and since batches of one [B, T] then count as one shape of work.
     """
-    special = set(tokenizer.all_special_ids)
-    random_ids = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
-    seeds = torch.randint(2**62, (len(windows),), generator=generator).numpy()
-    length = max(map(len, windows)) + 2
-    ids = torch.full((len(windows), length), int(tokenizer.pad_token_id))
-    inputs, chosen = ids.clone(), torch.zeros_like(ids, dtype=torch.bool)
-    real = torch.zeros_like(chosen)
-    for row, window in enumerate(windows):
-        own = torch.Generator().manual_seed(int(seeds[row]))
-        tokens = torch.tensor([tokenizer.cls_token_id, *window, tokenizer.sep_token_id])
-        maskable = torch.tensor([False, *(token not in special for token in window), False])
-        words = choose_words(tokens, maskable, tokenizer, ratio, own) if whole_words else None
-        masked = mask_tokens(
-            tokens,
-            maskable,
-            ratio=ratio,
-            chosen=words,
-            mask_id=int(tokenizer.mask_token_id),
-            random_ids=random_ids,
-            generator=own,
-            **how,
-        )
-        end = len(tokens)
-        ids[row, :end], inputs[row, :end], chosen[row, :end] = tokens, masked.inputs, masked.chosen
-        real[row, :end] = True
-        seeds[row] = torch.randint(2**62, (), generator=own)
-    positions = chosen.flatten().nonzero().squeeze(-1).numpy()
+    is_special, ordinary = _kinds(tokenizer, len(tokenizer))
+    seeds = row_seeds(len(windows), generator)
+    ids, real = _closed(windows, tokenizer)
+    maskable = real & ~is_special[ids]
+    if whole_words:
+        chosen = _chosen_words(ids, maskable, tokenizer, ratio, seeds)
+    elif exact:
+        num_maskable = maskable.sum(1)
+        num_chosen = np.maximum(np.rint(ratio * num_maskable), num_maskable > 0).astype(np.int64)
+        chosen = np.zeros_like(maskable)
+        # places among the maskable ones of a row, which come in this order
+        found = choose(seeds, num_maskable, num_chosen, stream=1)
+        chosen[maskable] = found[np.arange(found.shape[1]) < num_maskable[:, None]]
+    else:
+        chosen = maskable & (row_uniform(seeds, ids.shape[1], stream=1) < ratio)
+    fate = row_uniform(seeds, ids.shape[1], stream=2)
+    inputs = np.where(chosen & (fate < mask_prob), tokenizer.mask_token_id, ids)
+    if random_prob > 0:
+        swap = chosen & (fate >= mask_prob) & (fate < mask_prob + random_prob)
+        sizes = np.full(len(ids), len(ordinary))
+        inputs[swap] = ordinary[row_integers(seeds, ids.shape[1], sizes, stream=3)[swap]]
+    positions = chosen.ravel().nonzero()[0]
     counts = {
         "examples": float(len(windows)),
         "tokens": float(real.sum()),
         "masked": float(len(positions)),
     }
     return {
-        "ids": ids,
-        "inputs": inputs,
-        "real": real,
+        "ids": torch.from_numpy(ids),
+        "inputs": torch.from_numpy(inputs),
+        "real": torch.from_numpy(real),
         "positions": positions,
-        "num_chosen": chosen.sum(-1).numpy(),
-        "seeds": seeds,
+        "num_chosen": chosen.sum(1),
+        "seeds": (row_bits(seeds, 1, stream=4)[:, 0] >> np.uint64(2)).astype(np.int64),
         "counts": counts,
     }
+
+
+@lru_cache(maxsize=8)
+def _kinds(
+    tokenizer: PreTrainedTokenizerBase, size: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Where a vocabulary of `size` has special tokens [V], and the ids of all others."""
+    is_special = np.zeros(size, dtype=bool)
+    is_special[tokenizer.all_special_ids] = True
+    return is_special, (~is_special).nonzero()[0]
+
+
+def _closed(
+    windows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Token ids with the special tokens and padding [B, T], and True where there is a token."""
+    begin, end = int(tokenizer.cls_token_id), int(tokenizer.sep_token_id)
+    flat = array("q")
+    for window in windows:
+        flat.append(begin)
+        flat.fromlist(window if isinstance(window, list) else list(window))
+        flat.append(end)
+    lengths = np.array([len(window) + 2 for window in windows])
+    real = np.arange(int(lengths.max())) < lengths[:, None]
+    ids = np.full(real.shape, int(tokenizer.pad_token_id))
+    ids[real] = np.frombuffer(flat, dtype=np.int64)
+    return ids, real
+
+
+def _chosen_words(
+    ids: NDArray[np.int64],
+    maskable: NDArray[np.bool_],
+    tokenizer: PreTrainedTokenizerBase,
+    ratio: float,
+    seeds: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """True at the tokens of the words that are chosen [B, T]; see `choose_words`."""
+    rows = []
+    for tokens, free, seed in zip(ids, maskable, seeds, strict=True):
+        own = torch.Generator().manual_seed(int(seed))
+        parts = torch.from_numpy(tokens), torch.from_numpy(free)
+        rows.append(choose_words(*parts, tokenizer, ratio, own).numpy())
+    return np.array(rows)

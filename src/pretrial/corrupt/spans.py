@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from pretrial.corrupt.draws import choose_few, row_integers, row_seeds, row_uniform
+from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
 
 LengthLaw = Literal["uniform", "geometric"]
+Ints = NDArray[np.int64]
 
 
 def span_corruption(
@@ -48,68 +54,169 @@ def span_corruption(
     Raises:
         UserError: nothing to hide, or more spans than sentinels.
     """
-    ids = ids.tolist() if isinstance(ids, Tensor) else list(ids)
-    if not ids:
-        raise UserError("span corruption needs at least one token: leave empty texts out")
-    edges = _unit_edges(len(ids), word_starts)
-    spans = _draw_spans(len(edges) - 1, ratio, mean_length, law, generator)
-    if len(spans) > len(sentinels):
-        raise UserError(
-            f"{len(spans)} spans were drawn from {len(ids)} tokens but there are only"
-            f" {len(sentinels)} sentinels: shorten the sequence, or add sentinels"
-        )
-    inputs: list[int] = []
-    labels: list[int] = []
-    position = 0
-    for sentinel, (first, last) in zip(sentinels, spans, strict=False):
-        start, end = edges[first], edges[last]
-        inputs += [*ids[position:start], sentinel]
-        labels += [sentinel, *ids[start:end]]
-        position = end
-    inputs += ids[position:]
+    ids = ids.tolist() if isinstance(ids, Tensor) else ids
+    words = None if word_starts is None else [word_starts]
+    parts = _corrupt([ids], sentinels, ratio, mean_length, law, generator, words)
     ending = [] if eos is None else [eos]
-    return inputs + ending, labels + ending
+    return parts.inputs.tolist() + ending, parts.labels.tolist() + ending
 
 
-def _unit_edges(length: int, word_starts: Sequence[bool] | None) -> list[int]:
-    """Where the units that spans are made of begin, and `length` at the end."""
+def span_corruption_batch(
+    rows: Sequence[Sequence[int]],
+    sentinels: Sequence[int],
+    ratio: float = 0.15,
+    mean_length: float = 3.0,
+    law: LengthLaw = "uniform",
+    *,
+    generator: torch.Generator,
+    eos: int,
+    pad: int,
+    word_starts: Sequence[Sequence[bool]] | None = None,
+) -> dict[str, Any]:
+    """`span_corruption` of many sequences at once, as a batch for an encoder-decoder model.
+
+    What is hidden in a sequence is what `span_corruption` would hide there, one sequence after the
+    other with the same generator.
+
+    Returns:
+        `input_ids` [B, T], `attention_mask` [B, T] (1 at tokens), `labels` [B, U] (-100 at
+        padding), and counts: "examples", "targets" (tokens of the labels) and "tokens" (those of
+        inputs and labels).
+    """
+    parts = _corrupt(rows, sentinels, ratio, mean_length, law, generator, word_starts)
+    inputs, real = _padded(parts.inputs, parts.input_lengths, eos, pad)
+    labels, _ = _padded(parts.labels, parts.label_lengths, eos, IGNORE)
+    num_targets = float(parts.label_lengths.sum() + len(rows))
+    counts = {
+        "examples": float(len(rows)),
+        "targets": num_targets,
+        "tokens": num_targets + float(parts.input_lengths.sum() + len(rows)),
+    }
+    return {
+        "input_ids": torch.from_numpy(inputs),
+        "attention_mask": torch.from_numpy(real.astype(np.int64)),
+        "labels": torch.from_numpy(labels),
+        "counts": counts,
+    }
+
+
+class _Parts(NamedTuple):
+    """Inputs and labels of all rows, one behind the other, and their lengths [B]."""
+
+    inputs: Ints
+    input_lengths: Ints
+    labels: Ints
+    label_lengths: Ints
+
+
+def _padded(flat: Ints, lengths: Ints, eos: int, fill: int) -> tuple[Ints, NDArray[np.bool_]]:
+    """Rows [B, T] with `eos` behind each, and True where there is a token."""
+    places = np.arange(int(lengths.max()) + 1)
+    rows = np.full((len(lengths), len(places)), fill)
+    rows[places < lengths[:, None]] = flat
+    rows[np.arange(len(rows)), lengths] = eos
+    return rows, places <= lengths[:, None]
+
+
+def _corrupt(
+    rows: Sequence[Sequence[int]],
+    sentinels: Sequence[int],
+    ratio: float,
+    mean_length: float,
+    law: LengthLaw,
+    generator: torch.Generator,
+    word_starts: Sequence[Sequence[bool]] | None,
+) -> _Parts:
+    """Hides spans in all rows, laid one behind the other."""
+    row_lengths = np.array([len(row) for row in rows])
+    if not row_lengths.all():
+        raise UserError("span corruption needs at least one token: leave empty texts out")
+    flat = array("q")
+    for row in rows:
+        flat.fromlist(row if isinstance(row, list) else list(row))
+    ids = np.frombuffer(flat, dtype=np.int64)
+    offsets = np.cumsum(row_lengths) - row_lengths  # where each row begins
+    edges, first_edge, num_units = _units(row_lengths, offsets, word_starts)
+    seeds = row_seeds(len(rows), generator)
+    num_hidden = np.clip(np.rint(ratio * num_units).astype(np.int64), 1, num_units)
+    lengths, num_spans = _draw_lengths(seeds, num_hidden, num_units, mean_length, law)
+    if num_spans.max() > len(sentinels):
+        worst = int(num_spans.argmax())
+        raise UserError(
+            f"{num_spans[worst]} spans were drawn from {row_lengths[worst]} tokens but there are"
+            f" only {len(sentinels)} sentinels: shorten the sequence, or add sentinels"
+        )
+    slots = choose_few(seeds, num_units - num_hidden + 1, num_spans, stream=3)
+    row_of, number = (np.arange(lengths.shape[1]) < num_spans[:, None]).nonzero()  # of each span
+    ends = lengths.cumsum(1)[row_of, number] + slots + first_edge[row_of]
+    starts = edges[ends - lengths[row_of, number]]
+    ends = edges[ends]
+    marks = np.asarray(sentinels, dtype=np.int64)[number]
+
+    turns = np.zeros(len(ids) + 1, dtype=np.int8)
+    turns[starts] = 1
+    turns[ends] -= 1
+    hidden = turns[:-1].cumsum(dtype=np.int8).view(bool)
+    sizes = ends - starts
+    num_hidden = np.bincount(row_of, sizes, len(rows)).astype(np.int64)
+    labels = np.empty(len(starts) + int(num_hidden.sum()), dtype=np.int64)
+    at_mark = np.zeros(len(labels), dtype=bool)
+    at_mark[sizes.cumsum() - sizes + np.arange(len(sizes))] = True
+    labels[at_mark] = marks
+    labels[~at_mark] = ids[hidden]
+    inputs = ids.copy()
+    inputs[starts] = marks
+    hidden[starts] = False  # where its sentinel stands now
+    return _Parts(
+        inputs[~hidden], row_lengths - num_hidden + num_spans, labels, num_hidden + num_spans
+    )
+
+
+def _units(
+    row_lengths: Ints, offsets: Ints, word_starts: Sequence[Sequence[bool]] | None
+) -> tuple[Ints, Ints, Ints]:
+    """What spans are made of, tokens or words.
+
+    Returns:
+        edges: where the units of all rows begin, and behind the last one of each row, its end.
+        first_edge: the place in `edges` of each row's first unit [B].
+        num_units: of each row [B].
+    """
     if word_starts is None:
-        return list(range(length + 1))
-    return [0, *(i for i in range(1, length) if word_starts[i]), length]
-
-
-def _draw_spans(
-    num_units: int, ratio: float, mean_length: float, law: LengthLaw, generator: torch.Generator
-) -> list[tuple[int, int]]:
-    """Spans (first, past the last), in units, ascending, no two touching."""
-    num_hidden = min(num_units, max(1, round(ratio * num_units)))
-    lengths = _draw_lengths(num_hidden, mean_length, law, generator)
-    num_slots = num_units - num_hidden + 1  # before, between and after the visible units
-    while len(lengths) > num_slots:  # only at ratios so high that spans must touch: they join
-        lengths[-2:] = [sum(lengths[-2:])]
-    order = torch.randperm(len(lengths), generator=generator).tolist()
-    slots = torch.randperm(num_slots, generator=generator)[: len(lengths)].sort().values.tolist()
-    spans = []
-    hidden_before = 0
-    for slot, index in zip(slots, order, strict=True):
-        start = slot + hidden_before
-        spans.append((start, start + lengths[index]))
-        hidden_before += lengths[index]
-    return spans
+        # an end is where the next row begins, so that one edge does for both
+        return np.arange(int(row_lengths.sum()) + 1), offsets, row_lengths
+    flat = np.concatenate([np.asarray(starts, dtype=bool) for starts in word_starts])
+    flat[offsets] = True
+    num_units = np.add.reduceat(flat, offsets, dtype=np.int64)
+    edges = np.append(flat.nonzero()[0], len(flat))
+    return edges, np.cumsum(num_units) - num_units, num_units
 
 
 def _draw_lengths(
-    total: int, mean_length: float, law: LengthLaw, generator: torch.Generator
-) -> list[int]:
-    """Lengths that follow the law and sum to `total`; the last one is cut to fit."""
+    seeds: Ints, totals: Ints, num_units: Ints, mean_length: float, law: LengthLaw
+) -> tuple[Ints, Ints]:
+    """Lengths [B, S] that follow the law and sum to `totals`, and how many there are [B].
+
+    The last one drawn is cut to fit, and then stands anywhere among the others.
+    """
+    uniform = row_uniform(seeds, int(totals.max()), stream=1)  # every length is 1 or more
     if law == "uniform":
-        longest = round(2 * mean_length - 1)
-        draws = torch.randint(1, longest + 1, (total,), generator=generator)
-    else:
-        draws = torch.empty(total).geometric_(1 / mean_length, generator=generator).long()
-    lengths: list[int] = []
-    for length in draws.tolist():  # every length is 1 or more, so `total` draws suffice
-        lengths.append(min(length, total - sum(lengths)))
-        if sum(lengths) == total:
-            break
-    return lengths
+        drawn = 1 + (uniform * round(2 * mean_length - 1)).astype(np.int64)
+    else:  # log 0 is minus infinity, and all lengths of a mean of 1 are 1
+        with np.errstate(divide="ignore"):
+            drawn = 1 + (np.log1p(-uniform) / np.log(1 - 1 / mean_length)).astype(np.int64)
+    sums = drawn.cumsum(1)
+    num_spans = 1 + (sums < totals[:, None]).sum(1)
+    # only at ratios so high that spans must touch: they join
+    num_spans = np.minimum(num_spans, num_units - totals + 1)
+    width = int(num_spans.max())
+    lengths, places = drawn[:, :width].copy(), np.arange(width)
+    lengths[places >= num_spans[:, None]] = 0
+    rows = np.arange(len(lengths))
+    lengths[rows, num_spans - 1] = 0
+    cut = totals - lengths.sum(1)
+    # the others are in random order as they are
+    place = row_integers(seeds, 1, num_spans, stream=2)[:, 0]
+    lengths[rows, num_spans - 1] = lengths[rows, place]
+    lengths[rows, place] = cut
+    return lengths, num_spans
