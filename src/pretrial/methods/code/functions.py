@@ -14,14 +14,13 @@ from __future__ import annotations
 import ast
 import random
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from pretrial.code_views import view
 from pretrial.compare.trial import Data
-from pretrial.data.rows import Row
+from pretrial.data.rows import Row, require
 from pretrial.data.sources import load
 from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
@@ -33,24 +32,20 @@ HIDDEN_NAME = "f"
 _LEAST_CHARACTERS = 60
 
 
-@dataclass(frozen=True)
-class FunctionTasks:
-    """Labelled functions to learn from and to be tested on.
-
-    Attributes:
-        names: {"learn": ..., "test": ...} of (code, name).
-        misuse: of (code, 1 where a variable was swapped).
-        summaries: of (code, sentence).
-    """
-
-    names: dict[str, list[tuple[str, str]]]
-    misuse: dict[str, list[tuple[str, int]]]
-    summaries: dict[str, list[tuple[str, str]]]
+Task = Literal["name", "misuse", "summary"]
+#: What counts in each task.
+METRICS: dict[Task, str] = {
+    "name": "name_f1",
+    "misuse": "misuse_accuracy",
+    "summary": "summary_bleu",
+}
+Labelled = dict[str, list[tuple[str, Any]]]
 
 
 def data(
     source: str = "builtin:stdlib-code",
     *,
+    which: Sequence[Task] = ("name", "misuse"),
     num_learn: int = 1000,
     num_test: int = 400,
     max_characters: int = 500,
@@ -60,19 +55,24 @@ def data(
 
     Args:
         source: as `data.sources.load` takes it; rows with `code`, `docstring` and `module`.
+        which: of the tasks.
         num_learn: labelled functions for each task, drawn from modules seen in pre-training.
         num_test: functions to test each task on, from modules that are not.
         max_characters: longer functions are left out of the tasks.
         pretrain_characters: longer ones are left out of pre-training.
 
+    Returns:
+        Rows to pre-train on and, as test data, {task: {"learn": [(code, answer)], "test": ...}};
+        answers are names, 1 where a variable was swapped, or sentences.
+
     Raises:
         UserError: there are too few functions.
     """
-    rows = [row for row in load(source) if len(row["code"]) <= pretrain_characters]
+    rows = load(source)
+    require(rows, ("code", "docstring", "module"))
     sides = split_by_group(rows, "module", {"learn": 0.8, "test": 0.2})
-    wanted = {"learn": num_learn, "test": num_test}
-    made: dict[str, dict[str, list[Any]]] = {"name": {}, "misuse": {}, "summary": {}}
-    for side, number in wanted.items():
+    tasks: dict[str, Labelled] = {task: {} for task in which}
+    for side, number in (("learn", num_learn), ("test", num_test)):
         order = list(sides[side])
         random.Random(side).shuffle(order)
         makers: dict[str, Callable[[Row], Any]] = {
@@ -80,17 +80,17 @@ def data(
             "misuse": partial(misuse_task, rng=random.Random(f"misuse {side}")),
             "summary": summary_task,
         }
-        for task, make in makers.items():
-            found = _first(order, make, number, max_characters)
+        for task in which:
+            found = _first(order, makers[task], number, max_characters)
             if len(found) < number:
                 raise UserError(
                     f"{source} gives {len(found)} functions for the task {task!r} ({side}), not"
                     f" {number}: give more data or ask for fewer"
                 )
-            made[task][side] = found
+            tasks[task][side] = found
     return Data(
-        train=list(sides["learn"]),
-        test=FunctionTasks(made["name"], made["misuse"], made["summary"]),
+        train=[row for row in sides["learn"] if len(row["code"]) <= pretrain_characters],
+        test=tasks,
         name=f"{source}, whole modules apart; {num_learn} functions a task to learn from",
     )
 
@@ -165,12 +165,11 @@ def _bare(code: str) -> str:
 
 def measure(
     method: Any,
-    tasks: FunctionTasks,
+    tasks: Mapping[str, Labelled],
     seed: int,
     *,
-    which: Sequence[str] = ("name", "misuse", "summary"),
-    epochs: int = 4,
-    batch_size: int = 32,
+    epochs: int = 3,
+    batch_size: int = 8,
     lr: float = 1e-3,
 ) -> dict[str, list[float]]:
     """Fine-tunes copies of a method on each task, and measures them on the test functions.
@@ -181,33 +180,31 @@ def measure(
             has `logits(texts)`.
         tasks: what `data` gives as the test data.
         seed: of fine-tuning.
-        which: of the tasks.
         epochs: passes over the labelled functions.
         batch_size: functions a step.
         lr: peak learning rate.
 
     Returns:
-        "name_f1", "misuse_accuracy" and "summary_bleu", one value a test function.
+        By the names in `METRICS`, one value a test function.
     """
     how: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed}
     found: dict[str, list[float]] = {}
-    if "name" in which:
-        found["name_f1"] = _written(method.writer(16), tasks.names, subtoken_f1, how)
-    if "misuse" in which:
+    if "name" in tasks:
+        found["name_f1"] = _written(method.writer(16), tasks["name"], subtoken_f1, how)
+    if "misuse" in tasks:
         classifier = method.classifier(2)
-        finetune(classifier, tasks.misuse["learn"], **how)
-        texts = [text for text, _ in tasks.misuse["test"]]
+        finetune(classifier, tasks["misuse"]["learn"], **how)
+        texts, wanted = zip(*tasks["misuse"]["test"], strict=True)
         guesses = classifier.logits(texts).argmax(-1).tolist()
-        wanted = [label for _, label in tasks.misuse["test"]]
         found["misuse_accuracy"] = [float(g == w) for g, w in zip(guesses, wanted, strict=True)]
-    if "summary" in which:
-        found["summary_bleu"] = _written(method.writer(32), tasks.summaries, sentence_bleu(), how)
+    if "summary" in tasks:
+        found["summary_bleu"] = _written(method.writer(32), tasks["summary"], sentence_bleu(), how)
     return found
 
 
 def _written(
     writer: Any,
-    pairs: dict[str, list[Any]],
+    pairs: Labelled,
     metric: Callable[[str, str], float],
     how: dict[str, Any],
 ) -> list[float]:

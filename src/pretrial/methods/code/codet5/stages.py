@@ -131,7 +131,9 @@ def stage(
     stops: bool = False,
 ) -> Stage:
     """A stage with the optimiser of the config."""
-    stop = EarlyStop("loss", config.patience) if stops and config.patience and evaluate else None
+    if config.patience and evaluate is None and config.task != "pretrain":
+        raise UserError("patience needs held-out data: give --held-out or a larger ratio of it")
+    stop = EarlyStop("loss", config.patience) if stops and config.patience else None
     return Stage(
         name,
         module,

@@ -19,7 +19,7 @@ def trial(
     data: str = "builtin:stdlib-code",
     num_learn: int = 1000,
     num_test: int = 400,
-    which: tuple[str, ...] = ("name", "misuse"),
+    which: tuple[functions.Task, ...] = ("name", "misuse"),
     tiny: bool = False,
 ) -> Trial:
     """Pre-training on functions, then equal fine-tuning, tested on functions of other modules.
@@ -45,12 +45,12 @@ def trial(
         )
 
     def measure(method: Any, found: Data, seed: int) -> dict[str, list[float]]:
-        return functions.measure(method, found.test, seed, which=which)
+        return functions.measure(method, found.test, seed)
 
     return Trial(
         question="Does learning which tokens are identifiers, and their names, prepare a model of"
         " code better than masked spans alone, at equal tokens?",
-        data=lambda: functions.data(data, num_learn=num_learn, num_test=num_test),
+        data=lambda: functions.data(data, which=which, num_learn=num_learn, num_test=num_test),
         arms=(
             arm("codet5", "CodeT5", "method"),
             arm("spans", "masked spans alone", "baseline", **_SPANS),
@@ -60,7 +60,7 @@ def trial(
             arm("no-dual", "all but dual generation", "ablation", dual_ratio=0.0),
         ),
         measure=measure,
-        metric=_METRICS[which[0]],
+        metric=functions.METRICS[which[0]],
         direction="higher",
         budget=Budget(8e5, "tokens"),
         claims=tuple(_claims(which)),
@@ -68,14 +68,11 @@ def trial(
     )
 
 
-_METRICS = {"name": "name_f1", "misuse": "misuse_accuracy", "summary": "summary_bleu"}
-
-
-def _claims(which: Sequence[str]) -> list[tuple[str, str, str, str]]:
+def _claims(which: Sequence[functions.Task]) -> list[tuple[str, str, str, str]]:
     """What the paper leads one to expect, on the tasks that are measured."""
     found = []
     for task in which:
-        metric = _METRICS[task]
+        metric = functions.METRICS[task]
         found += [("codet5", "spans", metric, "higher"), ("spans", "random", metric, "higher")]
         if task == "summary":
             found.append(("codet5", "no-dual", metric, "higher"))
