@@ -12,7 +12,11 @@ from pretrial.card import Card
 
 
 def model_card(
-    card: Card, record: Mapping[str, Any], data_note: str = "", library: str = ""
+    card: Card,
+    record: Mapping[str, Any],
+    data_note: str = "",
+    library: str = "",
+    loader: str = "",
 ) -> str:
     """Markdown with the front matter that the Hub reads.
 
@@ -22,6 +26,7 @@ def model_card(
             commit.
         data_note: where the data is from and under what licence, where that is known.
         library: that loads the model, as the Hub calls it, where one does.
+        loader: the class that loads it, where it is one of pretrial.
     """
     arguments = record["arguments"]
     init = arguments.get("init") or ""
@@ -67,6 +72,10 @@ def model_card(
             "",
             "## Use and limits",
             "",
+            *(
+                [f"transformers lacks its architecture: load it with `{loader}`.", ""]
+                * bool(loader)
+            ),
             f"It can: {', '.join(card.abilities)}. It was measured on nothing but its held-out"
             " data, if at all; it has what its data has, mistakes and biases included.",
             "",

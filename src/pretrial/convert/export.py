@@ -40,9 +40,14 @@ def export_model(
         raise UserError(f"{folder} exists already: give --to a folder that does not")
     model: Any = method.export().cpu()
     with whole_folder(folder) as partial:
-        library = "transformers" if isinstance(model, PreTrainedModel) else ""
-        if library:
+        library, loader = "", ""
+        if isinstance(model, PreTrainedModel):
             model.save_pretrained(partial)
+            place = f"{type(model).__module__}.{type(model).__name__}"
+            if place.startswith("pretrial."):
+                loader = f"{place}.from_pretrained"
+            else:
+                library = "transformers"
         else:
             from safetensors.torch import save_model
 
@@ -51,5 +56,5 @@ def export_model(
         tokenizer = next(filter(None, tokenizers), None)
         if tokenizer is not None:
             tokenizer.save_pretrained(partial)
-        text = model_card(card, record, data_note, library)
+        text = model_card(card, record, data_note, library, loader)
         (partial / "README.md").write_text(text, encoding="utf-8")

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
 
+from pretrial.convert.export import export_model
 from pretrial.errors import UserError
-from pretrial.methods.text.mosaicbert import Config, MosaicBERT, examples
+from pretrial.methods.text.mosaicbert import CARD, Config, MosaicBERT, examples
 from pretrial.models.mosaic_bert import MosaicBertModel
 
 TEXTS = MosaicBERT.read(examples())
@@ -137,6 +138,20 @@ def test_auto_classes_load_what_is_exported(method, tmp_path):
     network = MosaicBertModel.from_pretrained(tmp_path, add_pooling_layer=False).eval()
     ids = method.tokenizer("a short list", return_tensors="pt")["input_ids"]
     torch.testing.assert_close(vector, network(ids).last_hidden_state.mean(1)[0])
+
+
+def test_the_card_of_an_export_names_the_class_that_loads_it(method, tmp_path):
+    record = {
+        "arguments": {"data": "t.jsonl"},
+        "config": {},
+        "environment": {},
+        "num_examples": 1,
+        "num_held_out": 0,
+    }
+    export_model(method, tmp_path / "model", CARD, record)
+    told = (tmp_path / "model" / "README.md").read_text()
+    assert "pretrial.models.mosaic_bert.MosaicBertForMaskedLM.from_pretrained" in told
+    assert "library_name" not in told
 
 
 @pytest.mark.parametrize("pooling", ["first", "mean"])
