@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from huggingface_hub import try_to_load_from_cache
 from transformers import AutoModel, RobertaConfig, RobertaModel, RobertaTokenizer
 
 from pretrial.errors import UserError
@@ -22,6 +23,7 @@ ROWS = examples()
 FRAGMENTS = UniXcoder.read(ROWS)
 TINY = Config.tiny()
 CODE = ROWS[0]["code"]
+README_CODE = "def f(a,b): if a{}b: return a else return b"
 FRAGMENTS_OF = {name: [row[name] for row in ROWS[:4]] for name in ("code", "comment")}
 
 
@@ -547,6 +549,17 @@ def test_embeddings_are_those_of_the_released_recipe(public):
         with torch.no_grad():
             states = network(ids, attention_mask=torch.ones_like(ids)).last_hidden_state
         torch.testing.assert_close(vector, states[0].mean(0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(
+    not isinstance(try_to_load_from_cache("microsoft/unixcoder-base", "config.json"), str),
+    reason="needs microsoft/unixcoder-base in the cache of the hub",
+)
+def test_cosines_of_the_released_checkpoint_are_those_of_its_readme():
+    texts = ["return maximum value", *(README_CODE.format(sign) for sign in "><")]
+    vectors = UniXcoder.build(Config(), source="microsoft/unixcoder-base").encode(texts)
+    cosines = F.cosine_similarity(vectors[:1], vectors[1:])
+    torch.testing.assert_close(cosines, torch.tensor([0.3002, 0.1881]), rtol=0, atol=2e-4)
 
 
 def test_prompts_are_those_of_the_release(public):

@@ -77,8 +77,13 @@ def test_all_metrics_have_an_item_each(data):
     assert all(0 <= value <= 1 for values in found.values() for value in values)
     for name, weight in method.network.state_dict().items():  # what is measured is left as it was
         assert torch.equal(weight, before[name])
-    lexical = measure(Lexical(), data, seed=0)
-    assert lexical.keys() == {"code_map", "search_mrr"}
+
+
+def test_words_alone_are_a_control(data):
+    pytest.importorskip("bm25s")
+    found = measure(Lexical(), data, seed=0)
+    assert found.keys() == {"code_map", "search_mrr"}
+    assert len(found["search_mrr"]) == len(data.test.functions.queries)
 
 
 def test_arms_differ_in_what_they_are_called_for():
