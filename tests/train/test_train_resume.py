@@ -25,9 +25,10 @@ from train_toy import (
 from pretrial.errors import UserError
 from pretrial.train import checkpoint
 from pretrial.train.budget import Budget
-from pretrial.train.loop import Stopped, train
+from pretrial.train.loop import Stopped, _StageLoop, train
 from pretrial.train.optim import Optimizers
 from pretrial.train.run import Run
+from pretrial.train.stage import Optim
 
 
 @pytest.fixture(scope="module")
@@ -199,3 +200,23 @@ def test_changed_model_names_the_keys(tmp_path):
     names = r"not in the checkpoint: body\.3\.bias, .*another shape: head\.bias"
     with pytest.raises(UserError, match=names):
         train(method, run)
+
+
+def test_killed_behind_the_last_step_it_still_logs_the_last_learning_rate(tmp_path):
+    def work(name: str) -> None:
+        budget = Budget(4, "steps")
+        options = {"optim": Optim(1e-2), "batch_size": 8}
+        run = Run(tmp_path / name, make_data(), budget=budget, quiet=True, save_every=Budget(4))
+        train(Toy(**options), run)
+
+    work("unbroken")
+
+    def die() -> None:
+        kill_at(_StageLoop, "_finish", 1)
+        work("broken")
+
+    child = in_child(die)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    work("broken")
+    assert rows_of(tmp_path / "broken") == rows_of(tmp_path / "unbroken")
