@@ -207,6 +207,24 @@ def test_three_checkpoints_make_the_table_worked_out_by_hand():
     ]
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_each_text_has_its_best_place_and_the_best_score_of_that_place(seed):
+    rng = random.Random(seed)
+    beams = [
+        [(rng.choice(["a", " a", "b  c", "b c", "d", "old", "e", "f"]), rng.uniform(-2, 0))
+         for _ in range(6)]
+        for _ in range(3)
+    ]  # fmt: skip
+    best = {}
+    for beam in beams:
+        for place, (text, score) in enumerate(beam):
+            key = " ".join(text.split())
+            if key != "old":
+                best[key] = min(best.get(key, (9, 0.0)), (place, -score))
+    expected = ["", *sorted(best, key=best.get)]
+    assert [candidate.key for candidate in rank(beams, "old")] == expected
+
+
 def test_removing_comes_first_unless_there_is_nothing_to_remove():
     assert [c.text for c in rank([[("a", -1.0)]], "b")] == ["", "a"]
     assert [c.text for c in rank([[("a", -1.0)]], "")] == ["a"]

@@ -265,6 +265,21 @@ def test_a_public_checkpoint_is_taken_and_given_back_unchanged(codet5, tmp_path)
     assert torch.equal(again.shared.weight, theirs.shared.weight)
 
 
+def test_the_last_checkpoints_of_a_training_by_transformers_are_the_ensemble(codet5, tmp_path):
+    folder = tmp_path / "multimend-codet5-small"
+    for step in (90, 100, 80):
+        model = T5ForConditionalGeneration.from_pretrained(codet5)
+        torch.nn.init.constant_(model.shared.weight, step / 100)
+        model.save_pretrained(folder / f"checkpoint-{step}")
+        MultiMend.build(Config.tiny(), source=codet5).tokenizer.save_pretrained(
+            folder / f"checkpoint-{step}"
+        )
+    method = MultiMend.build(Config.tiny(), source=folder)  # an ensemble of two
+    [earlier] = method.earlier
+    assert earlier.shared.weight[0, 0].item() == pytest.approx(0.9)
+    assert method.model.shared.weight[0, 0].item() == pytest.approx(1.0)
+
+
 def test_another_architecture_is_refused(tmp_path):
     from transformers import GPT2Config, GPT2LMHeadModel
 

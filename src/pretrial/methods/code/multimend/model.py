@@ -63,13 +63,20 @@ class MultiMend(Method):
     def build(
         cls, config: Any, source: str | Path | None = None, data: Sequence[Any] | None = None
     ) -> Self:
-        """From CodeT5 or another T5 by name or folder, from a saved folder, or from scratch."""
+        """From scratch, or from a checkpoint.
+
+        Args:
+            config: settings.
+            source: CodeT5 or another T5 by name or folder, a folder that `save` has written, or one
+                of a training by transformers, whose last checkpoints become the ensemble.
+            data: pairs that a vocabulary is learnt from, from scratch.
+        """
         if source is not None:
-            method = cls(config, _load(source), load_tokenizer(source))
-            folders = Path(source).glob(f"{_EARLIER}*")
-            earlier = [_load(folder) for folder in sorted(folders, key=lambda f: f.name)]
-            if earlier:
-                method.frozen["earlier"] = nn.ModuleList(earlier).eval().requires_grad_(False)
+            *older, last = _checkpoints(source, config.num_checkpoints)
+            method = cls(config, _load(last), load_tokenizer(last))
+            if older:
+                earlier = nn.ModuleList(_load(folder) for folder in older)
+                method.frozen["earlier"] = earlier.eval().requires_grad_(False)
             return method
         fixes = [fix for fix in data or () if isinstance(fix, Fix)]
         texts = [text for fix in fixes for text in _texts(fix)]
@@ -157,6 +164,8 @@ class MultiMend(Method):
         size = min(c.batch_size, len(pairs))
         budget = run.limit or Budget(max(size, c.epochs * len(pairs)), "examples")
         earlier = c.num_checkpoints - 1
+        if "earlier" in self.frozen:  # of what this training starts from
+            del self.frozen["earlier"]
         self._keep = ensemble.keeper(run, budget, c.num_parts, earlier)
         yield Stage(
             "train",
@@ -296,6 +305,23 @@ class MultiMend(Method):
                 readable=readable,
             ) as command:
                 yield repairer.repair(example, command, num_patches)
+
+
+def _checkpoints(source: str | Path, number: int) -> list[str | Path]:
+    """Where the model lies, last, and before it the earlier checkpoints, the oldest first.
+
+    A folder written by `save` holds them beside the model; one of a training by transformers holds
+    nothing else, and its last ones, so many as `number`, are taken.
+    """
+    found = {
+        int(folder.name.removeprefix(_EARLIER)): folder
+        for folder in Path(source).glob(f"{_EARLIER}*")
+        if folder.name.removeprefix(_EARLIER).isdecimal() and (folder / "config.json").is_file()
+    }
+    folders: list[str | Path] = [found[step] for step in sorted(found)]
+    if found and not (Path(source) / "config.json").is_file():
+        return folders[-number:]
+    return [*folders, source]
 
 
 def _load(source: str | Path) -> PreTrainedModel:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pretrial.compare.trial import Arm, Data, Role, Trial
+from pretrial.compare.trial import Arm, Context, Data, Role, Trial
 from pretrial.methods.code.multimend import trial_bugs
 from pretrial.methods.code.multimend.config import Config
 from pretrial.methods.code.multimend.model import MultiMend
@@ -68,7 +69,7 @@ def trial(
         steps, num_bugs, max_validations, bugs_per_function = 5, 3, 5, 1
 
     def prepare(seed: int, folder: Path) -> Spent:
-        paths = data().train
+        paths, _ = trial_bugs.modules()
         rows = trial_bugs.pairs(paths[:10] if tiny else paths, bugs_per_function)
         fixes = MultiMend.read(rows)
         method = MultiMend.build(config, data=fixes)
@@ -89,7 +90,8 @@ def trial(
 
     def arm(name: str, label: str, role: Role, default: bool = True, **changes: Any) -> Arm:
         changed = replace(config, **changes)
-        return Arm(name, label, role, "multimend", changed, trains=False, default=default)
+        load = partial(_trained, changed)
+        return Arm(name, label, role, config=changed, run=load, trains=False, default=default)
 
     return Trial(
         question="Do lines retrieved from elsewhere in the file help to write the right line, and"
@@ -116,6 +118,11 @@ def trial(
         ),
         notes=_NOTES,
     )
+
+
+def _trained(config: Config, context: Context) -> MultiMend:
+    """What the seed's training has left, to repair as `config` says."""
+    return MultiMend.build(config, source=context.prepared).eval()
 
 
 def _runner() -> Runner:
