@@ -164,6 +164,7 @@ class Config:
             lr=2e-3,
             batch_size=8,
             patience=0,
+            ewc_examples=60,
             pretrain_lr=3e-3,
             pretrain_warmup=0.1,
             pretrain_batch_size=8,
