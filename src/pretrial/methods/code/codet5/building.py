@@ -110,10 +110,11 @@ def load_heads(method: CodeT5, source: str | Path) -> None:
         return
     weights = read_weights(path)
     load_strict(method.tagger, _part(weights, "tagger."), source)
-    found, head = _part(weights, "classifier."), method.head
-    if head is not None and method.labels == saved_labels(source):
-        if found.keys() == head.classifier.state_dict().keys():
-            load_strict(head.classifier, found, source)
+    if method.head is None or method.labels != saved_labels(source):
+        return
+    found, head = _part(weights, "classifier."), method.head.classifier
+    if found.keys() == head.state_dict().keys():  # not one of pairs for one of single texts
+        load_strict(head, found, source)
 
 
 def save(method: CodeT5, folder: Path) -> None:
