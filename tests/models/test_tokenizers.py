@@ -133,3 +133,13 @@ def test_added_tokens_use_reserved_embeddings_first():
     assert set(sentinel_ids(tokenizer)) <= set(tokenizer.all_special_ids)
     add_task_tokens(tokenizer, full, ["<en>", "<c>"])
     assert full.num_embeddings == len(tokenizer) == 303
+
+
+def test_digits_can_be_split():
+    texts = ["in 2024 and 2024, 2024 times"] * 3
+    tokenizer = learn_bpe(texts, 300, split_digits=True)
+    pieces = [tokenizer.decode([i]) for i in tokenizer("x 20245")["input_ids"]]
+    assert pieces[-5:] == list("20245")
+    assert tokenizer.decode(tokenizer(texts[0])["input_ids"]) == texts[0]
+    joined = learn_bpe(texts, 300)(" 2024")["input_ids"]
+    assert len(joined) == 1

@@ -7,6 +7,7 @@ must not pass against others).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from pretrial.data.byte_grams import byte_grams
 from pretrial.errors import UserError
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 _WIDTH = 4096
 _WINDOW = 4000  # characters of a text that are looked at

@@ -46,3 +46,52 @@ class TokenWindows(Sequence[list[int]]):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
         return self._ids[self._ends[index] : self._ends[index + 1]].tolist()
+
+
+class JoinedWindows(Sequence[list[int]]):
+    """Texts joined, with the end token behind each, and cut into windows of `length` tokens.
+
+    The last window of a list is shorter; every token comes once. A window of one token, which has
+    none to predict, is left out.
+
+    Args:
+        tokens: of each text.
+        lists: places of the texts to join, in order; only what is in one list is joined.
+        length: tokens of a window.
+        end: the end token.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[list[int]],
+        lists: Iterable[Sequence[int]],
+        length: int,
+        end: int,
+    ) -> None:
+        self._ids = array("i")
+        self._ends = array("q", [0])
+        for places in lists:
+            begin = len(self._ids)
+            for place in places:
+                self._ids.extend(tokens[place])
+                self._ids.append(end)
+            self._ends.extend(range(begin + length, len(self._ids), length))
+            if len(self._ids) - self._ends[-1] > 1:
+                self._ends.append(len(self._ids))
+            else:
+                del self._ids[self._ends[-1] :]
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        return self._ids[self._ends[index] : self._ends[index + 1]].tolist()

@@ -43,6 +43,7 @@ def learn_bpe(
     specials: Mapping[str, str] = SPECIALS,
     template: str | None = None,
     min_frequency: int = 0,
+    split_digits: bool = False,
 ) -> PreTrainedTokenizerFast:
     """Learns a byte-level BPE vocabulary: every text can be encoded and comes back unchanged.
 
@@ -58,6 +59,7 @@ def learn_bpe(
         template: what encoding adds around a text, such as "<cls> $A <sep>" or "$A </s>"; None adds
             nothing.
         min_frequency: pairs met less often are not merged.
+        split_digits: every digit is a token of its own.
 
     Raises:
         UserError: the vocabulary has no room for the 256 bytes, the special tokens and one merge.
@@ -76,7 +78,12 @@ def learn_bpe(
             f" {least} or more, not {vocab_size}"
         )
     tokenizer = Tokenizer(BPE(unk_token=specials.get("unk_token")))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = (
+        pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), to_bytes])
+        if split_digits
+        else to_bytes
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,

@@ -1,0 +1,219 @@
+"""Settings of Yi."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Self
+
+from transformers import LlamaConfig
+
+from pretrial.data.cascade_stages import Options
+from pretrial.errors import UserError
+from pretrial.train.stage import Optim
+
+Step = Literal["pretrain", "deepen", "lengthen", "chat"]
+STEPS = ("pretrain", "deepen", "lengthen", "chat")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings, by default those of Yi-6B; "assumed" marks what was not published.
+
+    Attributes:
+        steps: what is done, in this order, each with its share of the budget: "pretrain" on `text`,
+            "deepen" (copy layers, train on), "lengthen" (longer context), "chat" on `messages`.
+        ratios: shares of the budget, one a step; empty divides it evenly.
+        vocab_size: of a tokenizer that is learnt.
+        width: of the hidden states.
+        feed_forward: inner width.
+        num_layers: of the network.
+        num_heads: query heads.
+        num_kv_heads: key and value heads, each shared by several query heads.
+        max_length: tokens of a window.
+        rope_base: of the rotary positions.
+        batch_size: windows or dialogues a step.
+        micro_batch_size: of a forward pass; 0 takes the batch at once.
+        lr: peak learning rate of pre-training.
+        warmup: steps, or a share below 1, of pre-training.
+        weight_decay: of AdamW.
+        clean: send the texts through the cascade of filters first.
+        cascade: settings of the cascade.
+        reference: source of texts as they are wanted, for the learnt filters.
+        copy_layers: layers that deepening copies.
+        copy_first: the first of them; -1 takes the block whose layers change their input least.
+        train_copies: deepening trains the copies alone.
+        deepen_lr: constant learning rate of deepening.
+        long_length: tokens of a window after lengthening.
+        long_base: of the rotary positions after lengthening.
+        long_boost: how often texts of half a long window or more are repeated.
+        recite_ratio: share of long windows that end in a question about one of their texts and its
+            recitation.
+        lengthen_lr: constant learning rate of lengthening.
+        noise: alpha of NEFTune: noise on the token vectors in chat training; 0 gives none.
+        chat_lr: constant learning rate of chat training.
+        chat_batch_size: dialogues a step.
+        mixture: shares of dialogues to keep by their field `ability`, pairs such as math=0.25.
+    """
+
+    steps: tuple[Step, ...] = ("pretrain",)
+    ratios: tuple[float, ...] = ()
+    vocab_size: int = 64_000  # the paper, tokeniser
+    width: int = 4096  # the paper, backbone
+    feed_forward: int = 11_008  # config of Yi-6B
+    num_layers: int = 32  # the paper, backbone
+    num_heads: int = 32  # the paper, backbone
+    num_kv_heads: int = 4  # the paper, backbone
+    max_length: int = 4096  # the paper, backbone
+    rope_base: float = 10_000.0  # assumed
+    batch_size: int = 1024  # assumed
+    micro_batch_size: int = 0
+    lr: float = 3e-4  # the paper, backbone
+    warmup: float = 0.01  # assumed
+    weight_decay: float = 0.1  # as in fine-tuning
+    clean: bool = False
+    cascade: Options = field(default_factory=Options)
+    reference: str = ""
+    copy_layers: int = 16  # Yi-9B, layers 12 to 28 of 32
+    copy_first: int = -1
+    train_copies: bool = False  # the paper trains all
+    deepen_lr: float = 3e-5  # Yi-9B
+    long_length: int = 200_000  # the paper, long context
+    long_base: float = 5_000_000.0  # config of Yi-6B-200K
+    long_boost: int = 4  # assumed
+    recite_ratio: float = 0.1  # assumed
+    lengthen_lr: float = 3e-5  # assumed
+    noise: float = 5.0  # the paper, fine-tuning, 6B; 45 for 34B
+    chat_lr: float = 1e-5  # the paper, fine-tuning
+    chat_batch_size: int = 64  # the paper, fine-tuning
+    mixture: tuple[str, ...] = ()
+
+    published: ClassVar[dict[str, float]] = {"6b": 6.06e9, "9b": 8.83e9, "34b": 34.39e9}
+
+    def __post_init__(self) -> None:
+        if not self.steps or len(set(self.steps)) < len(self.steps):
+            raise UserError(f"steps are some of {', '.join(STEPS)}, each once, not {self.steps}")
+        if self.ratios and (len(self.ratios) != len(self.steps) or min(self.ratios) <= 0):
+            raise UserError(f"ratios must be {len(self.steps)} shares above 0, one a step")
+        if self.num_heads % self.num_kv_heads or self.width % self.num_heads:
+            raise UserError(
+                "num_heads must be a multiple of num_kv_heads, and width one of num_heads"
+            )
+        if self.long_boost < 1 or not 0 <= self.recite_ratio <= 1:
+            raise UserError("long_boost must be 1 or more, and recite_ratio a share")
+        if self.noise < 0:
+            raise UserError(f"noise must be 0 or more, not {self.noise}")
+        self.kept_shares()
+
+    def kept_shares(self) -> dict[str, float]:
+        """Shares of dialogues to keep, by ability.
+
+        Raises:
+            UserError: `mixture` is not made of pairs such as math=0.25.
+        """
+        shares = {}
+        for pair in self.mixture:
+            name, _, share = pair.partition("=")
+            try:
+                shares[name] = float(share)
+            except ValueError:
+                shares[name] = -1.0
+            if not name or not 0 <= shares[name] <= 1:
+                raise UserError(f"mixture takes pairs such as math=0.25, not {pair!r}")
+        return shares
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Small enough for a test; goes through all steps."""
+        return cls(
+            steps=STEPS,  # type: ignore[arg-type]
+            vocab_size=320,
+            width=32,
+            feed_forward=64,
+            num_layers=3,
+            num_heads=4,
+            num_kv_heads=2,
+            max_length=16,
+            batch_size=4,
+            lr=3e-3,
+            copy_layers=1,
+            deepen_lr=1e-3,
+            long_length=48,
+            lengthen_lr=1e-3,
+            chat_lr=1e-3,
+            chat_batch_size=4,
+        )
+
+    @classmethod
+    def small(cls) -> Self:
+        """0.4 M parameters, for a few megabytes of text: minutes on two cores."""
+        return cls(
+            vocab_size=1024,
+            width=96,
+            feed_forward=256,
+            num_layers=3,
+            num_heads=4,
+            num_kv_heads=2,
+            max_length=128,
+            batch_size=16,
+            lr=3e-3,
+            warmup=0.05,
+            copy_layers=1,
+            deepen_lr=1e-3,
+            long_length=512,
+            lengthen_lr=1e-3,
+            chat_lr=1e-3,
+            chat_batch_size=16,
+        )
+
+    @classmethod
+    def paper(cls, name: str = "6b") -> Self:
+        """The published sizes: "6b", "9b" (the first, deepened) and "34b"."""
+        if name not in cls.published:
+            raise UserError(f"published sizes are {', '.join(cls.published)}, not {name!r}")
+        base = cls()
+        sizes = {
+            "6b": base,
+            "9b": replace(base, num_layers=48),
+            "34b": replace(
+                base,
+                width=7168,
+                feed_forward=20_480,
+                num_layers=60,
+                num_heads=56,
+                num_kv_heads=8,
+                lr=1.5e-4,
+                noise=45.0,
+            ),
+        }
+        return sizes[name]
+
+    def network_config(self, vocab_size: int, end: int | None) -> LlamaConfig:
+        """The network in transformers' terms."""
+        return LlamaConfig(
+            vocab_size=vocab_size,
+            hidden_size=self.width,
+            intermediate_size=self.feed_forward,
+            num_hidden_layers=self.num_layers,
+            num_attention_heads=self.num_heads,
+            num_key_value_heads=self.num_kv_heads,
+            max_position_embeddings=self.max_length,
+            rope_parameters={"rope_type": "default", "rope_theta": self.rope_base},
+            rms_norm_eps=1e-5,
+            tie_word_embeddings=False,
+            bos_token_id=end,
+            eos_token_id=end,
+        )
+
+    def optim(self, step: Step) -> Optim:
+        """Optimiser and schedule of a step."""
+        if step == "pretrain":
+            return Optim(
+                self.lr,
+                self.weight_decay,
+                betas=(0.9, 0.95),  # assumed
+                schedule="cosine",  # assumed
+                warmup=self.warmup,
+                final_ratio=0.1,  # assumed
+            )
+        rates = {"deepen": self.deepen_lr, "lengthen": self.lengthen_lr, "chat": self.chat_lr}
+        return Optim(rates[step], self.weight_decay, schedule="constant")

@@ -1,0 +1,209 @@
+"""The steps of the recipe, each a stage, and what is made before them."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pretrial.data.cascade import Cascade, draw
+from pretrial.data.rows import Row
+from pretrial.data.sources import load
+from pretrial.data.windows import JoinedWindows, TokenWindows
+from pretrial.errors import UserError
+from pretrial.evaluate.held_out import held_out_losses
+from pretrial.methods.text.yi.chat import ChatTuner, Turns, mix, turns
+from pretrial.methods.text.yi.config import Step
+from pretrial.models.causal_lm import CausalLM
+from pretrial.models.context import context_values, extend_context
+from pretrial.models.depth import deepen, layer_cosines, layers_of, likest_block
+from pretrial.train.budget import Budget
+from pretrial.train.run import Run
+from pretrial.train.seeds import seed_of
+from pretrial.train.stage import Stage
+
+if TYPE_CHECKING:
+    from pretrial.methods.text.yi import Yi
+
+_WHOLE = 2**31 - 1  # a text is one window of tokens
+_COSINE_WINDOWS = 16  # that layers are judged on
+_SAMPLE = 2000  # texts that the cascade learns from
+_HELD_OUT = 64  # windows or dialogues
+_RECITED = 60  # words of a text that are recited
+_TEXTS_ASKED = 3  # of which a question is about one
+
+
+class Training:
+    """One run of the recipe.
+
+    Args:
+        method: what is trained.
+        run: where.
+    """
+
+    def __init__(self, method: Yi, run: Run) -> None:
+        self.method, self.run, self.config = method, run, method.config
+        self.network = method.language_model.network
+
+    def stages(self) -> Iterator[Stage]:
+        """The steps in their order."""
+        config = self.config
+        ratios = config.ratios or (1.0,) * len(config.steps)
+        texts = self._texts()
+        make = {
+            "pretrain": self._pretrain,
+            "deepen": self._deepen,
+            "lengthen": self._lengthen,
+            "chat": self._chat,
+        }
+        for step, ratio in zip(config.steps, ratios, strict=True):
+            whole = self.run.budget
+            budget = Budget(whole.amount * ratio / sum(ratios), whole.unit)
+            yield make[step](texts, budget)
+            self.network.requires_grad_(True)
+
+    # -- texts ------------------------------------------------------------------------------------
+
+    def _texts(self) -> list[str]:
+        """The texts of the run, through the cascade if it is asked for."""
+        rows = [row for row in self.run.data if "text" in row]
+        if set(self.config.steps) == {"chat"}:
+            return []
+        if not rows:
+            raise UserError(f"{', '.join(self.config.steps)} need rows with 'text': give some")
+        if not self.config.clean:
+            return [row["text"] for row in rows]
+        kept = self._cleaned(rows)
+        self.method.passed = kept
+        return kept
+
+    def _cleaned(self, rows: Sequence[Row]) -> list[str]:
+        config = self.config
+
+        def make(folder: Path) -> None:
+            reference = [row["text"] for row in load(config.reference)] if config.reference else []
+            cascade = Cascade.of(
+                config.cascade, reference=reference, sample=draw(rows, _SAMPLE, self.run.seed)
+            )
+            with (folder / "texts.jsonl").open("w") as file:
+                for row in cascade.run(rows):
+                    file.write(json.dumps(row["text"]) + "\n")
+            (folder / "report.json").write_text(json.dumps(cascade.report(), indent=1))
+            (folder / "report.txt").write_text(cascade.table() + "\n")
+
+        folder = self.run.once("clean", make)
+        self.run.say((folder / "report.txt").read_text().rstrip())
+        texts = [json.loads(line) for line in (folder / "texts.jsonl").read_text().splitlines()]
+        if not texts:
+            raise UserError("the cascade leaves no text: loosen it, such as --cascade.min-chars 0")
+        return texts
+
+    def _windows(self, texts: Sequence[str], length: int, name: str) -> JoinedWindows:
+        """Texts in random order, joined and cut."""
+        tokens = TokenWindows(texts, self.method.tokenizer, _WHOLE)
+        order = list(range(len(tokens)))
+        random.Random(seed_of(self.run.seed, name)).shuffle(order)
+        windows = JoinedWindows(tokens, [order], length, self.method.language_model.end)
+        if not len(windows):
+            raise UserError(f"there are no texts for {name}: give more data")
+        return windows
+
+    def _stage(
+        self, step: Step, module: CausalLM, data: Sequence[Any], budget: Budget, held_out: Any
+    ) -> Stage:
+        config = self.config
+        size = config.chat_batch_size if step == "chat" else config.batch_size
+        return Stage(
+            step,
+            module,
+            data,
+            budget,
+            optim=config.optim(step),
+            batch_size=size,
+            micro_batch_size=config.micro_batch_size or None,
+            evaluate=partial(held_out_losses, module, held_out, size) if len(held_out) else None,
+        )
+
+    def _on_texts(self, step: Step, texts: Sequence[str], length: int, budget: Budget) -> Stage:
+        windows = self._windows(texts, length, step)
+        aside = [row["text"] for row in self.run.held_out if "text" in row]
+        held_out = self._windows(aside, length, "held-out")[:_HELD_OUT] if aside else []
+        return self._stage(step, self.method.language_model, windows, budget, held_out)
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def _pretrain(self, texts: list[str], budget: Budget) -> Stage:
+        return self._on_texts("pretrain", texts, self.config.max_length, budget)
+
+    def _deepen(self, texts: list[str], budget: Budget) -> Stage:
+        """Copies a block of layers and trains on."""
+        config, network = self.config, self.network
+        first = config.copy_first
+        if first < 0:
+            windows = self._windows(texts, config.max_length, "cosines")[:_COSINE_WINDOWS]
+
+            def make(folder: Path) -> None:
+                cosines = layer_cosines(network.eval(), windows)
+                (folder / "cosines.json").write_text(json.dumps(cosines))
+
+            cosines = json.loads((self.run.once("cosines", make) / "cosines.json").read_text())
+            first = likest_block(cosines, config.copy_layers)
+            shown = ", ".join(f"{number}: {value:.3f}" for number, value in enumerate(cosines))
+            self.run.say(f"cosine of each layer's input and output: {shown}")
+        before = len(layers_of(network))
+        copies = deepen(network, first, config.copy_layers)
+        last = first + config.copy_layers - 1
+        self.run.say(f"layers {first} to {last} of {before} are copied; {copies.stop} or more now")
+        if config.train_copies:
+            network.requires_grad_(False)
+            for place in copies:
+                layers_of(network)[place].requires_grad_(True)
+        return self._on_texts("deepen", texts, config.max_length, budget)
+
+    def _lengthen(self, texts: list[str], budget: Budget) -> Stage:
+        """Stretches the rotary positions and trains on long windows."""
+        config = self.config
+        before, after = extend_context(self.network, config.long_length, config.long_base)
+        for name, value in before.items():
+            self.run.say(f"{name}: {value} before, {after[name]} now")
+        rng = random.Random(seed_of(self.run.seed, "long"))
+        long = [text for text in texts if self._is_long(text)]
+        mixed = [*texts, *long * (config.long_boost - 1)]
+        num_recited = round(config.recite_ratio * len(mixed) / _TEXTS_ASKED)
+        mixed += [recitation(texts, rng) for _ in range(num_recited)]
+        return self._on_texts("lengthen", mixed, config.long_length, budget)
+
+    def _is_long(self, text: str) -> bool:
+        """Whether a text fills half a long window; a token is taken for four characters."""
+        return len(text) >= 2 * self.config.long_length
+
+    def _chat(self, texts: list[str], budget: Budget) -> Stage:
+        """Responses, with noise on the token vectors."""
+        tuner = ChatTuner(self.network, self.method.tokenizer, self.config.noise)
+        data = self._dialogues(mix(self._chats(self.run.data), self.config.kept_shares()))
+        if not data:
+            raise UserError("the step chat needs rows with 'messages': give some dialogues")
+        held_out = self._dialogues(self._chats(self.run.held_out))[:_HELD_OUT]
+        return self._stage("chat", tuner, data, budget, held_out)
+
+    def _chats(self, rows: Sequence[Row]) -> list[Row]:
+        return [row for row in rows if "messages" in row]
+
+    def _dialogues(self, rows: Sequence[Any]) -> list[Turns]:
+        """Dialogues in tokens; those whose responses lie beyond the window are left out."""
+        length = context_values(self.network)["max_position_embeddings"]
+        made = [turns(row["messages"], self.method.tokenizer, length) for row in rows]
+        return [each for each in made if any(each.asked[1:])]
+
+
+def recitation(texts: Sequence[str], rng: random.Random) -> str:
+    """Several texts, a question about one of them, and its beginning recited as the answer."""
+    chosen = rng.sample(texts, min(_TEXTS_ASKED, len(texts)))
+    asked = rng.randrange(len(chosen))
+    parts = [f"Document {number}:\n{text}" for number, text in enumerate(chosen, 1)]
+    beginning = " ".join(chosen[asked].split()[:_RECITED])
+    question = f"Question: How does document {asked + 1} begin?\nAnswer: {beginning}"
+    return "\n\n".join([*parts, question])
