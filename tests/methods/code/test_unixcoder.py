@@ -176,7 +176,7 @@ def test_code_and_comment_change_places_half_of_the_time(method, items):
 
 
 def test_marks_are_dropped_half_of_the_time_all_or_none(method, items):
-    item = items[0]
+    item = items[0].without_comment()
     whole = int(method.vocabulary.is_mark[item.code].sum())
     kept = []
     for seed in range(200):
@@ -184,6 +184,18 @@ def test_marks_are_dropped_half_of_the_time_all_or_none(method, items):
         kept.append(sum(bool(method.vocabulary.is_mark[place]) for place in ids))
     assert set(kept) == {0, whole}
     assert 75 < kept.count(0) < 125
+
+
+def test_contrast_is_of_the_code_or_half_of_the_time_of_the_comment(method, items):
+    item, comments = items[0], []
+    without = method.vocabulary.without_marks(item.code).tolist()
+    for seed in range(200):
+        content = sample(method, "contrast", item, seed, drop_prob=1.0).ids[3:-1]
+        comments.append(content == item.comment.tolist())
+        assert comments[-1] or content == without
+    assert 75 < sum(comments) < 125
+    alone = item.without_comment()
+    assert sample(method, "contrast", alone, drop_prob=1.0).ids[3:-1] == without
 
 
 def test_long_sequences_keep_the_end_in_completion_and_the_beginning_elsewhere(method):

@@ -24,6 +24,8 @@ TASKS: dict[Task, Objective] = {
 class Config:
     """Settings of UniXcoder, by default those of the paper (arXiv 2203.03850).
 
+    Sections and appendices are those of the paper.
+
     Attributes:
         vocab_size: most entries of the vocabulary that is learned when there is no checkpoint.
         width: hidden size.
@@ -41,7 +43,8 @@ class Config:
         comments: put comments before the code and learn from generating them; False hides them.
         contrastive: learn from telling two views of a fragment from other fragments.
         cross_generation: learn from generating comments from code, and code from comments.
-        swap_prob: probability that the code is generated from the comment.
+        swap_prob: probability that code and comment are exchanged: the code is then generated from
+            the comment, or the vector of the comment told from others.
         temperature: what cosines are divided by.
         mask_ratio: share of the content that is masked.
         mask_prob: share of the masked that becomes the mask token.
@@ -50,7 +53,7 @@ class Config:
         span_length: mean length of a span.
         language_alpha: exponent of the languages' numbers of examples; 0 takes all alike often.
         text_ratio: share of the budget for rows of plain text, if there are any.
-        code_ratio: share of the budget for code alone, if the share of pairs is not all.
+        code_ratio: share of the budget for code alone.
         pair_ratio: share of the budget for code with comments, if there is any.
         lr: peak learning rate.
         warmup: steps of warm-up, or a share of a stage when below 1.
@@ -62,37 +65,37 @@ class Config:
         task_lr: peak learning rate of a task.
     """
 
-    vocab_size: int = 51_416  # config.json of the release
-    width: int = 768  # section 4.1
-    num_layers: int = 12  # section 4.1
-    num_heads: int = 12  # section 4.1
+    vocab_size: int = 51_416  # appendix B: 50K sub-words and 1,416 marks
+    width: int = 768  # appendix B
+    num_layers: int = 12  # appendix B
+    num_heads: int = 12  # appendix B
     feed_forward: int = 3072  # assumed, as in RoBERTa
-    num_positions: int = 1026  # config.json of the release
+    num_positions: int = 1026  # assumed: those of RoBERTa for 1,024 tokens
     num_types: int = 10  # assumed; with it the parameters are 125.9 M
-    max_length: int = 1024  # appendix on pre-training
+    max_length: int = 1024  # appendix B
     dropout_prob: float = 0.1  # assumed, as in RoBERTa
-    ast: Literal["mapping", "dfs", "none"] = "mapping"  # section 3.2
-    drop_prob: float = 0.5  # section 3.2
+    ast: Literal["mapping", "dfs", "none"] = "mapping"  # section 3.1
+    drop_prob: float = 0.5  # section 3.3
     comments: bool = True
     contrastive: bool = True
     cross_generation: bool = True
-    swap_prob: float = 0.5  # section 3.4
+    swap_prob: float = 0.5  # section 3.3
     temperature: float = 0.05  # code-search/run.py of the release; assumed in pre-training
     mask_ratio: float = 0.15  # section 3.3
     mask_prob: float = 0.8  # section 3.3
     random_prob: float = 0.1  # section 3.3
     span_ratio: float = 0.15  # section 3.3
     span_length: int = 5  # section 3.3
-    language_alpha: float = 0.7  # appendix on pre-training
-    text_ratio: float = 5 / 8  # 500k of 800k steps
+    language_alpha: float = 0.7  # appendix B
+    text_ratio: float = 5 / 8  # 500k of 800k steps, appendix B
     code_ratio: float = 2 / 8  # 200k steps
     pair_ratio: float = 1 / 8  # 100k steps
-    lr: float = 2e-4  # appendix on pre-training
+    lr: float = 2e-4  # appendix B
     warmup: float = 0.01  # assumed
     weight_decay: float = 0.01  # assumed
-    batch_size: int = 1024  # appendix on pre-training
+    batch_size: int = 1024  # appendix B
     task: Task = "pretrain"
-    task_lr: float = 2e-5  # appendix on fine-tuning for search
+    task_lr: float = 2e-5  # appendix C.2, search; C.3 has 5e-5 and C.5 2e-4 for the others
 
     #: Published parameters of what `export` gives, for each name that `paper` knows.
     published: ClassVar[dict[str, float]] = {"base": 126e6}

@@ -6,12 +6,12 @@ Every sequence begins with `<s> mode </s>`. Without padding they are:
     left_to_right <s> <decoder-only> </s> content </s>              all behind the prefix predicted
     denoise       <s> <encoder-decoder> </s> content </s> spans </s>           the end predicted
     generate      <s> <encoder-decoder> </s> <mask0> code </s> <mask0> comment </s>     likewise
-    contrast      <s> <encoder-only> </s> content </s>              nothing predicted, read twice
-    align         the same, of the comment and then of the code
+    contrast      <s> <encoder-only> </s> code </s>                 nothing predicted, read twice
+    align         the same, of the comment and then of the code, each read once
 
 Content is the comment followed by the code with the marks of its tree. In `denoise` each hidden
 span is a token <maskK> in the content, and <maskK> followed by the span behind it. In `generate`
-code and comment may change places.
+code and comment may change places, and in `contrast` the comment may stand for the code.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Sampler:
         vocabulary: the tokens.
         max_length: tokens of a sequence.
         drop_prob: probability that a sequence is without the marks of the tree.
-        swap_prob: probability that the code is generated from the comment.
+        swap_prob: probability that comment and code are exchanged.
         mask_ratio: share of the content that is masked.
         mask_prob: share of these that become the mask token.
         random_prob: share of these that become a random token.
@@ -95,7 +95,8 @@ class Sampler:
         code = item.code
         if float(torch.rand((), generator=generator)) < self.drop_prob:
             code = self.vocabulary.without_marks(code)
-        content = [*item.comment.tolist(), *code.tolist()]
+        comment = item.comment.tolist()
+        content = [*comment, *code.tolist()]
         if objective == "masked":
             return self._masked(content, generator)
         if objective == "left_to_right":
@@ -103,7 +104,9 @@ class Sampler:
         if objective == "denoise":
             return self._denoise(content, generator)
         if objective == "generate":
-            return self._generate(code.tolist(), item.comment.tolist(), generator)
+            return self._generate(code.tolist(), comment, generator)
+        if objective == "contrast" and comment and len(code):
+            content = comment if self._swapped(generator) else code.tolist()
         ids = self.wrapped("<encoder-only>", content[: self.max_length - _NUM_AROUND])
         return Sample(ids, ids, len(ids), [], [])
 
@@ -186,11 +189,14 @@ class Sampler:
         room = self.max_length - _NUM_AROUND - 3  # two masks and one more </s>
         comment = comment[: max(room - len(code), room // 2)]
         code = code[: room - len(comment)]
-        swapped = float(torch.rand((), generator=generator)) < self.swap_prob
-        given, wanted = (comment, code) if swapped else (code, comment)
+        given, wanted = (comment, code) if self._swapped(generator) else (code, comment)
         source = self.described(given)
         mask, sep = self.vocabulary.masks[0], self.vocabulary.sep
         return _continued([*source, mask, *wanted, sep], len(source))
+
+    def _swapped(self, generator: torch.Generator) -> bool:
+        """Whether comment and code are exchanged."""
+        return float(torch.rand((), generator=generator)) < self.swap_prob
 
     def described(self, content: Sequence[int]) -> list[int]:
         """`<s> <encoder-decoder> </s> <mask0> content </s>`: what it is described by is asked."""
