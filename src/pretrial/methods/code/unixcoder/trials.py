@@ -46,8 +46,8 @@ _NOTES = (
     " the same in all arms, random weights included, and not part of the budget.",
     "An earlier run, in which the contrastive input was comment and code together, was stopped when"
     " the paper's text was read again: it is one or the other.",
-    "code_map is MAP@R and zero-shot: programs that pass the same tests, in up to three styles, none"
-    " of which was trained on. Chance is below 0.01.",
+    "code_map is MAP@R and zero-shot: programs that pass the same tests, in up to three styles,"
+    " none of which was trained on. Chance is below 0.01.",
     "Across programming languages nothing was measured; that needs data of one's own.",
 )
 
