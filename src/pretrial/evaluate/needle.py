@@ -85,4 +85,4 @@ def _trial(
         chances = F.log_softmax(logits.float(), dim=-1)
         picked = [float(chances[i, token]) for i, token in enumerate(answer)]
         scores.append(sum(picked) / len(picked))
-    return max(range(_NUM_CHOICES), key=scores.__getitem__) == 0
+    return scores[0] > max(scores[1:])  # a model to which all are alike finds nothing

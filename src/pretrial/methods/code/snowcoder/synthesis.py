@@ -75,7 +75,7 @@ class Writer:
                 max_new_tokens=max_new_tokens,
                 eos_token_id=self.tokenizer.eos_token_id if ends is None else ends,
                 pad_token_id=self.tokenizer.pad_token_id or 0,
-                temperature=temperature,
+                temperature=temperature or 1.0,
                 top_p=top_p,
                 greedy=temperature == 0,
                 generator=generator,

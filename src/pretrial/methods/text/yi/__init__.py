@@ -169,7 +169,7 @@ class Yi(Method):
         top_p: float = 1.0,
         seed: int = 0,
     ) -> Iterator[dict[str, str]]:
-        """Continues each text, or answers each dialogue.
+        """Continues each text, or answers each dialogue; of long ones the end is read.
 
         Args:
             examples: rows with a text or a dialogue.
@@ -178,19 +178,24 @@ class Yi(Method):
             top_p: mass of the nucleus.
             seed: of the sampling.
         """
+        longest = int(context_values(self.language_model.network)["max_position_embeddings"])
+        room = longest - max_new_tokens
+        if room < 1:
+            raise UserError(f"the model reads {longest} tokens: ask for fewer than that")
         generator = torch.Generator().manual_seed(seed)
         stop = self.tokenizer.convert_tokens_to_ids(END)
         ends = {self.language_model.end} | ({stop} if END in self.tokenizer.get_vocab() else set())
         for row in examples:
             text = prompt(row["messages"]) if "messages" in row else row["text"]
+            ids = self.tokenizer(text)["input_ids"][-room:]
             ((written,),) = sample(
                 self.language_model.network,
-                [self.tokenizer(text)["input_ids"]],
+                [ids],
                 num_samples=1,
                 max_new_tokens=max_new_tokens,
                 eos_token_id=ends,
                 pad_token_id=self.language_model.end,
-                temperature=temperature,
+                temperature=temperature or 1.0,
                 top_p=top_p,
                 greedy=temperature == 0,
                 generator=generator,

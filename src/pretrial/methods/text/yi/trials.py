@@ -1,1 +1,148 @@
-def trial(): ...
+"""The trial: texts through the cascade against texts as they are, at as many tokens."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pretrial.compare.trial import Arm, Context, Data, Trial
+from pretrial.data.rows import Row
+from pretrial.data.sources import load
+from pretrial.errors import UserError
+from pretrial.methods.text.yi.config import Config
+from pretrial.train.budget import Budget
+from pretrial.train.loop import train
+
+if TYPE_CHECKING:
+    from pretrial.methods.text.yi import Yi
+
+_TEXTS = "builtin:stdlib-docstrings"
+_KINDS = ("duplicate", "symbols", "licence", "shuffled")
+_LICENCE = (
+    "Permission is hereby granted, free of charge, to any person who obtains a copy of these files,"
+    " to deal in them without restriction, as long as this notice stands in all copies. They are"
+    " provided as they are, without warranty of any kind, and their authors answer for no damage."
+)
+_MIN_CHARS = 120  # of a docstring that takes part
+
+_NOTES = (
+    "0.4 M parameters and half a megabyte of docstrings; the paper filters the web down to 3.1 T"
+    " tokens for 6 B parameters and more.",
+    "Half as many bad texts as good ones are planted, in equal parts: near duplicates, noise of"
+    " symbols, good texts that end in a licence, and good texts with their words shuffled. In the"
+    " third kind only the licence is bad: its recall counts texts whose licence is gone.",
+    "The cascade has its default bounds but for the shape of lines, which docstrings do not keep,"
+    " and learns from a tenth of the modules that is neither trained nor tested on.",
+    "The control is trained on the good texts alone. Its bound is what filtering could reach.",
+    "One learning rate, 3e-3, for all arms; nothing was tuned.",
+)
+
+
+def trial(*, data: str = _TEXTS, tokens: float = 300_000, tiny: bool = False) -> Trial:
+    """Does filtering help a small model, and what does each filter find?
+
+    Args:
+        data: a built-in source of texts with the splits train, valid and test.
+        tokens: that each arm is trained on.
+        tiny: networks and data small enough for a test.
+    """
+    config = replace(Config.small(), reference=f"{data}?split=valid")
+    if tiny:
+        config = replace(Config.tiny(), steps=("pretrain",), reference=f"{data}?split=valid")
+        tokens = min(tokens, 3000)
+    lines = replace(config.cascade, max_unfinished_line_ratio=0, max_short_line_ratio=0)
+    cleaned = replace(config, clean=True, cascade=lines)
+
+    def without(*stages: str) -> Config:
+        return replace(cleaned, cascade=replace(lines, skip=stages))
+
+    ablation = partial(Arm, role="ablation", method="yi", default=False)
+    return Trial(
+        question="Does a model learn more from texts that went through the cascade than from as"
+        " many tokens of the texts as they are?",
+        data=partial(_data, data, 60 if tiny else 0),
+        arms=(
+            Arm("yi", "through the cascade", "method", "yi", cleaned),
+            Arm("raw", "as they are", "baseline", "yi", config),
+            Arm("good", "the good texts alone", "control", run=partial(_train_on_good, config)),
+            ablation("no-near", "without duplicates' stages", config=without("near", "runs")),
+            ablation("no-perplexity", "without perplexity", config=without("perplexity")),
+            ablation("no-shape", "without shape", config=without("shape")),
+            ablation("no-paragraphs", "without paragraphs", config=without("paragraphs", "runs")),
+        ),
+        measure=_measure,
+        metric="bits_per_byte",
+        direction="lower",
+        budget=Budget(tokens, "tokens"),
+        counted=("train",),
+        claims=(("yi", "raw", "bits_per_byte", "lower"),),
+        notes=_NOTES,
+    )
+
+
+def _data(source: str, limit: int) -> Data:
+    """Good and planted texts, and good ones of other modules to test on."""
+    good, test = (
+        [row["text"] for row in load(f"{source}?split={split}") if len(row["text"]) >= _MIN_CHARS]
+        for split in ("train", "test")
+    )
+    good, test = good[: limit or None], test[: limit or None]
+    if len(good) < 20:
+        raise UserError(f"{source} has {len(good)} texts of {_MIN_CHARS} characters: give more")
+    rows: list[Row] = [{"text": text, "kind": "good"} for text in good]
+    rows += _planted(good, random.Random(0))
+    random.Random(1).shuffle(rows)
+    return Data(train=rows, test={"rows": rows, "texts": test}, name=f"{source}, half as many bad")
+
+
+def _planted(good: list[str], rng: random.Random) -> list[Row]:
+    """Bad texts, in equal parts of each kind."""
+    rows = []
+    for number, text in enumerate(rng.sample(good, len(good) // 2)):
+        kind = _KINDS[number % len(_KINDS)]
+        if kind == "duplicate":
+            bad = f"{text}\nSee also above."
+        elif kind == "symbols":
+            bad = "".join(rng.choices("#{}[]|<>=~ abcde", k=len(text)))
+        elif kind == "licence":
+            bad = f"{text}\n\n{_LICENCE}"
+        else:
+            parts = text.split()
+            rng.shuffle(parts)
+            bad = " ".join(parts)
+        rows.append({"text": bad, "kind": kind})
+    return rows
+
+
+def _train_on_good(config: Config, context: Context) -> Yi:
+    """The control, which knows what was planted."""
+    from pretrial.methods.text.yi import Yi
+
+    run = context.run
+    run.data = [row for row in context.data.train if row["kind"] == "good"]
+    method = Yi.build(config, data=run.data)
+    train(method, run)
+    return method.eval()
+
+
+def _measure(method: Yi, data: Data, seed: int) -> dict[str, Any]:
+    """Bits per byte of each good text; and of each kind the share that the cascade removed."""
+    nats, sizes = method.nll(data.test["texts"])
+    bits = [nat / math.log(2) / size for nat, size in zip(nats, sizes, strict=True)]
+    found: dict[str, Any] = {"bits_per_byte": bits}
+    kinds = Counter(row["kind"] for row in data.test["rows"])
+    # without a cascade nothing is removed
+    passed = Counter(method.passed or [row["text"] for row in data.test["rows"]])
+    left = Counter[str]()
+    for row in data.test["rows"]:
+        if passed[row["text"]] > 0:
+            passed[row["text"]] -= 1
+            left[row["kind"]] += 1
+    for kind in _KINDS:
+        found[f"{kind}_recall"] = 1 - left[kind] / max(kinds[kind], 1)
+    found["good_kept"] = left["good"] / kinds["good"]
+    return found
