@@ -135,18 +135,18 @@ class Config:
 
     @classmethod
     def small(cls) -> Self:
-        """0.5 M parameters, for a few thousand functions: minutes on two cores."""
+        """0.2 M parameters, for a few thousand functions: minutes on two cores."""
         return cls(
             vocab_size=1500,
-            width=96,
-            num_layers=3,
+            width=64,
+            num_layers=2,
             num_heads=4,
-            feed_forward=384,
-            num_positions=130,
-            max_length=128,
-            queue_size=1024,
-            momentum=0.99,
-            lr=1e-3,
+            feed_forward=256,
+            num_positions=98,
+            max_length=96,
+            queue_size=512,
+            momentum=0.95,
+            lr=2e-3,
             warmup=0.1,
             batch_size=32,
         )
