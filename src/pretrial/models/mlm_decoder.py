@@ -22,6 +22,24 @@ def key_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
     return mask.masked_fill(~seen, torch.finfo(dtype).min)[:, None, None, :]
 
 
+class DecoderLayer(BertLayer):
+    """A layer of BERT whose queries may be other states than its keys."""
+
+    def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """The queries [B, T, d] after reading the keys [B, T, d]; see `key_mask` for the mask."""
+        own: Any = self.attention.self
+        query, key, value = (
+            linear(states).unflatten(-1, (own.num_attention_heads, -1)).transpose(1, 2)
+            for linear, states in ((own.query, queries), (own.key, keys), (own.value, keys))
+        )
+        dropout_prob = own.dropout.p if self.training else 0.0
+        mixed = scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=dropout_prob
+        )
+        read = self.attention.output(mixed.transpose(1, 2).flatten(2), queries)
+        return self.output(self.intermediate(read), read)
+
+
 class MaskDecoder(nn.Module):
     """Layers of BERT; the first may be kept from reading some keys, and queries may be others.
 
@@ -32,7 +50,7 @@ class MaskDecoder(nn.Module):
 
     def __init__(self, config: BertConfig, num_layers: int) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(BertLayer(config) for _ in range(num_layers))
+        self.layer = nn.ModuleList(DecoderLayer(config) for _ in range(num_layers))
 
     def forward(
         self,
@@ -56,19 +74,5 @@ class MaskDecoder(nn.Module):
         queries = states if places is None else states + places
         for number, layer in enumerate(self.layer):
             keys = queries if places is None else states
-            queries = _layer(layer, queries, keys, everything if number else first)
+            queries = layer(queries, keys, everything if number else first)
         return queries
-
-
-def _layer(layer: Any, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-    """A layer of BERT whose queries [B, T, d] may be other states than its keys [B, T, d]."""
-    own = layer.attention.self
-    query, key, value = (
-        linear(states).unflatten(-1, (own.num_attention_heads, -1)).transpose(1, 2)
-        for linear, states in ((own.query, queries), (own.key, keys), (own.value, keys))
-    )
-    mixed = scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, dropout_p=own.dropout.p if layer.training else 0.0
-    )
-    read = layer.attention.output(mixed.transpose(1, 2).flatten(2), queries)
-    return layer.output(layer.intermediate(read), read)
