@@ -58,6 +58,15 @@ def test_a_model_learns_to_write_and_decoding_agrees_with_transformers(model, to
     assert {len(group) for group in beams} == {2}
 
 
+def test_nats_are_the_losses_of_single_pairs(model, tokenizer):
+    pairs = TextToText(model, tokenizer, 16, 16)
+    examples = list(zip(TEXTS, ["open", "close the", "a", "write a line"], strict=True))
+    nats = pairs.nats(examples, batch_size=3)
+    for example, found in zip(examples, nats, strict=True):
+        alone = pairs.losses(pairs.batch([example], torch.Generator()))["loss"]
+        assert found == pytest.approx(float(alone.detach()), rel=1e-4)
+
+
 def test_forced_tokens_lead_the_text_and_are_left_out(model, tokenizer):
     forced = tokenizer("open")["input_ids"][:-1]
     how = {"max_source": 16, "max_new_tokens": 8}

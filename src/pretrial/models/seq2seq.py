@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import T5Config, T5ForConditionalGeneration
 
 from pretrial.errors import UserError
@@ -226,7 +227,7 @@ class TextToText(Trainable):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: Any,
         tokenizer: PreTrainedTokenizerBase,
         max_source: int,
         max_target: int,
@@ -247,6 +248,26 @@ class TextToText(Trainable):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         return {"loss": sequence_loss(self.model, batch)}
+
+    @torch.no_grad()
+    def nats(self, examples: Sequence[tuple[str, str]], batch_size: int = 64) -> list[float]:
+        """-log p(target | source) of each pair, a mean over the tokens of the target; eval mode."""
+        training, device = self.training, next(self.parameters()).device
+        self.eval()
+        found: list[float] = []
+        for start in range(0, len(examples), batch_size):
+            batch = self.batch(examples[start : start + batch_size], torch.Generator())
+            labels = batch["labels"].to(device)
+            logits = self.model(
+                input_ids=batch["input_ids"].to(device),
+                attention_mask=batch["attention_mask"].to(device),
+                decoder_input_ids=self.model._shift_right(labels),
+                use_cache=False,
+            ).logits
+            losses = cross_entropy(logits.float().transpose(1, 2), labels, reduction="none")
+            found += (losses.sum(1) / (labels != IGNORE).sum(1)).tolist()
+        self.train(training)
+        return found
 
     def generate_texts(self, sources: Sequence[str], **options: Any) -> list[str]:
         """What it writes for each source; options are those of `generate_texts`."""

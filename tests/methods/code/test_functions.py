@@ -102,6 +102,9 @@ class Parrot:
     def writer(self, max_target):
         return self
 
+    def nats(self, pairs):
+        return [2.0] * len(pairs)
+
     def generate_texts(self, sources):
         return [self.answer] * len(sources)
 
@@ -111,6 +114,7 @@ def test_what_is_measured(source, monkeypatch):
     made = functions.data(source, which=("name", "summary"), num_learn=20, num_test=5)
     found = functions.measure(Parrot("addAll"), made.test, seed=0)
     assert found["name_f1"] == [1.0] * 5
+    assert found["name_nats"] == [2.0] * 5
     assert len(found["summary_bleu"]) == 5
     assert found["summary_bleu"][0] < 100
     exact = functions.measure(Parrot("Add the items up."), made.test, seed=0)

@@ -1,9 +1,12 @@
 """Tasks that code models are tried on: functions of the standard library, no download.
 
-1. Name: write the name of a function, given the rest of it (sub-token F1).
+1. Name: write the name of a function, given the rest of it (nats a token, sub-token F1).
 2. Misuse: in half of the functions one use of a local variable was replaced by another one of them;
    say which functions are so (accuracy).
-3. Summary: write the first sentence of the docstring (smoothed BLEU-4).
+3. Summary: write the first sentence of the docstring (nats a token, smoothed BLEU-4).
+
+Nats are -log of the probability that the model gives to what stands there: models so small that
+what they write is seldom right still differ in it.
 
 Docstrings and comments are taken out of what is read. Whole modules lie on one side of the split:
 models are pre-trained and fine-tuned on some, and tested on others.
@@ -34,10 +37,10 @@ _LEAST_CHARACTERS = 60
 
 Task = Literal["name", "misuse", "summary"]
 #: What counts in each task.
-METRICS: dict[Task, str] = {
-    "name": "name_f1",
-    "misuse": "misuse_accuracy",
-    "summary": "summary_bleu",
+METRICS: dict[Task, tuple[str, Literal["higher", "lower"]]] = {
+    "name": ("name_nats", "lower"),
+    "misuse": ("misuse_accuracy", "higher"),
+    "summary": ("summary_nats", "lower"),
 }
 Labelled = dict[str, list[tuple[str, Any]]]
 
@@ -176,8 +179,8 @@ def measure(
 
     Args:
         method: with `writer(max_target)`, a Trainable of (source, target) pairs that has
-            `generate_texts(sources)`, and `classifier(num_labels)`, one of (text, class) pairs that
-            has `logits(texts)`.
+            `generate_texts(sources)` and `nats(pairs)`; and `classifier(num_labels)`, one of
+            (text, class) pairs that has `logits(texts)`.
         tasks: what `data` gives as the test data.
         seed: of fine-tuning.
         epochs: passes over the labelled functions.
@@ -185,30 +188,24 @@ def measure(
         lr: peak learning rate.
 
     Returns:
-        By the names in `METRICS`, one value a test function.
+        By the names in `METRICS`, and "name_f1" and "summary_bleu", one value a test function.
     """
     how: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed}
     found: dict[str, list[float]] = {}
-    if "name" in tasks:
-        found["name_f1"] = _written(method.writer(16), tasks["name"], subtoken_f1, how)
+    writing = {"name": (16, "f1", subtoken_f1), "summary": (32, "bleu", sentence_bleu())}
+    for task, (max_target, metric, score) in writing.items():
+        if task in tasks:
+            writer, test = method.writer(max_target), tasks[task]["test"]
+            finetune(writer, tasks[task]["learn"], **how)
+            found[f"{task}_nats"] = writer.nats(test)
+            written = writer.generate_texts([source for source, _ in test])
+            found[f"{task}_{metric}"] = [
+                score(text, wanted) for text, (_, wanted) in zip(written, test, strict=True)
+            ]
     if "misuse" in tasks:
         classifier = method.classifier(2)
         finetune(classifier, tasks["misuse"]["learn"], **how)
         texts, wanted = zip(*tasks["misuse"]["test"], strict=True)
         guesses = classifier.logits(texts).argmax(-1).tolist()
         found["misuse_accuracy"] = [float(g == w) for g, w in zip(guesses, wanted, strict=True)]
-    if "summary" in tasks:
-        found["summary_bleu"] = _written(method.writer(32), tasks["summary"], sentence_bleu(), how)
     return found
-
-
-def _written(
-    writer: Any,
-    pairs: Labelled,
-    metric: Callable[[str, str], float],
-    how: dict[str, Any],
-) -> list[float]:
-    """Scores of what a fine-tuned writer writes."""
-    finetune(writer, pairs["learn"], **how)
-    written = writer.generate_texts([source for source, _ in pairs["test"]])
-    return [metric(text, wanted) for text, (_, wanted) in zip(written, pairs["test"], strict=True)]

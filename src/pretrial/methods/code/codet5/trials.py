@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pretrial.compare.trial import Arm, Data, Role, Trial
@@ -47,10 +48,20 @@ def trial(
     def measure(method: Any, found: Data, seed: int) -> dict[str, list[float]]:
         return functions.measure(method, found.test, seed)
 
+    made = partial(
+        functions.data,
+        data,
+        which=which,
+        num_learn=num_learn,
+        num_test=num_test,
+        max_characters=300,
+        pretrain_characters=400,
+    )
+    metric, direction = functions.METRICS[which[0]]
     return Trial(
         question="Does learning which tokens are identifiers, and their names, prepare a model of"
         " code better than masked spans alone, at equal tokens?",
-        data=lambda: functions.data(data, which=which, num_learn=num_learn, num_test=num_test),
+        data=made,
         arms=(
             arm("codet5", "CodeT5", "method"),
             arm("spans", "masked spans alone", "baseline", **_SPANS),
@@ -60,9 +71,9 @@ def trial(
             arm("no-dual", "all but dual generation", "ablation", dual_ratio=0.0),
         ),
         measure=measure,
-        metric=functions.METRICS[which[0]],
-        direction="higher",
-        budget=Budget(8e5, "tokens"),
+        metric=metric,
+        direction=direction,
+        budget=Budget(5e5, "tokens"),
         claims=tuple(_claims(which)),
         notes=_NOTES,
     )
@@ -70,13 +81,26 @@ def trial(
 
 def _claims(which: Sequence[functions.Task]) -> list[tuple[str, str, str, str]]:
     """What the paper leads one to expect, on the tasks that are measured."""
-    found = []
+    found: list[tuple[str, str, str, str]] = []
     for task in which:
-        metric = functions.METRICS[task]
-        found += [("codet5", "spans", metric, "higher"), ("spans", "random", metric, "higher")]
+        metric, direction = functions.METRICS[task]
+        pairs = [("codet5", "spans"), ("spans", "random")]
         if task == "summary":
-            found.append(("codet5", "no-dual", metric, "higher"))
+            pairs.append(("codet5", "no-dual"))
+        if task == "misuse":
+            pairs += [("names", "spans"), ("no-dual", "tagging")]
+        found += [(one, other, metric, direction) for one, other in pairs]
     return found
 
 
-_NOTES = ("",)
+_NOTES = (
+    "0.7 M parameters and half a million tokens of short functions; the paper has 60 M and more,"
+    " and 8.35 million functions in eight languages. Tokens are those of encoder and decoder.",
+    "Every arm is fine-tuned alike on 1,000 functions a task, three epochs, batch 8, learning rate"
+    " 1e-3. Naming a function is near to predicting masked identifiers: the function's own name is"
+    " one of them.",
+    "Settled on modules that no test function is from, with one seed: batches of 8 (32 learnt less"
+    " from as many tokens, for spans and identifiers alike) and nats of the wanted text, since what"
+    " models of this size write is seldom right (sub-token F1 of 0.06). Learning rates tried: 2e-3"
+    " in pre-training; 1e-3 and 3e-3 in fine-tuning, which made no difference to any arm.",
+)
