@@ -40,9 +40,9 @@ _NOTES = (
     " the contrastive objective. The paper compares equal numbers of steps.",
     "Half of the budget goes to code alone and half to code with comments. Pilots with one seed,"
     " whose test scores were seen, settled the size of the network (one of 1.2 M parameters learnt"
-    " nothing within the minutes that a trial has) and that search by comments needs training of its own."
-    " Peak learning rate 2e-3, batches of 16 and the temperature of 0.05 were set once for all"
-    " arms.",
+    " nothing within the minutes that a trial has) and that search by comments needs training of"
+    " its own. Peak learning rate 2e-3, batches of 16 and the temperature of 0.05 were set once for"
+    " all arms.",
     "search_mrr is measured after 200 further steps that bring comments and their code together,"
     " the same in all arms, random weights included, and not part of the budget.",
     "An earlier run had comment and code together as contrastive input. After two seeds, in which"
