@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, BertConfig, RobertaTokenizer, T5ForCondi
 
 from pretrial.errors import UserError
 from pretrial.evaluate.tasks import evaluate
-from pretrial.methods.code.codet5 import CodeT5, Config, examples
+from pretrial.methods.code.codet5 import CodeT5, Config, examples, trial
 from pretrial.methods.code.codet5.tuning import EosClassifier, TaskMixture, Tasks, end_positions
 from pretrial.models.seq2seq import TextToText, new_t5
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe, sentinel_ids
@@ -278,3 +278,14 @@ def test_a_language_that_was_not_learnt_is_refused(public):
     method = CodeT5.build(replace(TINY, task="generate"), source=public)
     with pytest.raises(UserError, match="--dual-ratio above 0"):
         list(method.summarise(EXAMPLES))
+
+
+def test_the_trial_claims_what_its_arms_can_show():
+    made = trial(which=("summary", "misuse"), tiny=True)
+    assert (made.metric, made.direction) == ("summary_nats", "lower")
+    assert ("codet5", "no-dual", "summary_nats", "lower") in made.claims
+    names = {arm.name: arm.config for arm in made.arms}
+    assert not names["spans"].tagging
+    assert not names["spans"].identifiers
+    assert names["codet5"].dual_ratio > 0
+    assert not made.arm("random").trains
