@@ -11,22 +11,21 @@ from pathlib import Path
 import pytest
 from snowcoder_made import GOOD, made_files
 
-from pretrial.data.windows import TokenWindows
+from pretrial.data.windows import JoinedWindows, TokenWindows
 from pretrial.errors import UserError
 from pretrial.methods.code import snowcoder
 from pretrial.methods.code.snowcoder import Config, SnowCoder, synthesis
 from pretrial.methods.code.snowcoder.corpus import (
     Basic,
-    Packed,
     clean,
     order,
     read_files,
     texts_of_source,
 )
-from pretrial.methods.code.snowcoder.language_model import LanguageModel
 from pretrial.methods.code.snowcoder.selection import raise_language, select
 from pretrial.methods.code.snowcoder.synthesis import Writer, code_of_answer, seed_of_file
 from pretrial.methods.code.snowcoder.training import Corpus, Training
+from pretrial.models.causal_lm import CausalLM
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
@@ -45,7 +44,7 @@ def test_packed_windows_hold_one_language_and_keep_repositories_together() -> No
         repos = [files[place].repo for place in places]
         changes = sum(a != b for a, b in pairwise(repos))
         assert changes == len(set(repos)) - 1
-    packed = Packed(tokens, lists, 40, tokenizer.eos_token_id)
+    packed = JoinedWindows(tokens, lists, 40, tokenizer.eos_token_id)
     for window in packed:
         text = tokenizer.decode(window)
         assert 1 < len(window) <= 40
@@ -60,7 +59,7 @@ def test_packed_windows_hold_one_language_and_keep_repositories_together() -> No
 
 def test_a_window_of_one_token_is_left_out() -> None:
     tokens = TokenWindows(["ab"], learn_bpe(["ab"], 263), 10)
-    packed = Packed(tokens, [[0], [0, 0]], 2, 1)
+    packed = JoinedWindows(tokens, [[0], [0, 0]], 2, 1)
     lengths = [len(window) for window in packed]
     assert min(lengths) == 2
     assert len(packed[:2]) == 2
@@ -104,13 +103,13 @@ def test_selected_files_are_repeated_exactly(
     (stage,) = Training(method, run).stages()
     windows = Counter(map(tuple, stage.data))
     drawn: Counter[tuple[int, ...]] = Counter()
-    plain = LanguageModel.batch
+    plain = CausalLM.batch
 
     def counting(self, examples, generator):
         drawn.update(map(tuple, examples))
         return plain(self, examples, generator)
 
-    monkeypatch.setattr(LanguageModel, "batch", counting)
+    monkeypatch.setattr(CausalLM, "batch", counting)
     budget = Budget(3 * windows.total(), "examples")
     train(method, Run(tmp_path / "run", files, budget=budget, quiet=True))
     assert drawn == Counter({window: 3 * count for window, count in windows.items()})

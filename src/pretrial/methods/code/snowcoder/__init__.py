@@ -44,11 +44,11 @@ from pretrial.evaluate.perplexity import causal_nll
 from pretrial.methods.code.snowcoder.annotator import Annotator, Windows, load_annotator
 from pretrial.methods.code.snowcoder.config import Config
 from pretrial.methods.code.snowcoder.corpus import File, read_files
-from pretrial.methods.code.snowcoder.language_model import LanguageModel
 from pretrial.methods.code.snowcoder.selection import select
 from pretrial.methods.code.snowcoder.synthesis import Writer
 from pretrial.methods.code.snowcoder.training import Training
 from pretrial.methods.code.snowcoder.trials import trial
+from pretrial.models.causal_lm import CausalLM
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.method import Batch, Method
 from pretrial.train.run import Run
@@ -115,7 +115,7 @@ class SnowCoder(Method):
         self, config: Any, network: Any, tokenizer: Any = None, annotator: Annotator | None = None
     ) -> None:
         super().__init__(config)
-        self.language_model = LanguageModel(network, tokenizer)
+        self.language_model = CausalLM(network, tokenizer)
         if annotator is None and config.annotator:
             annotator = load_annotator(config.annotator, config.windows)
         self.annotator = annotator or Annotator(config.annotator_settings())

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import random
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Literal, overload
+from typing import Literal
 
 from pretrial.data.decontaminate import Contaminated, decontaminate
 from pretrial.data.dedup import Duplicates, deduplicate
 from pretrial.data.installed import LANGUAGES
 from pretrial.data.rows import Row, require
 from pretrial.data.sources import load
-from pretrial.data.windows import TokenWindows
 from pretrial.errors import UserError
 
 Packing = Literal["language", "repo", "file"]
@@ -190,46 +188,3 @@ def order(
         group = groups.setdefault(file.language if packing == "language" else "", {})
         group.setdefault(repo, []).append(place)
     return [[place for repo in group.values() for place in repo] for group in groups.values()]
-
-
-class Packed(Sequence[list[int]]):
-    """Files joined, with the end token behind each, and cut into windows of `length` tokens.
-
-    The last window of a list is shorter; every token comes once.
-
-    Args:
-        tokens: of each file of the corpus.
-        lists: see `order`.
-        length: tokens of a window.
-        end: the end token.
-    """
-
-    def __init__(
-        self, tokens: TokenWindows, lists: Iterable[Sequence[int]], length: int, end: int
-    ) -> None:
-        self._ids = array("i")
-        self._ends = array("q", [0])
-        for places in lists:
-            begin = len(self._ids)
-            for place in places:
-                self._ids.extend(tokens[place])
-                self._ids.append(end)
-            self._ends.extend(range(begin + length, len(self._ids), length))
-            # a window of one token has none to predict
-            if len(self._ids) - self._ends[-1] > 1:
-                self._ends.append(len(self._ids))
-            else:
-                del self._ids[self._ends[-1] :]
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> list[int]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[list[int]]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        return self._ids[self._ends[index] : self._ends[index + 1]].tolist()

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pretrial.data.windows import TokenWindows
+from pretrial.data.windows import JoinedWindows, TokenWindows
 from pretrial.errors import UserError
 from pretrial.evaluate.auc import roc_auc
+from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.code.snowcoder.annotator import Judged
 from pretrial.methods.code.snowcoder.corpus import (
     File,
-    Packed,
     clean,
     grades_of_source,
     order,
@@ -128,10 +128,10 @@ class Training:
             evaluate=self._held_out_loss(),
         )
 
-    def _packed(self, corpus: Corpus, places: Sequence[int], name: str) -> Packed:
+    def _packed(self, corpus: Corpus, places: Sequence[int], name: str) -> JoinedWindows:
         rng = random.Random(seed_of(self.run.seed, f"{name} order"))
         lists = order(corpus.files, places, self.config.packing, rng)
-        packed = Packed(
+        packed = JoinedWindows(
             corpus.tokens, lists, self.config.max_length, self.method.language_model.end
         )
         if not len(packed):
@@ -143,7 +143,8 @@ class Training:
             return None
         corpus = Corpus.of(self.run.held_out[:_MAX_HELD_OUT], self.method.tokenizer)
         windows = self._packed(corpus, range(len(corpus.files)), "held-out")[:_MAX_HELD_OUT]
-        return partial(self.method.language_model.held_out_loss, windows, self.config.batch_size)
+        model, size = self.method.language_model, self.config.batch_size
+        return partial(held_out_losses, model, windows, size)
 
     def _selected(self, corpus: Corpus, scores: Sequence[float], budget: Budget) -> list[int]:
         """Places of the files of the second phase."""

@@ -156,7 +156,7 @@ class Training:
         before = len(layers_of(network))
         copies = deepen(network, first, config.copy_layers)
         last = first + config.copy_layers - 1
-        self.run.say(f"layers {first} to {last} of {before} are copied; {copies.stop} or more now")
+        self.run.say(f"layers {first} to {last} of {before} are copied: {before + len(copies)} now")
         if config.train_copies:
             network.requires_grad_(False)
             for place in copies:
