@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import T5Config, T5ForConditionalGeneration
 
+from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
+from pretrial.models.decoding import padded
 from pretrial.models.sample import sample
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.method import Batch, Trainable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-IGNORE = -100
 
 
 def new_t5(
@@ -57,9 +57,8 @@ def new_t5(
 
 
 def pad_rows(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
-    """Rows of ids as one tensor [B, T], filled on the right."""
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows])
+    """Rows of ids as one tensor [B, T] on the CPU, filled on the right."""
+    return padded(rows, fill, torch.device("cpu"))
 
 
 def collate(
