@@ -91,10 +91,8 @@ def test_annotator_tells_good_from_bad_and_comes_back(tmp_path: Path) -> None:
 def test_embedder_is_frozen_unless_it_is_to_be_tuned(bert: Path, tmp_path: Path) -> None:
     batch = [(GOOD, 1.0), (BAD, 0.0)]
     frozen = Annotator(Settings(str(bert), length=32))
-    batch_generator = torch.Generator()
-    frozen.losses(frozen.batch([(v, 1.0) for v in frozen.vectors([GOOD])], batch_generator))[
-        "loss"
-    ].backward()
+    judged = [(vector, 1.0) for vector in frozen.vectors([GOOD])]
+    frozen.losses(frozen.batch(judged, torch.Generator()))["loss"].backward()
     assert {n for n, p in frozen.named_parameters() if p.grad is not None} == {
         "head.weight",
         "head.bias",
