@@ -146,6 +146,7 @@ class Config:
             max_length=96,
             queue_size=512,
             momentum=0.95,
+            pooling="mean",
             lr=2e-3,
             warmup=0.1,
             batch_size=32,
