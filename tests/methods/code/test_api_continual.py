@@ -397,7 +397,7 @@ def test_sharded_weights_are_refused(monkeypatch):
 def test_the_trial_runs_at_a_small_size(tmp_path, monkeypatch):
     place = "pretrial.methods.code.api_continual.trials.stdlib_code"
     monkeypatch.setattr(place, lambda: [{"code": row["text"]} for row in ROWS * 4])
-    made = trial(packages=("networkx", "packaging"), tiny=True)
+    made = trial(packages=["networkx", "packaging"], tiny=True)
     assert {arm.name for arm in made.arms if arm.default} == {*STRATEGIES, "before"}
     prepared = tmp_path / "prepared"
     prepared.mkdir()

@@ -53,6 +53,7 @@ def trial(
         tokens: that each arm learns from, importances included.
         tiny: networks and data small enough for a test.
     """
+    packages = tuple(packages)  # a list where the options come from a record
     config = replace(Config.small(), keep_checkpoints=False)
     if tiny:
         config = replace(Config.tiny(), vocab_size=600, keep_checkpoints=False)
