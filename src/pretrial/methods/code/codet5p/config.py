@@ -26,6 +26,9 @@ class Config:
         num_heads: of the attention.
         feed_forward: inner width of the feed-forward layers.
         dropout_prob: of hidden states and attention.
+        embedding_std: of the token embeddings of a new network. At T5's 1.0 what attention brings
+            to the first token is small beside its own embedding, which a small model takes long to
+            overcome.
         embed_width: numbers of an embedding.
         max_code: tokens of a code, special tokens included; longer ones are cut.
         max_text: tokens of a text, likewise.
@@ -70,6 +73,7 @@ class Config:
     num_heads: int = 12  # T5-base
     feed_forward: int = 3072  # T5-base
     dropout_prob: float = 0.1  # T5
+    embedding_std: float = 1.0  # T5
     embed_width: int = 256  # section 3.2
     max_code: int = 420  # bimodal stage, section 4
     max_text: int = 128  # bimodal stage, section 4
@@ -152,13 +156,14 @@ class Config:
             num_heads=4,
             feed_forward=256,
             dropout_prob=0.0,
+            embedding_std=0.05,
             embed_width=96,
             max_code=64,
             max_text=24,
             queue_size=512,
             momentum=0.95,
-            lr=2e-3,
-            pair_lr=2e-3,
+            lr=1e-3,
+            pair_lr=1e-3,
             warmup=0.1,
             weight_decay=0.01,
             batch_size=32,
