@@ -249,8 +249,19 @@ class TextToText(Trainable):
         return {"loss": sequence_loss(self.model, batch)}
 
     @torch.no_grad()
-    def nats(self, examples: Sequence[tuple[str, str]], batch_size: int = 64) -> list[float]:
-        """-log p(target | source) of each pair, a mean over the tokens of the target; eval mode."""
+    def nats(
+        self,
+        examples: Sequence[tuple[str, str]],
+        per_token: bool = True,
+        batch_size: int = 64,
+    ) -> list[float]:
+        """-log p(target | source) of each pair, in eval mode; the mode comes back.
+
+        Args:
+            examples: (source, target) pairs.
+            per_token: the mean over the tokens of the target, and not their sum.
+            batch_size: pairs at once.
+        """
         training, device = self.training, next(self.parameters()).device
         self.eval()
         found: list[float] = []
@@ -264,7 +275,8 @@ class TextToText(Trainable):
                 use_cache=False,
             ).logits
             losses = cross_entropy(logits.float().transpose(1, 2), labels, reduction="none")
-            found += (losses.sum(1) / (labels != IGNORE).sum(1)).tolist()
+            num_tokens = (labels != IGNORE).sum(1) if per_token else 1
+            found += (losses.sum(1) / num_tokens).tolist()
         self.train(training)
         return found
 

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, BertConfig, RobertaTokenizer, T5ForCondi
 
 from pretrial.errors import UserError
 from pretrial.evaluate.tasks import evaluate
+from pretrial.methods.code import functions
 from pretrial.methods.code.codet5 import CodeT5, Config, examples, trial
 from pretrial.methods.code.codet5.tuning import EosClassifier, TaskMixture, Tasks, end_positions
 from pretrial.models.seq2seq import TextToText, new_t5
@@ -289,3 +290,16 @@ def test_the_trial_claims_what_its_arms_can_show():
     assert not names["spans"].identifiers
     assert names["codet5"].dual_ratio > 0
     assert not made.arm("random").trains
+
+
+def test_every_task_of_the_trial_is_measured():
+    method = build(ROWS)
+    pairs = [(row["code"], "name") for row in ROWS]
+    choices = [(code.replace("left", functions.SLOT), ("left", "right")) for code, _ in pairs]
+    labelled = [(code, i % 2) for i, (code, _) in enumerate(pairs)]
+    answers = {"name": pairs, "variable": choices, "misuse": labelled, "summary": pairs}
+    tasks = {task: {"learn": rows, "test": rows[:3]} for task, rows in answers.items()}
+    found = functions.measure(method, tasks, 0, epochs=1)
+    assert {name for name, _ in functions.METRICS.values()} <= set(found)
+    assert all(len(values) == 3 for values in found.values())
+    assert set(found["variable_accuracy"]) | set(found["misuse_accuracy"]) <= {0.0, 1.0}

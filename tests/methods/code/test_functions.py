@@ -50,6 +50,18 @@ def test_one_use_of_a_local_variable_is_swapped_in_half_of_the_functions():
     assert 75 <= swapped <= 125
 
 
+def test_one_use_of_a_variable_is_left_out():
+    rng = random.Random(0)
+    for _ in range(50):
+        code, (right, wrong) = functions.variable_task(ROW, rng)
+        assert right != wrong
+        assert {right, wrong} <= {"items", "item", "start", "total"}
+        assert names(code.replace(functions.SLOT, right)) == names(
+            functions.name_task(ROW)[0].replace("f(", "add_all(")
+        )
+        assert code.count(functions.SLOT) == 1
+
+
 def test_no_variables_no_misuse_and_letters_of_several_bytes():
     rng = random.Random(0)
     assert functions.misuse_task({"code": "def f(x):\n    return 1\n"}, rng) is None
@@ -102,8 +114,8 @@ class Parrot:
     def writer(self, max_target):
         return self
 
-    def nats(self, pairs):
-        return [2.0] * len(pairs)
+    def nats(self, pairs, per_token=True):
+        return [float(len(target)) for _, target in pairs]
 
     def generate_texts(self, sources):
         return [self.answer] * len(sources)
@@ -114,8 +126,17 @@ def test_what_is_measured(source, monkeypatch):
     made = functions.data(source, which=("name", "summary"), num_learn=20, num_test=5)
     found = functions.measure(Parrot("addAll"), made.test, seed=0)
     assert found["name_f1"] == [1.0] * 5
-    assert found["name_nats"] == [2.0] * 5
+    assert found["name_nats"] == [float(len("add_all"))] * 5
     assert len(found["summary_bleu"]) == 5
     assert found["summary_bleu"][0] < 100
+    made = functions.data(source, which=("variable",), num_learn=20, num_test=5)
+    found = functions.measure(Parrot(""), made.test, seed=0)
+    shorter = [len(right) < len(wrong) for _, (right, wrong) in made.test["variable"]["test"]]
+    assert found == {"variable_accuracy": list(map(float, shorter))}
+
+
+def test_the_summary_is_scored(source, monkeypatch):
+    monkeypatch.setattr(functions, "finetune", lambda *args, **how: None)
+    made = functions.data(source, which=("summary",), num_learn=20, num_test=5)
     exact = functions.measure(Parrot("Add the items up."), made.test, seed=0)
     assert exact["summary_bleu"] == pytest.approx([100.0] * 5)

@@ -1,9 +1,11 @@
 """Tasks that code models are tried on: functions of the standard library, no download.
 
 1. Name: write the name of a function, given the rest of it (nats a token, sub-token F1).
-2. Misuse: in half of the functions one use of a local variable was replaced by another one of them;
-   say which functions are so (accuracy).
-3. Summary: write the first sentence of the docstring (nats a token, smoothed BLEU-4).
+2. Variable: one use of a local variable is left out; of it and another local variable, tell the
+   right one (accuracy).
+3. Misuse: in half of the functions one use of a local variable was replaced by another one of them;
+   say which functions are so (accuracy). It takes more labelled functions than the others.
+4. Summary: write the first sentence of the docstring (nats a token, smoothed BLEU-4).
 
 Nats are -log of the probability that the model gives to what stands there: models so small that
 what they write is seldom right still differ in it.
@@ -19,6 +21,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any, Literal
 
 from pretrial.code_views import view
@@ -35,10 +38,13 @@ HIDDEN_NAME = "f"
 _LEAST_CHARACTERS = 60
 
 
-Task = Literal["name", "misuse", "summary"]
+#: What stands where a variable is left out.
+SLOT = "<extra_id_0>"
+Task = Literal["name", "variable", "misuse", "summary"]
 #: What counts in each task.
 METRICS: dict[Task, tuple[str, Literal["higher", "lower"]]] = {
     "name": ("name_nats", "lower"),
+    "variable": ("variable_accuracy", "higher"),
     "misuse": ("misuse_accuracy", "higher"),
     "summary": ("summary_nats", "lower"),
 }
@@ -48,7 +54,7 @@ Labelled = dict[str, list[tuple[str, Any]]]
 def data(
     source: str = "builtin:stdlib-code",
     *,
-    which: Sequence[Task] = ("name", "misuse"),
+    which: Sequence[Task] = ("name", "variable"),
     num_learn: int = 1000,
     num_test: int = 400,
     max_characters: int = 500,
@@ -66,7 +72,7 @@ def data(
 
     Returns:
         Rows to pre-train on and, as test data, {task: {"learn": [(code, answer)], "test": ...}};
-        answers are names, 1 where a variable was swapped, or sentences.
+        answers are names, (right, wrong) variables, 1 where one was swapped, or sentences.
 
     Raises:
         UserError: there are too few functions.
@@ -80,6 +86,7 @@ def data(
         random.Random(side).shuffle(order)
         makers: dict[str, Callable[[Row], Any]] = {
             "name": name_task,
+            "variable": partial(variable_task, rng=random.Random(f"variable {side}")),
             "misuse": partial(misuse_task, rng=random.Random(f"misuse {side}")),
             "summary": summary_task,
         }
@@ -125,31 +132,53 @@ def name_task(row: Row) -> tuple[str, str] | None:
     return code, name.strip("_") or name
 
 
+def variable_task(row: Row, rng: random.Random) -> tuple[str, tuple[str, str]] | None:
+    """The function with one use of a local variable left out, and (that one, another one).
+
+    None where there are fewer than two local variables.
+    """
+    code = _bare(row["code"])
+    uses, local = _variables(code)
+    if not uses or len(local) < 2:
+        return None
+    start, end = rng.choice(uses)
+    right = code[start:end]
+    return code[:start] + SLOT + code[end:], (right, rng.choice(sorted(local - {right})))
+
+
 def misuse_task(row: Row, rng: random.Random) -> tuple[str, int] | None:
     """The function, and whether one use of a local variable was replaced by another variable.
 
     None where there are fewer than two local variables.
     """
     code = _bare(row["code"])
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:
-        return None
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    local = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    local |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
-    uses = [node for node in names if isinstance(node.ctx, ast.Load) and node.id in local]
-    if len(local) < 2 or not uses:
+    uses, local = _variables(code)
+    if not uses or len(local) < 2:
         return None
     if rng.random() < 0.5:
         return code, 0
-    use = rng.choice(sorted(uses, key=lambda node: (node.lineno, node.col_offset)))
-    other = rng.choice(sorted(local - {use.id}))
-    lines = code.splitlines(keepends=True)
-    line = lines[use.lineno - 1].encode()
-    end = use.col_offset + len(use.id.encode())
-    lines[use.lineno - 1] = (line[: use.col_offset] + other.encode() + line[end:]).decode()
-    return "".join(lines), 1
+    start, end = rng.choice(uses)
+    return code[:start] + rng.choice(sorted(local - {code[start:end]})) + code[end:], 1
+
+
+def _variables(code: str) -> tuple[list[tuple[int, int]], set[str]]:
+    """Where local variables are used, in characters, and their names; none if it does not parse."""
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:
+        return [], set()
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    local = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    local |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    lines = code.split("\n")
+    begins = [0, *accumulate(len(line) + 1 for line in lines)]
+    spans = []
+    for node in names:
+        if isinstance(node.ctx, ast.Load) and node.id in local:
+            before = lines[node.lineno - 1].encode()[: node.col_offset].decode()  # in bytes
+            start = begins[node.lineno - 1] + len(before)
+            spans.append((start, start + len(node.id)))
+    return sorted(spans), local
 
 
 def summary_task(row: Row) -> tuple[str, str] | None:
@@ -202,6 +231,13 @@ def measure(
             found[f"{task}_{metric}"] = [
                 score(text, wanted) for text, (_, wanted) in zip(written, test, strict=True)
             ]
+    if "variable" in tasks:
+        writer, test = method.writer(16), tasks["variable"]["test"]
+        finetune(writer, [(code, right) for code, (right, _) in tasks["variable"]["learn"]], **how)
+        right, wrong = (
+            writer.nats([(code, names[i]) for code, names in test], per_token=False) for i in (0, 1)
+        )
+        found["variable_accuracy"] = [float(r < w) for r, w in zip(right, wrong, strict=True)]
     if "misuse" in tasks:
         classifier = method.classifier(2)
         finetune(classifier, tasks["misuse"]["learn"], **how)
