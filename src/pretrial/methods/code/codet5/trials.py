@@ -105,5 +105,5 @@ _NOTES = (
     " in pre-training; 1e-3 and 3e-3 in fine-tuning, which made no difference to any arm.",
     "A first run of this trial classified functions with a swapped variable (--which misuse), as"
     " the paper's defect detection does: all arms were at chance, 0.49 to 0.51, after 1,000"
-    " labelled functions. The task is now a choice between two variables; nothing else was changed.",
+    " labelled functions. The task is now a choice between two variables; nothing else changed.",
 )
