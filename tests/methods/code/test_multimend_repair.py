@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
@@ -196,6 +197,17 @@ def test_the_last_checkpoints_are_kept_saved_and_search_together(tmp_path):
     train(longer, Run(tmp_path / "half", data, budget=Budget(6, "steps"), quiet=True))
     fresh = longer.earlier[0].shared.weight
     assert not torch.equal(fresh, earlier.shared.weight)  # half of another budget
+
+
+def test_relative_positions_can_have_a_rate_of_their_own(tmp_path):
+    data = MultiMend.read(multimend.examples())
+    method = MultiMend.build(Config.tiny(), data=data)
+    before = {name: p.detach().clone() for name, p in method.model.named_parameters()}
+    method.config = replace(method.config, lr=1e-9, position_lr=0.1)
+    train(method, Run(tmp_path, data, budget=Budget(2, "steps"), quiet=True))
+    for name, parameter in method.model.named_parameters():
+        moved = (parameter - before[name]).abs().max().item()
+        assert (moved > 0.01) == ("relative_attention_bias" in name), name
 
 
 def test_pairs_too_long_or_empty_are_left_out(method):

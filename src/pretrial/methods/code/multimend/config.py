@@ -29,6 +29,8 @@ class Config:
         batch_size: pairs a step.
         micro_batch: pairs a forward pass; 0 takes the whole batch.
         lr: learning rate.
+        position_lr: that of T5's relative positions, 0 for `lr`. They are single numbers, which a
+            rate for matrices moves too slowly for a model from scratch to learn copying soon.
         schedule: of the learning rate.
         warmup_ratio: share of the training over which the learning rate rises.
         checkpoints_per_epoch: checkpoints that the ensemble is taken from.
@@ -56,6 +58,7 @@ class Config:
     batch_size: int = 8  # train_model.py
     micro_batch: int = 0
     lr: float = 1e-4  # train_model.py
+    position_lr: float = 0.0
     schedule: Literal["constant", "linear", "cosine"] = "constant"  # train_model.py
     warmup_ratio: float = 0.0
     checkpoints_per_epoch: int = 5  # train_model.py
@@ -108,16 +111,17 @@ class Config:
     def small(cls) -> Self:
         """For the trial: bugs of the standard library, minutes on one core."""
         return cls(
-            width=96,
+            width=64,
             num_layers=2,
             num_heads=4,
             feed_forward=256,
-            vocab_size=2048,
+            vocab_size=1024,
             dropout_prob=0.0,
-            max_source=128,
+            max_source=96,
             max_target=40,
             batch_size=32,
-            lr=2e-3,
+            lr=3e-3,
+            position_lr=0.12,
             schedule="linear",
             warmup_ratio=0.05,
             num_checkpoints=2,

@@ -37,6 +37,7 @@ from pretrial.train.stage import Optim, Stage
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
+_POSITIONS = "relative_attention_bias"  # names of T5's parameters for them
 _SHORTEST_LABEL = 3  # an empty text has two tokens: train_model.py
 _EARLIER = "checkpoint-"  # folders of earlier checkpoints in that of the last
 
@@ -172,7 +173,7 @@ class MultiMend(Method):
             self,
             pairs,
             budget,
-            Optim(lr=c.lr, schedule=c.schedule, warmup=c.warmup_ratio),
+            self._optims(),
             batch_size=size,
             micro_batch_size=c.micro_batch or None,
             evaluate=(lambda: held_out_losses(self, aside, 32)) if aside else None,
@@ -181,6 +182,15 @@ class MultiMend(Method):
         found = ensemble.kept(run, self.model, c.num_parts, earlier)
         if len(found):
             self.frozen["earlier"] = found
+
+    def _optims(self) -> tuple[Optim, ...]:
+        """One optimiser, or a second one for the relative positions."""
+        c = self.config
+        every = Optim(lr=c.lr, schedule=c.schedule, warmup=c.warmup_ratio)
+        if not c.position_lr:
+            return (every,)
+        positions = replace(every, lr=c.position_lr, weight_decay=0.0, match=_POSITIONS)
+        return replace(every, match=rf"^(?!.*{_POSITIONS})"), positions
 
     def _pairs(self, examples: Sequence[Any]) -> list[Fix]:
         pairs = [fix for fix in examples if isinstance(fix, Fix)]

@@ -83,7 +83,11 @@ def _read(path: str) -> View | None:
 
 
 def pairs(paths: Sequence[str], bugs_per_function: int) -> list[dict[str, Any]]:
-    """Rows to learn from: bugs in the short functions of modules, without comments."""
+    """Rows to learn from: bugs in the short functions of modules, without comments.
+
+    In half of them every name has become another one of these modules, so that a model has to read
+    names and cannot recall them.
+    """
     found: dict[str, None] = {}
     for path in paths:
         module = _read(path)
@@ -93,15 +97,29 @@ def pairs(paths: Sequence[str], bugs_per_function: int) -> list[dict[str, Any]]:
             text = _dedented(module.text[function.start : function.end], module, function.start)
             if len(text) < 10 * _FUNCTION_CHARS[1]:
                 found.setdefault(without_comments(view(text)))
+    low, high = _FUNCTION_CHARS
+    originals = [view(code) for code in found if low <= len(code) <= high]
+    names = list(dict.fromkeys(name for each in originals for name in each.identifiers()))
     rows = []
-    for code in found:
-        if not _FUNCTION_CHARS[0] <= len(code) <= _FUNCTION_CHARS[1]:
-            continue
-        original, rng = view(code), random.Random(seed_of("pairs", code))
-        for mutation in (mutate(original, rng) for _ in range(bugs_per_function)):
+    for original in originals:
+        rng = random.Random(seed_of("pairs", original.text))
+        for number in range(bugs_per_function):
+            code = _renamed(original, names, rng) if number % 2 else original
+            mutation = mutate(code, rng)
             if mutation is not None:
                 rows.append(vars(fix_of_mutation(mutation)))
     return rows
+
+
+def _renamed(code: View, names: Sequence[str], rng: random.Random) -> View:
+    """The code with another name, one of `names`, for each of its own."""
+    pieces, done = [], 0
+    new = {name: rng.choice(names) for name in code.identifiers()}
+    for kind, start, end in code.tokens:
+        if kind == "identifier":
+            pieces += [code.text[done:start], new[code.text[start:end]]]
+            done = end
+    return view("".join(pieces) + code.text[done:], code.language)
 
 
 def _dedented(text: str, module: View, start: int) -> str:
