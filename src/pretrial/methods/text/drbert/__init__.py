@@ -200,6 +200,9 @@ _NOTES = (
     " 300steps compares at equal steps.",
     "Six layers cut back to four are plain layers in the decoder's place, which is the same.",
     "encoder_mlm_loss is that of the head on the encoder's own states, without decoder.",
+    "All encoders end near the plateau of token frequencies, at 6.3 to 6.5 nats (7.6 with random"
+    " weights): the budget is too small for the arms to part, and --budget 2e13flops is a longer"
+    " look.",
     packages.RECIPE,
     packages.PILOT,
     "All arms have a linear schedule after a warm-up, a peak learning rate of 1e-3, batches of 32"
