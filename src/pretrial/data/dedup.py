@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pretrial.data.key_index import KeyIndex
 from pretrial.data.minhash import MinHash, Signatures, bands, similarity
 from pretrial.data.rows import Row
-from pretrial.data.shingles import Hashes, batches
+from pretrial.data.shingles import batches
 from pretrial.errors import UserError
 
 NONE = -1  # no earlier text is alike
@@ -55,7 +56,7 @@ class NearDuplicates:
         self._num_bands, self._num_rows = bands(threshold, self.minhash.num_hashes)
         self._kept = _Growing(self.minhash.num_hashes)
         self._numbers = _Growing(1, np.int64)
-        self._index = _Index()
+        self._index = KeyIndex()
         self._num_seen = 0
 
     def add(self, texts: Sequence[str]) -> list[int]:
@@ -176,33 +177,3 @@ class _Growing:
     def rows(self, places: Any) -> NDArray[Any]:
         """The rows at some places."""
         return self._rows[places]
-
-
-class _Index:
-    """Which texts have a key, in sorted runs each of which is at least as long as the next.
-
-    A new run is merged with those before it that are no longer, so that there are few: log2 of the
-    number of batches. A search in sorted arrays takes a tenth of the memory of a dict.
-    """
-
-    def __init__(self) -> None:
-        self._runs: list[tuple[Hashes, NDArray[np.int32]]] = []
-
-    def add(self, keys: Hashes, places: NDArray[np.int32]) -> None:
-        """Remembers the keys [N, bands] of texts at `places` [N]."""
-        run = keys.ravel(), np.repeat(places, keys.shape[1])
-        while self._runs and len(self._runs[-1][0]) <= len(run[0]):
-            older = self._runs.pop()
-            run = np.concatenate([older[0], run[0]]), np.concatenate([older[1], run[1]])
-        order = np.argsort(run[0], kind="stable")
-        self._runs.append((run[0][order], run[1][order]))
-
-    def find(self, keys: Hashes) -> dict[int, set[int]]:
-        """By row of the keys [N, bands], the first text of each run with one of them."""
-        found: dict[int, set[int]] = {}
-        flat = keys.ravel()
-        for known, places in self._runs:
-            at = np.minimum(np.searchsorted(known, flat), len(known) - 1)
-            for hit in np.flatnonzero(known[at] == flat):
-                found.setdefault(int(hit) // keys.shape[1], set()).add(int(places[at[hit]]))
-        return found

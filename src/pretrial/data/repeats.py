@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pretrial.data.key_index import KeyIndex
 from pretrial.data.shingles import shingles, words
 from pretrial.errors import UserError
 
@@ -51,23 +52,32 @@ class RunRepeats:
         if num_words < 2 or every < 1:
             raise UserError("repeated runs need two words or more, and every=1 or more")
         self.num_words, self.every = num_words, every
-        self._seen: set[int] = set()
+        self._index = KeyIndex()
 
     def strip(self, texts: Sequence[str]) -> list[str]:
         """The texts without what stood in earlier ones; they are remembered one after another."""
         found = words(texts)
         hashes, starts = shingles(found, self.num_words)
-        sampled = hashes % np.uint64(self.every) == 0
+        chosen = np.flatnonzero(hashes % np.uint64(self.every) == 0)
+        before = self._index.contains(hashes[chosen])
+        bounds = np.searchsorted(chosen, starts)
+        fresh: set[int] = set()  # of the texts of this call
         made = []
         for number, text in enumerate(texts):
-            start, end = starts[number], starts[number + 1]
-            places = np.flatnonzero(sampled[start:end])
-            own = hashes[start:end][places].tolist()
-            again = [int(p) for p, value in zip(places, own, strict=True) if value in self._seen]
+            mine = slice(bounds[number], bounds[number + 1])
+            own = hashes[chosen[mine]].tolist()
+            again = [
+                int(place - starts[number])
+                for place, value, known in zip(chosen[mine], own, before[mine], strict=True)
+                if known or value in fresh
+            ]
             if found.counts[number] >= self.num_words:
-                self._seen.update(own)
+                fresh.update(own)
             spans = found.spans[found.starts[number] : found.starts[number + 1]]
             made.append(self._cut(text, spans, again) if again else text)
+        if fresh:
+            keys = np.fromiter(fresh, dtype=np.uint64, count=len(fresh))
+            self._index.add(keys[:, None], np.zeros(len(keys), dtype=np.int32))
         return made
 
     def _cut(self, text: str, spans: np.ndarray, again: list[int]) -> str:
