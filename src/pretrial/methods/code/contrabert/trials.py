@@ -41,7 +41,7 @@ _NOTES = (
     "0.2 M parameters, pre-trained for half a minute on functions of Python's standard library; the"
     " paper goes on from CodeBERT with 125 M.",
     "All arms go on from the same encoder, one a seed, at equal FLOPs, the passes of the variants"
-    " and of the momentum encoder counted: ContraBERT takes a third of the steps.",
+    " and of the momentum encoder counted: ContraBERT takes less than half of the steps.",
     "A function is found if the vector of its renamed form is nearer to its own than to those of"
     " all others, which are of modules that no arm has read. Functions have four variables or more"
     " that can be renamed; at 8, those with fewer have all renamed. New names are drawn from the"
