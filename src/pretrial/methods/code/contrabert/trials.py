@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _CODE = "builtin:stdlib-code"
 _RENAMES = (0, 1, 2, 4, 8)
+_METRIC = "accuracy_8"
 _MOST_CHARACTERS = 1000  # of a function, without docstring and comments
 _PRESERVING = tuple(name for name in CODE_OPERATORS if name != "sample_lines")
 _WITHOUT_RENAMING = tuple(name for name in CODE_OPERATORS if not name.startswith("rename"))
@@ -183,17 +184,45 @@ def trial(
     masking = replace(config, contrast_weight=0.0, mlm_on_variants=False)
     rows = partial(make_data, data, num_functions, num_train, num_misuse)
 
-    def prepare(seed: int, folder: Path) -> Spent:
-        method_class = discover.load("contrabert").method
-        samples = method_class.read(rows().train)
-        torch.manual_seed(seed)
-        method = method_class.build(masking, data=samples)
-        budget = Budget(pretrain_flops, "flops")
-        run = Run(folder / "run", samples, budget=budget, seed=seed, quiet=True)
-        train(method, run)
-        run.close()
-        method.save(folder)
-        return run.spent
+    return Trial(
+        question="After a function's variables were renamed, is its vector still the nearest to its"
+        " own, more often if the encoder went on with variants than with masked tokens alone?",
+        data=rows,
+        arms=_arms(config, masking),
+        measure=measure,
+        metric=_METRIC,
+        direction="higher",
+        budget=Budget(2e9 if tiny else 6e11, "flops"),
+        claims=(
+            ("contrabert", "mlm", _METRIC, "higher"),
+            ("no-renaming", "mlm", _METRIC, "higher"),
+            ("contrabert", "augmented", _METRIC, "higher"),
+            ("contrabert", "mlm", "accuracy_1", "higher"),
+            ("contrabert", "random", _METRIC, "higher"),
+        ),
+        counted=("train",),
+        prepare=partial(_prepare, rows, masking, pretrain_flops),
+        notes=_NOTES,
+    )
+
+
+def _prepare(
+    rows: Callable[[], Data], config: Config, flops: float, seed: int, folder: Path
+) -> Spent:
+    """Pre-trains the encoder that all arms of a seed go on from."""
+    method_class = discover.load("contrabert").method
+    samples = method_class.read(rows().train)
+    torch.manual_seed(seed)
+    method = method_class.build(config, data=samples)
+    run = Run(folder / "run", samples, budget=Budget(flops, "flops"), seed=seed, quiet=True)
+    train(method, run)
+    run.close()
+    method.save(folder)
+    return run.spent
+
+
+def _arms(config: Config, masking: Config) -> tuple[Arm, ...]:
+    """The arms; `masking` has masked tokens alone."""
 
     def untrained(context: Context) -> Any:
         method_class = discover.load("contrabert").method
@@ -203,49 +232,29 @@ def trial(
     arm = partial(Arm, method="contrabert")
     changed = partial(replace, config)
     ablation = partial(arm, role="ablation", default=False)
-    metric = "accuracy_8"
-    return Trial(
-        question="After a function's variables were renamed, is its vector still the nearest to its"
-        " own, more often if the encoder went on with variants than with masked tokens alone?",
-        data=rows,
-        arms=(
-            arm("contrabert", "ContraBERT", "method", config=config),
-            arm(
-                "no-renaming",
-                "ContraBERT without renaming",
-                "method",
-                config=changed(code_operators=_WITHOUT_RENAMING),
-            ),
-            arm("mlm", "masked tokens alone", "baseline", config=masking),
-            arm(
-                "augmented",
-                "masked tokens, in variants too",
-                "control",
-                config=changed(contrast_weight=0.0),
-            ),
-            arm("before", "before going on", "control", config=masking, trains=False),
-            Arm("random", "random weights", "control", run=untrained, trains=False),
-            ablation("code-only", "operators on code", config=changed(text_operators=())),
-            ablation("text-only", "operators on comments", config=changed(code_operators=())),
-            ablation(
-                "preserving",
-                "operators that keep meaning",
-                config=changed(code_operators=_PRESERVING, text_operators=()),
-            ),
-            ablation("no-mlm", "contrast alone", config=changed(mlm_weight=0.0)),
+    return (
+        arm("contrabert", "ContraBERT", "method", config=config),
+        arm(
+            "no-renaming",
+            "ContraBERT without renaming",
+            "method",
+            config=changed(code_operators=_WITHOUT_RENAMING),
         ),
-        measure=measure,
-        metric=metric,
-        direction="higher",
-        budget=Budget(2e9 if tiny else 6e11, "flops"),
-        claims=(
-            ("contrabert", "mlm", metric, "higher"),
-            ("no-renaming", "mlm", metric, "higher"),
-            ("contrabert", "augmented", metric, "higher"),
-            ("contrabert", "mlm", "accuracy_1", "higher"),
-            ("contrabert", "random", metric, "higher"),
+        arm("mlm", "masked tokens alone", "baseline", config=masking),
+        arm(
+            "augmented",
+            "masked tokens, in variants too",
+            "control",
+            config=changed(contrast_weight=0.0),
         ),
-        counted=("train",),
-        prepare=prepare,
-        notes=_NOTES,
+        arm("before", "before going on", "control", config=masking, trains=False),
+        Arm("random", "random weights", "control", run=untrained, trains=False),
+        ablation("code-only", "operators on code", config=changed(text_operators=())),
+        ablation("text-only", "operators on comments", config=changed(code_operators=())),
+        ablation(
+            "preserving",
+            "operators that keep meaning",
+            config=changed(code_operators=_PRESERVING, text_operators=()),
+        ),
+        ablation("no-mlm", "contrast alone", config=changed(mlm_weight=0.0)),
     )
