@@ -202,7 +202,7 @@ def test_mined_rows_are_wrong_ones_and_hard_ones_are_near(monkeypatch):
     monkeypatch.setattr(bimodal, "hard_negatives", spy)
     part.losses(part.batch(twice, generator()))
     for scores, allowed, temperature, picked in seen:
-        assert temperature == method.config.temperature
+        assert temperature == method.config.mining_temperature
         assert scores.std() > 0
         assert not allowed[0, 1]  # the same text: its code is no negative
         assert not allowed[1, 0]

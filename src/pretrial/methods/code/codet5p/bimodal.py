@@ -234,7 +234,7 @@ class Bimodal(Trainable):
         scores = torch.zeros(allowed.shape, device=rows.device)
         temperature = float("inf")
         if alike is not None:
-            scores, temperature = alike[side], self.config.temperature
+            scores, temperature = alike[side], self.config.mining_temperature
         return rows[hard_negatives(scores, allowed, temperature, batch["seeds"][:, side])]
 
 

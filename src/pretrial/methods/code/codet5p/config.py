@@ -26,9 +26,6 @@ class Config:
         num_heads: of the attention.
         feed_forward: inner width of the feed-forward layers.
         dropout_prob: of hidden states and attention.
-        embedding_std: of the token embeddings of a new network. At T5's 1.0 what attention brings
-            to the first token is small beside its own embedding, which a small model takes long to
-            overcome.
         embed_width: numbers of an embedding.
         max_code: tokens of a code, special tokens included; longer ones are cut.
         max_text: tokens of a text, likewise.
@@ -48,6 +45,7 @@ class Config:
         momentum: decay of the momentum encoder.
         temperature: of the contrastive scores.
         hard_negatives: draw negatives of the matching by their similarity; otherwise uniformly.
+        mining_temperature: of that drawing; the smaller, the harder are the negatives.
         freeze_encoder: leave the encoder and the cross-attention as they are in the unimodal stage,
             to tune a checkpoint as a decoder alone.
         decoder: a frozen causal language model, by name or folder, takes the decoder's place; ""
@@ -58,6 +56,8 @@ class Config:
         lr: peak learning rate of the unimodal stage.
         pair_lr: of the bimodal stage.
         instruct_lr: of the tuning on instructions.
+        embedding_lr_ratio: learning rate of the token embeddings over that of the other weights;
+            T5's begin at ten and more times the others' size, and Adam's steps are all of one size.
         warmup: steps of warm-up, or a share of the budget when below 1.
         weight_decay: of the weights.
         batch_size: codes a step in the unimodal stage.
@@ -73,7 +73,6 @@ class Config:
     num_heads: int = 12  # T5-base
     feed_forward: int = 3072  # T5-base
     dropout_prob: float = 0.1  # T5
-    embedding_std: float = 1.0  # T5
     embed_width: int = 256  # section 3.2
     max_code: int = 420  # bimodal stage, section 4
     max_text: int = 128  # bimodal stage, section 4
@@ -94,6 +93,7 @@ class Config:
     momentum: float = 0.995  # assumed, as ALBEF
     temperature: float = 0.07  # assumed, as ALBEF's start
     hard_negatives: bool = True  # section 3.2
+    mining_temperature: float = 0.07  # assumed, as ALBEF: that of the scores
     freeze_encoder: bool = False
     decoder: str = ""
     cross_layers: int = 1  # section 3.3
@@ -102,6 +102,7 @@ class Config:
     lr: float = 2e-4  # section 4
     pair_lr: float = 1e-4  # section 4
     instruct_lr: float = 2e-5  # release, instruct_tune_codet5p.py
+    embedding_lr_ratio: float = 1.0
     warmup: float = 0.0
     weight_decay: float = 0.1  # section 4
     batch_size: int = 2048  # section 4, denoising
@@ -156,7 +157,6 @@ class Config:
             num_heads=4,
             feed_forward=256,
             dropout_prob=0.0,
-            embedding_std=0.05,
             embed_width=96,
             max_code=64,
             max_text=24,
@@ -164,6 +164,7 @@ class Config:
             momentum=0.95,
             lr=1e-3,
             pair_lr=1e-3,
+            embedding_lr_ratio=20.0,
             warmup=0.1,
             weight_decay=0.01,
             batch_size=32,

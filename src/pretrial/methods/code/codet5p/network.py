@@ -43,7 +43,6 @@ def new_network(config: Config, pad_id: int = 0, bos_id: int = 1, eos_id: int = 
         bos_id=bos_id,
         eos_id=eos_id,
     )
-    nn.init.normal_(network.shared.weight, std=config.embedding_std)
     return with_heads(network, config.embed_width)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pretrial.methods.code.codet5p import CodeT5p
 
 _MOST_HELD_OUT = 500
+_EMBEDDINGS = r"shared\.weight$"
 
 
 def stages(method: CodeT5p, run: Run) -> Iterator[Stage]:
@@ -121,13 +123,21 @@ def _stage(
     evaluate: Callable[[], dict[str, float]] | None,
 ) -> Stage:
     config = method.config
+    other = Optim(lr, config.weight_decay, warmup=config.warmup)
+    optim: Optim | tuple[Optim, ...] = other
+    has_embeddings = any(re.search(_EMBEDDINGS, name) for name, _ in module.named_parameters())
+    if config.embedding_lr_ratio != 1 and has_embeddings:
+        optim = (
+            replace(other, lr=lr * config.embedding_lr_ratio, match=_EMBEDDINGS),
+            replace(other, match=f"^(?!.*{_EMBEDDINGS})"),
+        )
     alone = name in ("denoise", "unimodal")
     stage = Stage(
         name,
         module,
         data,
         budget,
-        optim=Optim(lr, config.weight_decay, warmup=config.warmup),
+        optim=optim,
         batch_size=config.batch_size if alone else config.pair_batch_size,
         evaluate=evaluate,
     )
