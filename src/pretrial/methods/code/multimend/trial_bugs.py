@@ -38,8 +38,8 @@ _LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__
 _LEAST_TESTS = 3
 _TRIES = 4
 _FILE_LINES = (20, 110)  # of files that are repaired: every line outside a function is embedded
-_FUNCTION_LINES = 12
-_FUNCTION_CHARS = (30, 300)
+_FUNCTION_LINES = 8
+_FUNCTION_CHARS = (30, 260)
 _BUGS_PER_FILE = 5
 _BUILTINS = {*dir(builtins), "self", "cls"}
 
@@ -85,7 +85,7 @@ def _read(path: str) -> View | None:
 def pairs(paths: Sequence[str], bugs_per_function: int) -> list[dict[str, Any]]:
     """Rows to learn from: bugs in the short functions of modules, without comments.
 
-    In half of them every name has become another one of these modules, so that a model has to read
+    In two of three every name has become another one of these modules, so that a model has to read
     names and cannot recall them.
     """
     found: dict[str, None] = {}
@@ -104,7 +104,7 @@ def pairs(paths: Sequence[str], bugs_per_function: int) -> list[dict[str, Any]]:
     for original in originals:
         rng = random.Random(seed_of("pairs", original.text))
         for number in range(bugs_per_function):
-            code = _renamed(original, names, rng) if number % 2 else original
+            code = _renamed(original, names, rng) if number % 3 else original
             mutation = mutate(code, rng)
             if mutation is not None:
                 rows.append(vars(fix_of_mutation(mutation)))

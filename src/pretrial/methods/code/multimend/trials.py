@@ -29,7 +29,7 @@ _NOTES = (
     "Bugs are made, by five kinds of changes in one line; published bugs are people's.",
     "The model has a third of a million parameters and begins at random, where the paper begins"
     " with CodeT5-small; two checkpoints with 10 beams each stand for five with 100.",
-    "In half of the pairs to learn from all names are replaced by others of the corpus: a model"
+    "In two thirds of the pairs to learn from all names are replaced by others of the corpus: a model"
     " from scratch has to learn to copy names, which CodeT5 has learnt before.",
     "Arms share one training a seed and differ in how they repair, so none was tuned. Widths,"
     " learning rate and steps were settled on the loss of the training and on made bugs of modules"
@@ -51,10 +51,10 @@ class Sets:
 
 def trial(
     *,
-    steps: int = 1400,
-    num_bugs: int = 60,
+    steps: int = 1700,
+    num_bugs: int = 50,
     max_validations: int = 60,
-    bugs_per_function: int = 4,
+    bugs_per_function: int = 6,
     tiny: bool = False,
 ) -> Trial:
     """Puts the retrieval and the search of MultiMend on trial.
