@@ -148,7 +148,7 @@ class Config:
 
     @classmethod
     def small(cls) -> Self:
-        """1 M parameters, for the functions of a standard library: minutes on two cores."""
+        """0.8 M parameters, for the functions of a standard library: minutes on two cores."""
         return cls(
             vocab_size=4096,
             num_sentinels=40,
@@ -158,10 +158,11 @@ class Config:
             feed_forward=256,
             dropout_prob=0.0,
             embed_width=96,
-            max_code=64,
-            max_text=24,
+            max_code=40,
+            max_text=16,
             queue_size=512,
             momentum=0.95,
+            mining_temperature=0.5,
             lr=1e-3,
             pair_lr=1e-3,
             embedding_lr_ratio=20.0,
