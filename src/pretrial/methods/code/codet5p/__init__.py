@@ -18,7 +18,8 @@ Deviations from the paper and its release:
  5. Momentum, temperature and queue size are not given there; those of ALBEF are assumed.
  6. The decoder begins with the token of its task, [CDEC] or [TDEC], at training and at generation;
     in the release the two scripts differ.
- 7. The frozen decoder is in bfloat16, there in fp16.
+ 7. The frozen decoder is in bfloat16, there in fp16. Its cross-attention stands beside the
+    self-attention of the layer, as in the release; the paper draws it behind.
 
 | field | content |
 | --- | --- |
@@ -82,6 +83,11 @@ CARD = Card(
             "HumanEval pass@1/10/100: 220 M 12.0/20.7/31.6, 770 M 15.5/27.2/42.7, 16 B"
             " 30.9/51.6/76.7, instructed 16 B 35.0/54.5/77.9",
             "(secondary) HumanEval table",
+        ),
+        Claim(
+            "Cross-attention of 36, 67 and 151 M weights for 2, 6 and 16 B; of these 4 d^2 gives the"
+            " last two, but 26.2 M for the first",
+            "(secondary) section on large models",
         ),
     ),
 )
