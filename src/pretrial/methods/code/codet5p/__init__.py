@@ -85,8 +85,8 @@ CARD = Card(
             "(secondary) HumanEval table",
         ),
         Claim(
-            "Cross-attention of 36, 67 and 151 M weights for 2, 6 and 16 B; of these 4 d^2 gives the"
-            " last two, but 26.2 M for the first",
+            "Cross-attention of 36, 67 and 151 M weights for 2, 6 and 16 B; 4 d^2 gives the last"
+            " two, but 26.2 M for the first",
             "(secondary) section on large models",
         ),
     ),
