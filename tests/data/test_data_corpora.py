@@ -27,6 +27,7 @@ def test_every_data_set_says_where_it_comes_from() -> None:
         "stdlib-code",
         "stdlib-docstrings",
         "installed-code",
+        "digits",
     ]
     for name in names():
         made = describe(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import sys
@@ -23,7 +24,8 @@ class Source:
     """Where the data is.
 
     Attributes:
-        data: a file (jsonl, csv, parquet), a folder, the name of a data set, or builtin:NAME.
+        data: a file (jsonl, csv, parquet, npy, npz), a folder (also of images), the name of a data
+            set, or builtin:NAME.
         fields: where the data names its fields otherwise, pairs such as text=body.
         split: of a data set that has several.
         skip_bad: leave out rows that cannot be read, and say how many.
@@ -118,7 +120,14 @@ def note(source: str) -> str:
 
 
 def _text(row: Row) -> str:
-    return json.dumps(row, sort_keys=True, default=str)
+    return json.dumps(row, sort_keys=True, default=_print)
+
+
+def _print(value: Any) -> str:
+    """A value that JSON lacks, as text; of arrays and images all of it, by its hash."""
+    if hasattr(value, "tobytes"):
+        return hashlib.sha256(value.tobytes()).hexdigest()
+    return str(value)
 
 
 def _tell_skipped(source: Source, rows: Any) -> None:

@@ -134,6 +134,22 @@ def _installed_code(
     return list(_part("installed-code", split_by_group(rows, "repo", _RATIOS, seed), split))
 
 
+def _digits(split: str | None = None, seed: int = 0) -> list[Row]:
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as error:
+        raise missing_package("scikit-learn", "vision") from error
+    found = load_digits()
+    images = (found.images * 255 / 16).round().astype("uint8")
+    rows = [
+        {"image": image, "label": label, "number": number}
+        for number, (image, label) in enumerate(zip(images, found.target.tolist(), strict=True))
+    ]
+    if split is None:
+        return rows
+    return list(_part("digits", split_by_group(rows, "number", _RATIOS, seed), split))
+
+
 def _by_module(name: str, rows: list[Row], split: str | None, seed: int) -> list[Row]:
     if split is None:
         return rows
@@ -185,5 +201,13 @@ _ALL = (
         "the packages installed beside this one, as their installers recorded them",
         "of each package",
         _installed_code,
+    ),
+    Builtin(
+        "digits",
+        "1,797 handwritten digits of 8x8 pixels with their label; splits train, valid, test",
+        "scikit-learn's copy of the test part of Optical Recognition of Handwritten Digits,"
+        " Alpaydin and Kaynak 1998, doi.org/10.24432/C50P49",
+        "CC-BY-4.0",
+        _digits,
     ),
 )

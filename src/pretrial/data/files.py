@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pretrial.data.arrays import numpy_rows
+from pretrial.data.images import image_fault, image_row, is_image_file
 from pretrial.data.rows import Row
 from pretrial.errors import UserError, missing_package
 
@@ -22,6 +24,8 @@ _KINDS = {
     ".csv": "csv",
     ".tsv": "csv",
     ".parquet": "parquet",
+    ".npy": "arrays",
+    ".npz": "arrays",
 }
 Skipped = list[str] | None
 
@@ -31,12 +35,13 @@ def is_data_file(path: Path) -> bool:
     return _suffix(path) in _KINDS
 
 
-def file_rows(path: Path, skipped: Skipped = None) -> Iterator[Row]:
+def file_rows(path: Path, skipped: Skipped = None, split: str | None = None) -> Iterator[Row]:
     """Rows of a file, read while one iterates.
 
     Args:
-        path: the file; its name tells its form. Another name is one text.
+        path: the file; its name tells its form: rows, arrays or an image. Another is one text.
         skipped: where to note broken rows; None raises at the first.
+        split: of an archive of arrays.
 
     Raises:
         UserError: the file is empty, broken, or not what its name says.
@@ -53,14 +58,23 @@ def file_rows(path: Path, skipped: Skipped = None) -> Iterator[Row]:
             yield from _csv(path, skipped)
         elif kind == "parquet":
             yield from _parquet(path)
+        elif kind == "arrays":
+            yield from numpy_rows(path, split)
         else:
-            yield from text_row(path, skipped, path.parent)
+            yield from document_row(path, skipped, path.parent)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path} is not a whole gzip file ({error}): get it again") from error
 
 
-def text_row(path: Path, skipped: Skipped, root: Path) -> Iterator[Row]:
-    """One row with the file's `text` and its `path` below `root`."""
+def document_row(path: Path, skipped: Skipped, root: Path) -> Iterator[Row]:
+    """The one row of an image or a text, with its `path` below `root`."""
+    if is_image_file(path):
+        fault = image_fault(path)
+        if fault:
+            _bad(f"{path} is no whole image ({fault})", skipped, "get it again")
+        else:
+            yield image_row(path, root)
+        return
     try:
         yield {
             "text": path.read_text(encoding="utf-8"),

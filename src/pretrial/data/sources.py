@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl
 
 from pretrial.data.apps import apps_folder_rows, apps_questions
 from pretrial.data.builtin import builtin
-from pretrial.data.files import file_rows, is_data_file, text_row
+from pretrial.data.files import document_row, file_rows, is_data_file
+from pretrial.data.images import is_image_file
 from pretrial.data.quixbugs import is_quixbugs, quixbugs_rows
 from pretrial.data.rows import Row, Rows, Stream, rename, require
 from pretrial.errors import UserError, missing_package, nearest
@@ -49,13 +50,14 @@ def load(
     """Reads rows.
 
     Args:
-        source: a file (.jsonl, .json, .csv, .tsv, each also with .gz, .parquet, or one text), a
-            folder (of such files, of texts, of APPS problems, of QuixBugs, or written by
-            `save_to_disk`), the name of a Hugging Face data set ("owner/name" or
-            "owner/name:config"), or "builtin:NAME", with options as in
-            "builtin:mini-apps?split=test&seed=1".
+        source: a file (.jsonl, .json, .csv, .tsv, each also with .gz, .parquet, .npy, .npz, or one
+            text or image), a folder (of such files, of texts, of images with their label as
+            sub-folder, of APPS problems, of QuixBugs, or written by `save_to_disk`), the name of a
+            Hugging Face data set ("owner/name" or "owner/name:config"), or "builtin:NAME", with
+            options as in "builtin:mini-apps?split=test&seed=1".
         fields: new names, as {wanted: found}.
-        split: of a data set or folder: the subfolder, or the files whose names begin with it.
+        split: of a data set, archive or folder: there the subfolder, or the files whose names begin
+            with it.
         streaming: read while iterating, in flat memory, instead of all at once.
         skip_bad: leave broken rows out, with the reasons in `skipped`, instead of raising.
 
@@ -70,10 +72,13 @@ def load(
     if path.is_dir():
         return _folder(path, name, fields, split, streaming, skip_bad)
     if path.is_file():
-        if split is not None:
+        if split is not None and path.suffix.lower() != ".npz":
             raise UserError(f"{path} is one file and has no splits: leave out split={split!r}")
         return _deliver(
-            lambda skipped: file_rows(path, skipped if skip_bad else None), name, fields, streaming
+            lambda skipped: file_rows(path, skipped if skip_bad else None, split),
+            name,
+            fields,
+            streaming,
         )
     if isinstance(source, Path) or not _HUB_NAME.fullmatch(name) or is_data_file(path):
         raise _missing(path)
@@ -146,6 +151,11 @@ def _folder(
     if not files:
         raise UserError(f"{root} is an empty folder: put data files or texts into it")
     parts = [file for file in files if is_data_file(file)]
+    images = [file for file in files if is_image_file(file)]
+    if 2 * len(images) > len(files):  # a note beside the images, or a picture beside the texts
+        files = images
+    else:
+        files = [file for file in files if not is_image_file(file)]
 
     def read(skipped: list[str]) -> Iterator[Row]:
         bad = skipped if skip_bad else None
@@ -153,7 +163,7 @@ def _folder(
             yield from file_rows(file, bad)
         if not parts:
             for file in files:
-                yield from text_row(file, bad, root)
+                yield from document_row(file, bad, root)
 
     return _deliver(read, name, fields, streaming)
 
