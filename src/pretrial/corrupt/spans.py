@@ -100,7 +100,7 @@ def span_corruption_batch(
     }
 
 
-class _Parts(NamedTuple):
+class Parts(NamedTuple):
     """Inputs and labels of all rows, one behind the other, and their lengths [B]."""
 
     inputs: Ints
@@ -126,7 +126,7 @@ def _corrupt(
     law: LengthLaw,
     generator: torch.Generator,
     word_starts: Sequence[Sequence[bool]] | None,
-) -> _Parts:
+) -> Parts:
     """Hides spans in all rows, laid one behind the other."""
     row_lengths = np.array([len(row) for row in rows])
     if not row_lengths.all():
@@ -152,13 +152,29 @@ def _corrupt(
     starts = edges[ends - lengths[row_of, number]]
     ends = edges[ends]
     marks = np.asarray(sentinels, dtype=np.int64)[number]
+    return replace_spans(ids, row_lengths, row_of, starts, ends, marks)
 
+
+def replace_spans(
+    ids: Ints, row_lengths: Ints, row_of: Ints, starts: Ints, ends: Ints, marks: Ints
+) -> Parts:
+    """Puts a sentinel in the place of each span, and before the span in the labels.
+
+    Args:
+        ids: of all rows, one behind the other.
+        row_lengths: of each row [B].
+        row_of: the row that each span is in, in ascending order [S].
+        starts: place of each span's first token in `ids`, in ascending order [S].
+        ends: place behind its last one [S].
+        marks: its sentinel [S].
+    """
     turns = np.zeros(len(ids) + 1, dtype=np.int8)
     turns[starts] = 1
     turns[ends] -= 1
     hidden = turns[:-1].cumsum(dtype=np.int8).view(bool)
     sizes = ends - starts
-    num_hidden = np.bincount(row_of, sizes, len(rows)).astype(np.int64)
+    num_spans = np.bincount(row_of, minlength=len(row_lengths))
+    num_hidden = np.bincount(row_of, sizes, len(row_lengths)).astype(np.int64)
     labels = np.empty(len(starts) + int(num_hidden.sum()), dtype=np.int64)
     at_mark = np.zeros(len(labels), dtype=bool)
     at_mark[sizes.cumsum() - sizes + np.arange(len(sizes))] = True
@@ -167,7 +183,7 @@ def _corrupt(
     inputs = ids.copy()
     inputs[starts] = marks
     hidden[starts] = False  # where its sentinel stands now
-    return _Parts(
+    return Parts(
         inputs[~hidden], row_lengths - num_hidden + num_spans, labels, num_hidden + num_spans
     )
 

@@ -87,6 +87,12 @@ _TASKS = (
         "generation:measure_generation",
     ),
     Task(
+        "rank",
+        "accuracy of the most probable choice; rows with input, choices and target",
+        "choice_scores",
+        "rank:measure_rank",
+    ),
+    Task(
         "api_calls",
         "whether the name of the next call is among the likeliest; code, by domain",
         "rank_calls",

@@ -1,7 +1,7 @@
 """A batch of rows that a transformers model reads on, token by token, with its key/value cache.
 
-`EncoderDecoder` and `DecoderOnly` differ in what a prompt is; both are made from prompts, expanded
-to rows and thinned out again by `select`, and led on by `feed`.
+`EncoderDecoder`, `DecoderOnly` and `PrefixDecoder` differ in what a prompt is; all are made from
+prompts, expanded to rows and thinned out again by `select`, and led on by `feed`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
+from pretrial.models.attention_masks import additive_mask
 from pretrial.models.sharing import Sharing, can_share
 
 if TYPE_CHECKING:
@@ -105,12 +106,16 @@ class DecoderOnly:
         self.logits = self.feed(ids)
         _make_room(self.cache, total)
 
+    def seen(self, first: int, end: int) -> Tensor:
+        """The attention mask with which the positions from `first` to `end` are read."""
+        return self.mask[:, :end]
+
     def feed(self, tokens: Tensor) -> Tensor:
         """Reads tokens [rows, new] and returns the logits after the last [rows, vocabulary]."""
         end = self.num_read + tokens.shape[1]
         output = self.model(
             input_ids=tokens,
-            attention_mask=self.mask[:, :end],
+            attention_mask=self.seen(self.num_read, end),
             position_ids=self.places[:, self.num_read : end],
             past_key_values=self.cache,
             use_cache=True,
@@ -127,6 +132,16 @@ class DecoderOnly:
         self.cache.batch_select_indices(index)
         self.logits = self.logits[index]
         return self.logits
+
+
+class PrefixDecoder(DecoderOnly):
+    """As `DecoderOnly`, for a model that has learnt to see the whole of a prompt at once."""
+
+    def seen(self, first: int, end: int) -> Tensor:
+        """Tokens of the prompt see each other, those after it what stands before them."""
+        if first:
+            return super().seen(first, end)
+        return additive_mask("bidirectional", self.mask[:, :end].bool(), dtype=self.model.dtype)
 
 
 class _RoomyLayer(DynamicLayer):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrial.errors import UserError
-from pretrial.models.decoding import DecoderOnly, EncoderDecoder, padded
+from pretrial.models.decoding import DecoderOnly, EncoderDecoder, PrefixDecoder, padded
 from pretrial.models.sharing import sharing_attention
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ _FIRST_TOP_K = 32
 
 @dataclass
 class _Row:
-    """One sample in the making; the first `num_forced` of its `ids` are its prefix."""
+    """The sample at `place` in the making; the first `num_forced` of its `ids` are its prefix."""
 
     prompt: int
+    place: int
     ids: list[int]
     num_forced: int
     ended: bool = False
@@ -47,6 +48,7 @@ class _Rules:
     eos: frozenset[int]
     temperature: float
     top_p: float
+    top_k: int
     greedy: bool
     finished: Callable[[list[int]], bool] | None
 
@@ -74,9 +76,11 @@ def sample(
     pad_token_id: int,
     temperature: float = 1.0,
     top_p: float = 1.0,
+    top_k: int = 0,
     greedy: bool = False,
     prefixes: Sequence[Sequence[Sequence[int]]] | None = None,
     generator: torch.Generator | None = None,
+    draws: Tensor | None = None,
     batch_size: int = 256,
     finished: Callable[[list[int]], bool] | None = None,
 ) -> list[list[list[int]]]:
@@ -98,9 +102,12 @@ def sample(
         temperature: divides the logits.
         top_p: mass of the nucleus: tokens are drawn from the smallest set of most probable tokens
             that holds at least so much; 1 draws from all tokens.
+        top_k: so many most probable tokens are drawn from; 0 leaves out none.
         greedy: take the most probable token; needs no generator.
         prefixes: for each prompt, for each of its samples, the ids that the sample must begin with.
         generator: source of all randomness, on the CPU wherever the model is.
+        draws: instead of a generator, the numbers in [0, 1) that each sample in turn is drawn with
+            [samples, max_new_tokens]: what is drawn for a prompt then does not depend on others.
         batch_size: rows decoded at once.
         finished: told a row's ids after each drawn token; True ends the row (see `StopTexts`).
 
@@ -113,12 +120,12 @@ def sample(
     """
     counts = [num_samples] * len(prompts) if isinstance(num_samples, int) else list(num_samples)
     eos = {eos_token_id} if isinstance(eos_token_id, int) else set(eos_token_id or ())
-    rules = _Rules(max_new_tokens, frozenset(eos), temperature, top_p, greedy, finished)
-    _check(model, prompts, counts, prefixes, generator, rules)
-    rows = []
+    rules = _Rules(max_new_tokens, frozenset(eos), temperature, top_p, top_k, greedy, finished)
+    _check(model, prompts, counts, prefixes, draws if draws is not None else generator, rules)
+    rows: list[_Row] = []
     for i, count in enumerate(counts):
         for prefix in prefixes[i] if prefixes is not None else [()] * count:
-            rows.append(_Row(i, list(prefix), len(prefix)))
+            rows.append(_Row(i, len(rows), list(prefix), len(prefix)))
     # Like lengths go together: less padding, longer stretches of prefix fed at once.
     open_rows = sorted(
         (row for row in rows if row.num_forced < max_new_tokens),
@@ -127,7 +134,11 @@ def sample(
     with _eval_mode(model), sharing_attention(model):
         for start in range(0, len(open_rows), batch_size):
             batch = open_rows[start : start + batch_size]
-            noise = None if greedy else torch.rand(len(batch), max_new_tokens, generator=generator)
+            noise = None
+            if draws is not None:
+                noise = draws[[row.place for row in batch]]
+            elif not greedy:
+                noise = torch.rand(len(batch), max_new_tokens, generator=generator)
             _decode(model, prompts, batch, noise, pad_token_id, rules)
     samples: list[list[list[int]]] = [[] for _ in prompts]
     for row in rows:
@@ -140,7 +151,7 @@ def _check(
     prompts: Sequence[Sequence[int]],
     counts: list[int],
     prefixes: Sequence[Sequence[Sequence[int]]] | None,
-    generator: torch.Generator | None,
+    generator: torch.Generator | Tensor | None,
     rules: _Rules,
 ) -> None:
     """Raises UserError where `sample` was asked for what it cannot do."""
@@ -189,7 +200,11 @@ def _decode(
 ) -> None:
     """Fills the `ids` of the rows of one batch; noise [rows, positions] in [0, 1)."""
     used = sorted({row.prompt for row in rows})
-    kind = EncoderDecoder if model.config.is_encoder_decoder else DecoderOnly
+    kind: type[EncoderDecoder | DecoderOnly] = DecoderOnly
+    if model.config.is_encoder_decoder:
+        kind = EncoderDecoder
+    elif getattr(model.config, "attention_pattern", "causal") == "prefix":
+        kind = PrefixDecoder
     state = kind(model, [prompts[i] for i in used], pad_token_id, rules.limit)
     place = {prompt: position for position, prompt in enumerate(used)}
     logits = state.select(torch.tensor([place[row.prompt] for row in rows], device=model.device))
@@ -226,7 +241,11 @@ def _draw(logits: Tensor, noise: Tensor | None, rules: _Rules) -> Tensor:
     """
     if noise is None:
         return logits.argmax(-1)
-    probs = (logits.float() / rules.temperature).softmax(-1)
+    logits = logits.float() / rules.temperature
+    if 0 < rules.top_k < logits.shape[1]:
+        least = logits.topk(rules.top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    probs = logits.softmax(-1)
     if rules.top_p == 1:
         mass = probs.cumsum(-1, dtype=torch.float64)
         return _invert(mass, noise * mass[:, -1])

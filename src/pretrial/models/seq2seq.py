@@ -1,4 +1,4 @@
-"""Sequence-to-sequence models: a T5 from scratch, batches for it, and text in, text out."""
+"""Sequence-to-sequence models: T5 and BART from scratch, their batches, text in and text out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
@@ -32,28 +37,91 @@ def new_t5(
     pad_id: int = 0,
     bos_id: int | None = None,
     eos_id: int = 1,
+    head_size: int = 0,
+    activation: str = "relu",
+    tied: bool = True,
 ) -> T5ForConditionalGeneration:
-    """An untrained T5 with tied embeddings, as many layers in the decoder as in the encoder.
+    """An untrained T5, as many layers in the decoder as in the encoder.
 
-    Heads share `width` among them, as in T5-small, -base and -large and all of CodeT5. Decoding
-    starts from the padding token.
+    By default heads share `width` among them, as in T5-small, -base and -large and all of CodeT5;
+    `head_size` gives each another. Later T5s have the activations "gated-gelu" or "gated-silu" and
+    do not tie their embeddings. Decoding starts from the padding token.
     """
     # no fields of T5Config, yet its own
-    further: dict[str, Any] = {"decoder_start_token_id": pad_id, "bos_token_id": bos_id}
-    return T5ForConditionalGeneration(
+    further: dict[str, Any] = {
+        "decoder_start_token_id": pad_id,
+        "bos_token_id": bos_id,
+        "tie_word_embeddings": tied,  # transformers takes it for "scale the states" alone
+    }
+    model = T5ForConditionalGeneration(
         T5Config(
             vocab_size=vocab_size,
             d_model=width,
-            d_kv=width // num_heads,
+            d_kv=head_size or width // num_heads,
             d_ff=feed_forward,
             num_layers=num_layers,
             num_heads=num_heads,
             dropout_rate=dropout_prob,
+            feed_forward_proj=activation,
             pad_token_id=pad_id,
             eos_token_id=eos_id,
             **further,
         )
     )
+    if not tied:
+        model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
+    return model
+
+
+def new_bart(
+    vocab_size: int,
+    *,
+    width: int,
+    num_layers: int,
+    num_heads: int,
+    feed_forward: int,
+    num_positions: int,
+    dropout_prob: float = 0.1,
+    pad_id: int = 1,
+    bos_id: int = 0,
+    eos_id: int = 2,
+) -> BartForConditionalGeneration:
+    """An untrained BART with tied embeddings, as many layers in the decoder as in the encoder.
+
+    Decoding starts from the end token, as in the released checkpoints.
+    """
+    return BartForConditionalGeneration(
+        BartConfig(
+            vocab_size=vocab_size,
+            d_model=width,
+            encoder_layers=num_layers,
+            decoder_layers=num_layers,
+            encoder_attention_heads=num_heads,
+            decoder_attention_heads=num_heads,
+            encoder_ffn_dim=feed_forward,
+            decoder_ffn_dim=feed_forward,
+            max_position_embeddings=num_positions,
+            dropout=dropout_prob,
+            attention_dropout=dropout_prob,
+            pad_token_id=pad_id,
+            bos_token_id=bos_id,
+            eos_token_id=eos_id,
+            decoder_start_token_id=eos_id,
+            forced_eos_token_id=None,
+        )
+    )
+
+
+def shifted(model: Any, labels: Tensor) -> Tensor:
+    """What the decoder reads to predict `labels`: the start token, then all of them but the last.
+
+    Args:
+        model: whose config names the start token and padding.
+        labels: token ids [B, U], `IGNORE` at padding.
+    """
+    start = labels.new_full((len(labels), 1), model.config.decoder_start_token_id)
+    ids = torch.cat([start, labels[:, :-1]], dim=1)
+    return ids.masked_fill(ids == IGNORE, model.config.pad_token_id)
 
 
 def pad_rows(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
@@ -206,7 +274,7 @@ def sequence_loss(model: Any, batch: Batch) -> Tensor:
     logits = model(
         input_ids=batch["input_ids"],
         attention_mask=batch["attention_mask"],
-        decoder_input_ids=model._shift_right(batch["labels"]),
+        decoder_input_ids=shifted(model, batch["labels"]),
         use_cache=False,
     ).logits
     return token_loss(logits.flatten(0, 1), batch["labels"].flatten(), batch["counts"]["targets"])
@@ -271,7 +339,7 @@ class TextToText(Trainable):
             logits = self.model(
                 input_ids=batch["input_ids"].to(device),
                 attention_mask=batch["attention_mask"].to(device),
-                decoder_input_ids=self.model._shift_right(labels),
+                decoder_input_ids=shifted(self.model, labels),
                 use_cache=False,
             ).logits
             losses = cross_entropy(logits.float().transpose(1, 2), labels, reduction="none")
