@@ -310,9 +310,20 @@ def test_export_loads_again_and_answers_the_same(trained, tmp_path):
     # what transformers lacks is ours to load
     kind = getattr(transformers, exported.config.architectures[0], type(exported))
     again = kind.from_pretrained(tmp_path).eval()
-    ids = torch.randint(10, 200, (2, 9), generator=generator())
-    inputs = {"input_ids": ids}
-    if exported.config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = ids[:, :5]
+    inputs = made_inputs(exported)
     with torch.no_grad():
         assert torch.equal(again(**inputs)[0], exported(**inputs)[0])
+
+
+def made_inputs(model):
+    """Two inputs for a model of transformers: texts, or images."""
+    if model.main_input_name == "pixel_values":
+        size = model.config.image_size
+        height, width = (size, size) if isinstance(size, int) else size
+        shape = (2, model.config.num_channels, height, width)
+        return {"pixel_values": torch.randn(shape, generator=generator())}
+    ids = torch.randint(10, 200, (2, 9), generator=generator())
+    inputs = {"input_ids": ids}
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = ids[:, :5]
+    return inputs

@@ -1,0 +1,140 @@
+"""A vision Transformer that may read without positions, and whose attention may see few tokens.
+
+Its blocks are those of transformers' ViT, so weights go there and back by name. There is no class
+token and there are no position embeddings inside: whoever wants them adds them to the tokens. An
+image may be a spectrogram; its patches then have the height of the image and form a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import ViTConfig, ViTModel
+
+
+class PatchEncoder(nn.Module):
+    """Patch embedding, blocks and the last norm of a ViT.
+
+    Args:
+        config: sizes, as transformers has them.
+
+    Attributes:
+        grid: patches in height and in width.
+    """
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self._take(ViTModel(config, add_pooling_layer=False))
+
+    def _take(self, vit: Any) -> None:
+        self.config: Any = vit.config
+        self.patch_embeddings = vit.embeddings.patch_embeddings
+        self.layers = vit.layers
+        self.layernorm = vit.layernorm
+
+    @classmethod
+    def of(cls, vit: ViTModel) -> PatchEncoder:
+        """The encoder inside a ViT, sharing its weights."""
+        encoder = cls.__new__(cls)
+        nn.Module.__init__(encoder)
+        encoder._take(vit)
+        return encoder
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        image, patch = self.patch_embeddings.image_size, self.patch_embeddings.patch_size
+        return image[0] // patch[0], image[1] // patch[1]
+
+    @property
+    def num_patches(self) -> int:
+        """Patches of an image."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def width(self) -> int:
+        """Size of a state."""
+        return int(self.config.hidden_size)
+
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """The patches [B, n, d] of images [B, C, H, W], row by row; nothing tells their place."""
+        return self.patch_embeddings(pixels)
+
+    def states(
+        self,
+        tokens: Tensor,
+        context: Tensor | Sequence[Tensor] | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """The normed states [B, n, d] after all blocks.
+
+        Args:
+            tokens: [B, n, d].
+            context: places of the tokens that give keys and values, [B, m]: one choice for all
+                layers, or one for each. None lets every token give them.
+            bias: added to the attention scores of all layers [1, heads, n, n].
+        """
+        contexts = [context] * len(self.layers) if not isinstance(context, Sequence) else context
+        for layer, seen in zip(self.layers, contexts, strict=True):
+            tokens = block(layer, tokens, seen, bias)
+        return self.layernorm(tokens)
+
+    def to_vit(
+        self, positions: Tensor | None = None, class_token: Tensor | None = None
+    ) -> ViTModel:
+        """A copy as transformers' ViT, without a pooler.
+
+        Args:
+            positions: embeddings of the class token and the patches [1, 1 + n, d]; freshly drawn
+                where there are none, the same each time.
+            class_token: [1, 1, d]; likewise.
+        """
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            vit = ViTModel(self.config, add_pooling_layer=False)
+        own = self.state_dict()
+        renamed = {
+            name.replace("patch_embeddings.", "embeddings.patch_embeddings."): value
+            for name, value in own.items()
+        }
+        drawn = vit.state_dict()
+        renamed["embeddings.position_embeddings"] = (
+            drawn["embeddings.position_embeddings"] if positions is None else positions
+        )
+        renamed["embeddings.cls_token"] = (
+            drawn["embeddings.cls_token"] if class_token is None else class_token
+        )
+        vit.load_state_dict(renamed)
+        return vit.to(next(self.parameters()).device)
+
+
+def block(layer: Any, states: Tensor, context: Tensor | None, bias: Tensor | None) -> Tensor:
+    """A pre-norm ViT block whose keys and values come from `context` [B, m] only.
+
+    The work of the attention is n * m, not n * n: other tokens are not masked but left out.
+    """
+    attention = layer.attention
+    normed = layer.layernorm_before(states)  # [B, n, d]
+    source = normed
+    if context is not None:
+        places = context[:, :, None].expand(-1, -1, normed.shape[2])
+        source = normed.gather(1, places)  # [B, m, d]
+    seen = scaled_dot_product_attention(
+        _heads(attention.q_proj(normed), attention),
+        _heads(attention.k_proj(source), attention),
+        _heads(attention.v_proj(source), attention),
+        attn_mask=bias,
+        dropout_p=attention.attention_dropout if layer.training else 0.0,
+        scale=attention.scaling,
+    )  # [B, heads, n, d / heads]
+    seen = seen.transpose(1, 2).flatten(2)
+    states = states + layer.dropout(attention.o_proj(seen))
+    return states + layer.dropout(layer.mlp(layer.layernorm_after(states)))
+
+
+def _heads(states: Tensor, attention: Any) -> Tensor:
+    """[B, n, d] as [B, heads, n, d / heads]."""
+    return states.unflatten(2, (attention.num_attention_heads, -1)).transpose(1, 2)
