@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ast
 import functools
+import sys
 import sysconfig
 import tokenize
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from pretrial.data.disk_cache import cached
 
 _LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 
@@ -44,7 +47,15 @@ def stdlib_docstrings() -> list[Row]:
 
 
 @functools.cache
-def _corpus() -> tuple[list[Row], list[Row]]:
+def _corpus() -> list[list[Row]]:
+    """Functions and docstrings, parsed once for each state of the library."""
+    found = [(str(path), path.stat()) for path in _paths()]
+    state = [(path, about.st_size, about.st_mtime_ns) for path, about in found]
+    parts = [sys.version, state, Path(__file__).read_text(encoding="utf-8")]
+    return cached("stdlib", parts, _parsed)
+
+
+def _parsed() -> list[list[Row]]:
     """Functions and docstrings; repeats are dropped lest they stand on both sides of a split."""
     functions: dict[str, Row] = {}
     docstrings: dict[str, Row] = {}
@@ -62,16 +73,27 @@ def _corpus() -> tuple[list[Row], list[Row]]:
                 kind = type(node).__name__.removeprefix("Async").removesuffix("Def").lower()
                 text = {"text": docstring, "label": package, "kind": kind}
                 docstrings.setdefault(docstring, text | where)
-    return list(functions.values()), list(docstrings.values())
+    return [list(functions.values()), list(docstrings.values())]
+
+
+def _root() -> Path:
+    return Path(sysconfig.get_path("stdlib"))
+
+
+def _paths() -> list[Path]:
+    """The library's files but its tests."""
+    root, found = _root(), []
+    for path in sorted(root.rglob("*.py")):
+        inner = path.relative_to(root)
+        if not _LEFT_OUT.intersection(inner.parts) and not inner.parts[0].startswith("config-"):
+            found.append(path)
+    return found
 
 
 def _modules() -> Iterator[tuple[str, str, list[str], ast.Module]]:
     """Path, dotted name, lines and syntax tree of every module, in the order of the paths."""
-    root = Path(sysconfig.get_path("stdlib"))
-    for path in sorted(root.rglob("*.py")):
-        inner = path.relative_to(root)
-        if _LEFT_OUT.intersection(inner.parts) or inner.parts[0].startswith("config-"):
-            continue
+    for path in _paths():
+        inner = path.relative_to(_root())
         try:
             with tokenize.open(path) as file, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # old escapes in strings are not our business
