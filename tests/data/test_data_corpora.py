@@ -28,6 +28,8 @@ def test_every_data_set_says_where_it_comes_from() -> None:
         "stdlib-docstrings",
         "installed-code",
         "digits",
+        "listops",
+        "pathfinder",
     ]
     for name in names():
         made = describe(name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pretrial.data.rows import require
 from pretrial.errors import UserError, missing_package
 from pretrial.evaluate.layer_decay import decayed_optims
 from pretrial.evaluate.perplexity import texts_of
@@ -145,9 +146,35 @@ def measure_classifier(
     return _scored(guesses, train, test, names, seed)
 
 
+def measure_accuracy(
+    method: Any, data: Sequence[Any], *, label: str = "label", seed: int = 0
+) -> Result:
+    """Accuracy of a classifier that was trained with the labels of its own data.
+
+    Args:
+        method: with the ability `classify(examples)`, which gives a row with `label` for each.
+        data: rows as `method.read` takes them, with a label.
+        label: name of the label's field.
+        seed: of the bootstrap.
+
+    Raises:
+        UserError: a row has no label.
+    """
+    require(data, (label,))
+    wanted = [str(row[label]) for row in data]
+    found = [row["label"] for row in method.classify(method.read(data))]
+    right = [float(guess == name) for guess, name in zip(found, wanted, strict=True)]
+    notes = {
+        "num_test": len(wanted),
+        "num_classes_guessed": len(set(found)),
+        "majority_accuracy": max(map(wanted.count, set(wanted))) / len(wanted),
+    }
+    return Result.of_items({"accuracy": right}, notes, seed)
+
+
 def finetune(
     classifier: Trainable,
-    examples: Sequence[Example],
+    examples: Sequence[tuple[str, Any]],
     *,
     epochs: int,
     batch_size: int,
@@ -155,7 +182,7 @@ def finetune(
     seed: int,
     lr_decay: float = 1.0,
 ) -> None:
-    """Trains a classifier on (text, class) pairs with the project's loop."""
+    """Trains a model on (text, class) or (text, text) pairs with the project's loop."""
     from pretrial.train.budget import Budget
     from pretrial.train.loop import train
     from pretrial.train.method import Method

@@ -81,6 +81,12 @@ _TASKS = (
         "classify:measure_classifier",
     ),
     Task(
+        "accuracy",
+        "accuracy of a classifier that was trained with its labels; rows with labels",
+        "classify",
+        "classify:measure_accuracy",
+    ),
+    Task(
         "generation",
         "exact match, edit similarity, BLEU-4, sub-token F1; pairs of source and target",
         "generate_texts",

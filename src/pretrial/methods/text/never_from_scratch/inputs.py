@@ -1,0 +1,187 @@
+"""From rows to sequences of numbers: what the data decide about a network, and batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pretrial.data.images import pixels, size_of
+from pretrial.errors import UserError
+
+Kind = Literal["bytes", "tokens", "signal"]
+
+#: Ids before those of the tokens: padding, a hidden entry, a token that training never saw.
+PAD, MASK, UNKNOWN, FIRST = 0, 1, 2, 3
+_FIELDS = ("tokens", "signal", "image", "text")
+
+
+class Example(NamedTuple):
+    """A sequence as it was read.
+
+    Attributes:
+        kind: of its entries.
+        entries: bytes, tokens as strings, or numbers [T].
+        label: its class; None where none is known.
+    """
+
+    kind: Kind
+    entries: Any
+    label: str | None
+
+
+class Coded(NamedTuple):
+    """A sequence as a network reads it.
+
+    Attributes:
+        entries: ids, or numbers between -1 and 1 for what training saw [T].
+        place: number of its class; -1 where none is known.
+    """
+
+    entries: NDArray[Any]
+    place: int
+
+
+def read_examples(rows: Sequence[dict[str, Any]]) -> list[Example]:
+    """The sequences of rows; of several fields the first of tokens, signal, image, text counts.
+
+    Raises:
+        UserError: a row has none of them, or an empty or broken one, or the rows are of different
+            kinds.
+    """
+    examples = [_example(row, number) for number, row in enumerate(rows)]
+    kinds = sorted({example.kind for example in examples})
+    if len(kinds) > 1:
+        raise UserError(f"the rows hold {' and '.join(kinds)}: give rows of one kind")
+    return examples
+
+
+def _example(row: dict[str, Any], number: int) -> Example:
+    name = next((name for name in _FIELDS if row.get(name) is not None), None)
+    if name is None:
+        raise UserError(
+            f"row {number} has none of {', '.join(_FIELDS)} (found: {', '.join(row) or 'none'}):"
+            f" name the one to use with --fields {_FIELDS[0]}=OTHER"
+        )
+    value, label = row[name], row.get("label")
+    kind: Kind = "signal"
+    entries: Any
+    if name == "text":
+        if not isinstance(value, str):
+            raise UserError(f"'text' of row {number} is a {type(value).__name__}: give a string")
+        kind, entries = "bytes", value.encode()
+    elif name == "tokens":
+        words = value.split() if isinstance(value, str) else value
+        kind, entries = "tokens", [str(word) for word in _listed(words, name, number)]
+    elif name == "image":
+        entries = pixels(value, 1, size_of(value)[:2]).ravel()
+    else:
+        entries = _numbers(value, number)
+    if not len(entries):
+        raise UserError(f"'{name}' of row {number} is empty: leave the row out")
+    return Example(kind, entries, None if label is None else str(label))
+
+
+def _listed(value: Any, name: str, number: int) -> list[Any]:
+    if isinstance(value, list | tuple | np.ndarray):
+        return list(value)
+    raise UserError(f"'{name}' of row {number} is a {type(value).__name__}: give a list")
+
+
+def _numbers(value: Any, number: int) -> NDArray[np.float32]:
+    """The numbers of a signal; lists in lists, such as the rows of an image, one after another."""
+    try:
+        found = np.asarray(value, dtype=np.float32).ravel()
+    except (TypeError, ValueError):
+        found = np.full(1, np.nan, dtype=np.float32)
+    if not np.isfinite(found).all():
+        raise UserError(f"'signal' of row {number} is no list of numbers: give finite numbers")
+    return found
+
+
+def settings_of(examples: Sequence[Example], max_length: int) -> dict[str, Any]:
+    """What the training data decide about a network, as settings of `LongSequenceConfig`.
+
+    Raises:
+        UserError: a label is missing, or all are the same.
+    """
+    for number, example in enumerate(examples):
+        if example.label is None:
+            raise UserError(
+                f"row {number} has no 'label', which training needs: name its field with --fields"
+                " label=OTHER"
+            )
+    labels = sorted({str(example.label) for example in examples})
+    if len(labels) < 2:
+        raise UserError(f"all rows have the label {labels[0]!r}: give data with two labels or more")
+    kind = examples[0].kind
+    longest = max(len(example.entries) for example in examples)
+    settings: dict[str, Any] = {
+        "input_kind": kind,
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: place for place, label in enumerate(labels)},
+        "num_labels": len(labels),
+        # a power of two, which leaves room for sequences that are a little longer
+        "max_position_embeddings": min(max_length, 1 << math.ceil(math.log2(max(longest, 2)))),
+    }
+    if kind == "signal":
+        settings["low"] = float(min(example.entries.min() for example in examples))
+        settings["high"] = float(max(example.entries.max() for example in examples))
+    elif kind == "bytes":
+        settings["vocab_size"] = FIRST + 256
+    else:
+        settings["vocabulary"] = sorted({word for each in examples for word in each.entries})
+        settings["vocab_size"] = FIRST + len(settings["vocabulary"])
+    return settings
+
+
+def code(examples: Sequence[Example], config: Any) -> list[Coded]:
+    """Sequences as the network reads them, cut at its longest.
+
+    Args:
+        examples: as they were read.
+        config: `LongSequenceConfig` of the network.
+
+    Raises:
+        UserError: they are of another kind than the network was trained on, or have a label that
+            it does not know.
+    """
+    kind, longest = config.input_kind, config.max_position_embeddings
+    ids = {word: FIRST + place for place, word in enumerate(config.vocabulary or ())}
+    places = {label: place for place, label in config.id2label.items()}
+    coded = []
+    for number, example in enumerate(examples):
+        if example.kind != kind:
+            raise UserError(f"the model reads {kind}, and row {number} holds {example.kind}")
+        if example.label is not None and example.label not in places:
+            raise UserError(
+                f"row {number} has the label {example.label!r}, which was not in the training data:"
+                f" leave it out; known are {', '.join(places)}"
+            )
+        cut = example.entries[:longest]
+        entries: NDArray[Any]
+        if kind == "signal":
+            spread = (config.high - config.low) or 1.0
+            entries = (2 * (cut - config.low) / spread - 1).astype(np.float32)
+        elif kind == "bytes":
+            entries = np.frombuffer(cut, dtype=np.uint8).astype(np.int64) + FIRST
+        else:
+            entries = np.array([ids.get(word, UNKNOWN) for word in cut])
+        coded.append(Coded(entries, -1 if example.label is None else places[example.label]))
+    return coded
+
+
+def padded(sequences: Sequence[Coded]) -> tuple[Tensor, Tensor | None, NDArray[np.int64]]:
+    """Entries side by side [B, T], where they are no padding [B, T] or None, and lengths [B]."""
+    lengths = np.array([len(each.entries) for each in sequences])
+    if (lengths == lengths[0]).all():
+        return torch.from_numpy(np.stack([each.entries for each in sequences])), None, lengths
+    rows = np.full((len(lengths), lengths.max()), PAD, dtype=sequences[0].entries.dtype)
+    real = np.arange(rows.shape[1]) < lengths[:, None]
+    rows[real] = np.concatenate([each.entries for each in sequences])
+    return torch.from_numpy(rows), torch.from_numpy(real), lengths
