@@ -2,9 +2,18 @@
 
 import pytest
 import torch
+from transformers.models.bart.modeling_bart import shift_tokens_right
 
 from pretrial.errors import UserError
-from pretrial.models.seq2seq import TextToText, collate, generate_texts, new_t5, sequence_loss
+from pretrial.models.seq2seq import (
+    TextToText,
+    collate,
+    generate_texts,
+    new_bart,
+    new_t5,
+    sequence_loss,
+    shifted,
+)
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
 
 TEXTS = ["open the file", "close the file", "read a line", "write a line"]
@@ -28,6 +37,26 @@ def test_batches_are_padded_and_counted():
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch["labels"].tolist() == [[9, -100], [10, 11]]
     assert batch["counts"] == {"examples": 2.0, "targets": 3.0, "tokens": 7.0}
+
+
+def test_the_decoder_reads_what_transformers_gives_it(model):
+    labels = torch.tensor([[5, 6, 7, 2], [8, 2, -100, -100]])
+    assert torch.equal(shifted(model, labels), model._shift_right(labels))
+    sizes = {"width": 8, "num_layers": 1, "num_heads": 2, "feed_forward": 8, "num_positions": 9}
+    bart = new_bart(20, **sizes)
+    assert torch.equal(shifted(bart, labels), shift_tokens_right(labels, 1, 2))
+
+
+def test_the_loss_of_a_bart_is_that_of_transformers(tokenizer):
+    torch.manual_seed(0)
+    sizes = {"width": 32, "num_layers": 2, "num_heads": 2, "feed_forward": 64, "num_positions": 16}
+    ids = {"pad_id": tokenizer.pad_token_id, "bos_id": tokenizer.bos_token_id}
+    bart = new_bart(len(tokenizer), **sizes, **ids, dropout_prob=0.0).eval()
+    pairs = TextToText(bart, tokenizer, 16, 16)
+    batch = pairs.batch([("open the file", "close"), ("a", "read a line")], torch.Generator())
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
+    torch.testing.assert_close(sequence_loss(bart, batch), bart(**inputs).loss)
+    assert len(pairs.generate_texts(TEXTS, max_new_tokens=4)) == 4
 
 
 def test_the_loss_is_that_of_transformers(model, tokenizer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import subprocess
@@ -14,7 +15,13 @@ from torch import Tensor, nn
 
 from pretrial.models.momentum import Momentum
 from pretrial.models.queue import KeyQueue
-from pretrial.objectives.contrastive import gathered, hard_negatives, info_nce, own_rows
+from pretrial.objectives.contrastive import (
+    gathered,
+    hard_negatives,
+    info_nce,
+    nt_xent,
+    own_rows,
+)
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import read_tensors
 from pretrial.train.loop import train
@@ -25,6 +32,10 @@ from pretrial.train.stage import Optim, Stage
 
 def unit(*shape: int) -> Tensor:
     return nn.functional.normalize(torch.randn(*shape), dim=-1)
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    return rows / rows.norm(dim=1, keepdim=True)
 
 
 def queue_of(keys, size=8):
@@ -74,6 +85,26 @@ def test_gradients_survive_a_push():
     assert queries.grad is not None
 
 
+def test_two_views_find_each_other_as_in_the_public_code_of_e2s2():
+    ones, others = torch.randn(4, 6), torch.randn(4, 6)
+    a, b = unit_rows(ones), unit_rows(others)
+    own = 1e9 * torch.eye(4)
+    from_a = torch.cat([a @ b.T, a @ a.T - own], dim=1)
+    from_b = torch.cat([b @ a.T, b @ b.T - own], dim=1)
+    wanted = sum(
+        nn.functional.cross_entropy(scores / 0.7, torch.arange(4), reduction="sum")
+        for scores in (from_a, from_b)
+    )
+    torch.testing.assert_close(nt_xent(ones, others, 0.7, 4.0), wanted / 2 / 4)
+    torch.testing.assert_close(nt_xent(others, 9 * ones, 0.7, 4.0), wanted / 2 / 4)
+    assert float(nt_xent(ones[:1], others[:1], 1.0, 1.0)) == 0
+
+
+def test_a_view_has_all_views_of_other_examples_as_negatives():
+    same = torch.ones(5, 3)
+    assert float(nt_xent(same, same, 1.0, 5.0)) == pytest.approx(math.log(2 * 5 - 1))
+
+
 def test_hard_negatives_follow_the_softmax():
     scores = torch.tensor([[0.0, 1.0, 2.0, 9.0]]).repeat(4000, 1)
     allowed = torch.tensor([True, True, True, False]).expand(4000, 4)
@@ -115,7 +146,8 @@ class Pairs(Method):
         batch_loss = info_nce(left, right, 0.5, count)
         queue_loss = info_nce(left, keys, 0.5, count, queue=self.queue)
         self.queue.hold(gathered(keys))
-        return {"loss": batch_loss + queue_loss, "batch_loss": batch_loss}
+        views_loss = nt_xent(left, right, 0.5, count)
+        return {"loss": batch_loss + queue_loss + views_loss, "batch_loss": batch_loss}
 
     def after_step(self) -> None:
         self.momentum.update()

@@ -68,8 +68,8 @@ def new_t5(
             **further,
         )
     )
-    if not tied:
-        model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
+    if not tied:  # states are not scaled then, so that weights of size 1 would give large logits
+        model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach() / width**0.5)
     return model
 
 

@@ -99,6 +99,31 @@ def info_nce(
     return F.cross_entropy(scores.float() / temperature, right, reduction="sum") / count
 
 
+def nt_xent(ones: Tensor, others: Tensor, temperature: float, count: float) -> Tensor:
+    """NT-Xent (SimCLR, arXiv 2002.05709): two views of an example find each other among all views.
+
+    Similarities are cosines. Each view is asked for its partner; negatives are both views of all
+    other examples, in all processes, so 2 N - 2 of them. The two directions are averaged.
+
+    Args:
+        ones: vectors of the first views [B, d], of this process.
+        others: of the second views, in the same order [B, d].
+        temperature: what cosines are divided by.
+        count: what the sum over examples is divided by: the examples of all processes.
+
+    Returns:
+        The loss; exactly 0 without negatives.
+    """
+    ones, others = F.normalize(ones, dim=-1), F.normalize(others, dim=-1)
+    every = torch.cat([gathered(ones), gathered(others)])  # [2 N, d]
+    scores = torch.cat([ones, others]) @ every.T / temperature  # [2 B, 2 N]
+    rows = own_rows(len(ones), ones.device)
+    itself = torch.cat([rows, rows + len(every) // 2])
+    partner = itself.roll(len(ones))
+    scores = scores.scatter(1, itself[:, None], float("-inf"))
+    return F.cross_entropy(scores.float(), partner, reduction="sum") / (2 * count)
+
+
 def hard_negatives(
     scores: Tensor, allowed: Tensor, temperature: float | Tensor, seeds: Iterable[int]
 ) -> Tensor:

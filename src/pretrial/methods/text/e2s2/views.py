@@ -1,0 +1,170 @@
+"""Two views of each text, with masks only and with noise on top, and what the noise did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pretrial.corrupt.draws import row_seeds
+from pretrial.corrupt.masks import IGNORE
+from pretrial.corrupt.noise import local_shuffle, random_replacement, text_infilling
+from pretrial.corrupt.spans import span_corruption
+from pretrial.corrupt.whole_words import word_begins
+from pretrial.errors import UserError
+from pretrial.methods.text.e2s2.config import Config
+from pretrial.models.seq2seq import pad_rows
+from pretrial.models.tokenizers import sentinel_ids
+from pretrial.train.method import Batch
+
+_PROMPT = ('This sentence: "', '" means')
+#: What became of a token; one that was replaced has the number of kinds of noise, 2 or 1.
+INTACT, MOVED = 0, 1
+
+
+class Frame(NamedTuple):
+    """Token ids that stand before and behind a text in every source."""
+
+    before: list[int]
+    behind: list[int]
+
+    @property
+    def size(self) -> int:
+        """Tokens in all."""
+        return len(self.before) + len(self.behind)
+
+
+class Views:
+    """Makes batches of windows of token ids.
+
+    Args:
+        tokenizer: of the checkpoint.
+        config: lengths, ratios, architecture and pooling.
+
+    Attributes:
+        frame: what stands around a text.
+        length: most tokens of a window.
+    """
+
+    def __init__(self, tokenizer: Any, config: Config) -> None:
+        self.tokenizer = tokenizer
+        self.config = config
+        self.sentinels = sentinel_ids(tokenizer)
+        is_t5 = config.architecture == "t5"
+        self.mask = self.sentinels[-1] if is_t5 else int(tokenizer.mask_token_id)
+        self.end = int(tokenizer.eos_token_id)
+        self.begin = [] if is_t5 else [int(tokenizer.bos_token_id)]
+        before, behind = (
+            tokenizer(list(_PROMPT), add_special_tokens=False)["input_ids"]
+            if config.pooling == "prompt"
+            else ([], [])
+        )
+        asked = [self.mask] if config.pooling == "prompt" else []
+        self.frame = Frame([*self.begin, *before], [*behind, *asked, self.end])
+        self.length = config.max_length - self.frame.size
+        if self.length < 1:
+            raise UserError(
+                f"{self.frame.size} tokens stand around each text: set max_length to more than"
+                f" that, not {config.max_length}"
+            )
+        special = {*tokenizer.all_special_ids, *self.sentinels, self.mask}
+        self.special = np.array(sorted(special))
+        self.ordinary = np.setdiff1d(np.arange(len(tokenizer)), self.special)
+
+    def batch(self, windows: Sequence[list[int]], generator: torch.Generator) -> Batch:
+        """The views of windows of token ids without special tokens.
+
+        Returns:
+            masked: sources with spans hidden [B, T].
+            noisy: the same, shuffled and with tokens replaced [B, T].
+            attention_mask: 1 at tokens [B, T].
+            labels: what is written, `IGNORE` at padding [B, U].
+            kinds: what became of each token of the noisy view: `INTACT`, `MOVED` or the class
+                of replaced ones, `IGNORE` at padding [B, T].
+            counts: "examples", "sources" (tokens of a view), "targets" (of the labels) and
+                "tokens" (both, for every view that is needed).
+        """
+        seeds = row_seeds(len(windows), generator)
+        hidden, targets = self._hide(windows, seeds)
+        rows = [[*self.frame.before, *row, *self.frame.behind] for row in hidden]
+        lengths = np.array([len(row) for row in rows])
+        masked = pad_rows(rows, int(self.tokenizer.pad_token_id)).numpy()
+        places = np.arange(masked.shape[1])
+        noisy, kinds = self._noise(masked, lengths, seeds)
+        kinds[places >= lengths[:, None]] = IGNORE
+        num_sources, num_targets = float(lengths.sum()), float(sum(map(len, targets)))
+        return {
+            "masked": torch.from_numpy(masked),
+            "noisy": torch.from_numpy(noisy),
+            "attention_mask": torch.from_numpy((places < lengths[:, None]).astype(np.int64)),
+            "labels": pad_rows(targets, IGNORE),
+            "kinds": torch.from_numpy(kinds),
+            "counts": {
+                "examples": float(len(windows)),
+                "sources": num_sources,
+                "targets": num_targets,
+                "tokens": len(self.config.views) * (num_sources + num_targets),
+            },
+        }
+
+    def sources(self, texts: Sequence[str]) -> list[list[int]]:
+        """Texts as whole sources, those that are too long cut."""
+        encoded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        before, behind = self.frame
+        return [[*before, *ids[: self.length], *behind] for ids in encoded]
+
+    def _hide(
+        self, windows: Sequence[list[int]], seeds: NDArray[np.int64]
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """The windows with spans hidden, and what is to be written."""
+        config = self.config
+        begins = word_begins(self.tokenizer)
+        starts = [begins[torch.tensor(window)].tolist() for window in windows]
+        if config.architecture == "bart":
+            infilled = text_infilling(
+                windows,
+                seeds,
+                mask_id=self.mask,
+                ratio=config.infill_ratio,
+                mean_length=config.mean_length,
+                word_starts=starts,
+            )
+            targets = [[*self.begin, *window, self.end] for window in windows]
+            return [each.inputs for each in infilled], targets
+        pairs = [
+            span_corruption(
+                window,
+                self.sentinels,
+                config.infill_ratio,
+                config.mean_length,
+                generator=torch.Generator().manual_seed(int(seed)),
+                word_starts=words,
+            )
+            for window, words, seed in zip(windows, starts, seeds, strict=True)
+        ]
+        return [row for row, _ in pairs], [[*labels, self.end] for _, labels in pairs]
+
+    def _noise(
+        self, masked: NDArray[np.int64], lengths: NDArray[np.int64], seeds: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The noisy view [B, T], and what became of each token [B, T]."""
+        config, places = self.config, np.arange(masked.shape[1])
+        inside = (places >= len(self.frame.before)) & (
+            places < lengths[:, None] - len(self.frame.behind)
+        )
+        free = inside & ~np.isin(masked, self.special)
+        noisy, kinds = masked, np.full_like(masked, INTACT)
+        if config.shuffle_ratio:
+            shuffled = local_shuffle(noisy, free, seeds, ratio=config.shuffle_ratio)
+            noisy, free = shuffled.inputs, free & ~shuffled.moved
+            kinds[shuffled.moved] = MOVED
+        if config.replace_ratio:
+            replaced = random_replacement(
+                noisy, free, seeds, ratio=config.replace_ratio, random_ids=self.ordinary
+            )
+            noisy = replaced.inputs
+            kinds[replaced.labels != IGNORE] = config.num_noises
+        return noisy, kinds
