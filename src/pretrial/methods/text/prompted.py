@@ -1,4 +1,4 @@
-"""Prompted tasks: a text that is read, the answer that is to be written, and answers to choose from.
+"""Prompted tasks: a text that is read, the answer that is to be written, answers to choose from.
 
 Many tasks in this form, mixed, are what instruction tuning (FLAN) and multitask prompted
 fine-tuning (T0) train on, and what rank classification measures.

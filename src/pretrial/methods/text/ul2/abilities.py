@@ -1,0 +1,248 @@
+"""What a UL2 can do: write, fill gaps, choose, answer by a vote, score texts, give vectors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pretrial.corrupt.denoisers import Denoiser, MixtureOfDenoisers, Paradigm
+from pretrial.errors import UserError
+from pretrial.methods.text import prompted
+from pretrial.methods.text.prompted import Example
+from pretrial.methods.text.ul2.answers import answer_in, vote
+from pretrial.methods.text.ul2.config import AIMS, MODES, WITH_GAPS, Aim, Config, Mode, token_of
+from pretrial.models.conditional import ConditionalLM
+from pretrial.models.tokenizers import sentinel_ids
+
+#: A mode as it is asked for: that of the aim, none, or one by its name.
+Asked = Literal["by-aim", "none", "NLU", "NLG", "S2S"]
+
+_GAP = re.compile(r"<extra_id_(\d+)>")
+
+
+class Abilities:
+    """The abilities of `UL2`."""
+
+    config: Config
+    model: ConditionalLM
+
+    def head(self, mode: Mode) -> list[int]:
+        """The tokens of a mode: one of its own, or those of its text in a released vocabulary."""
+        text = token_of(mode)
+        return (
+            list(self.model.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+        )
+
+    def mixture_of(
+        self,
+        members: Sequence[Denoiser],
+        weights: Sequence[float] = (),
+        mode: Mode | None = None,
+    ) -> MixtureOfDenoisers:
+        """A mixture with the model's lengths and modes; or with one mode for all members."""
+        config = self.config
+        heads: dict[Paradigm, list[int]] = {
+            paradigm: self.head(own if mode is None else mode) for paradigm, own in MODES.items()
+        }
+        return MixtureOfDenoisers(
+            members,
+            weights,
+            sentinel_ids(self.model.tokenizer),
+            heads=heads if config.mode_tokens else {},
+            max_inputs=config.max_inputs,
+            max_targets=config.max_targets,
+            joined=config.architecture != "encoder_decoder",
+            t5_spans=config.t5_spans,
+        )
+
+    def generate(
+        self,
+        examples: Sequence[Example],
+        *,
+        aim: Aim = "continue",
+        mode: Asked = "by-aim",
+        max_new_tokens: int = 0,
+        num_samples: int = 1,
+        temperature: float = 0.0,
+        top_p: float = 0.95,
+        seed: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Writes for each text or prompt; with gaps <extra_id_0>, ... in it, fills them.
+
+        Args:
+            aim: what is wanted; it decides the mode.
+            mode: takes this mode instead, or none.
+            max_new_tokens: longest text, in tokens; 0 takes the model's own limit.
+            num_samples: texts for each, with a temperature.
+            temperature: of sampling; 0 takes the most probable token each time.
+            top_p: mass of the nucleus, when sampling.
+            seed: of sampling.
+        """
+        chosen = self._mode(aim, mode)
+        prompts = [example.prompt for example in examples]
+        gaps = chosen in WITH_GAPS and aim in ("fill", "fill-long")
+        if gaps:  # what such targets answer to
+            prompts = [
+                text if _GAP.search(text) else f"{text.rstrip()} <extra_id_0>" for text in prompts
+            ]
+        rows = self.model.write(
+            self._inputs(prompts, chosen),
+            max_new_tokens=max_new_tokens or self.config.max_targets,
+            num_samples=num_samples,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+        )
+        for prompt, group in zip(prompts, rows, strict=True):
+            texts = [self._filled(prompt, ids) if gaps else self._text(ids) for ids in group]
+            yield {"text": texts[0], **({"texts": texts} if num_samples > 1 else {})}
+
+    def rank(
+        self,
+        examples: Sequence[Example],
+        *,
+        mode: Asked = "by-aim",
+        per_token: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """The most probable of the choices of each prompt, and the log-likelihood of each.
+
+        Args:
+            mode: takes this mode instead of that for choosing, or none.
+            per_token: divide a log-likelihood by the number of its tokens.
+        """
+        for number, example in enumerate(examples):
+            if len(example.choices) < 2:
+                raise UserError(f"row {number} has no 'choices' to rank: give two or more")
+        prompts, choices = [e.prompt for e in examples], [e.choices for e in examples]
+        scores = self.choice_scores(prompts, choices, mode=mode, per_token=per_token)
+        for each, row in zip(choices, scores, strict=True):
+            yield {"choice": each[row.index(max(row))], "scores": dict(zip(each, row, strict=True))}
+
+    def choice_scores(
+        self,
+        prompts: Sequence[str],
+        choices: Sequence[Sequence[str]],
+        *,
+        mode: Asked = "by-aim",
+        per_token: bool = False,
+    ) -> list[list[float]]:
+        """See `prompted.choice_scores`; the ability of the task "rank"."""
+        return prompted.choice_scores(
+            self.model,
+            prompts,
+            choices,
+            head=self.head(self._mode("choose", mode)),
+            per_token=per_token,
+            max_inputs=self.config.max_inputs,
+            max_targets=self.config.max_targets,
+        )
+
+    def answer(
+        self,
+        examples: Sequence[Example],
+        *,
+        num_samples: int = 8,
+        temperature: float = 0.7,
+        marker: str = "The answer is",
+        hint: str = "",
+        max_new_tokens: int = 0,
+        seed: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Draws several chains of thought for each question and takes the answer of the most.
+
+        Args:
+            num_samples: chains; one is taken greedily.
+            temperature: of sampling several.
+            marker: text that announces the answer; without it the last number is the answer.
+            hint: put behind the question, such as "Let's think step by step."
+            max_new_tokens: longest chain, in tokens; 0 takes the model's own limit.
+            seed: of sampling.
+        """
+        asked = [f"{example.prompt} {hint}".strip() for example in examples]
+        rows = self.model.write(
+            self._inputs(asked, self._mode("answer", "by-aim")),
+            max_new_tokens=max_new_tokens or self.config.max_targets,
+            num_samples=num_samples,
+            temperature=temperature if num_samples > 1 else 0.0,
+            seed=seed,
+        )
+        for group in rows:
+            chains = [self._text(ids) for ids in group]
+            chosen, share = vote([answer_in(chain, marker) for chain in chains])
+            yield {"answer": chosen, "vote_ratio": share, "chains": chains}
+
+    def score(self, examples: Sequence[Example], *, seed: int = 0) -> Iterator[dict[str, float]]:
+        """For each text the nats a hidden token costs, by paradigm; sentinels do not count.
+
+        Args:
+            seed: of what is hidden.
+        """
+        texts = [example.prompt for example in examples]
+        if not all(texts):
+            raise UserError("an empty text cannot be scored: leave it out")
+        found = self.denoising_nats(texts, self.config.members(), seed)
+        for place in range(len(texts)):
+            yield {name: values[place] for name, values in found.items()}
+
+    def denoising_nats(
+        self,
+        texts: Sequence[str],
+        members: Sequence[Denoiser],
+        seed: int = 0,
+        mode: Mode | None = None,
+    ) -> dict[str, list[float]]:
+        """Mean nats of the hidden tokens of each text, sentinels and end left out.
+
+        Args:
+            texts: of longer ones the beginning.
+            members: denoisers; those of one paradigm share a column.
+            seed: of what is hidden.
+            mode: takes this mode instead of the one that belongs to a denoiser.
+
+        Returns:
+            By paradigm, "R", "S" and "X", as far as there are members, one number a text.
+        """
+        model, left_out = self.model, {*sentinel_ids(self.model.tokenizer), self.model.end}
+        sums: dict[str, list[list[float]]] = {}
+        for member in members:
+            mixture = self.mixture_of([member], mode=mode)
+            windows = prompted.encode_plain(model.tokenizer, texts, mixture.raw_lengths[0])
+            pairs = mixture.pairs(windows, torch.Generator().manual_seed(seed))
+            column = sums.setdefault(member.paradigm, [[0.0, 0.0] for _ in texts])
+            for total, pair, nats in zip(column, pairs, model.nats(pairs), strict=True):
+                kept = [i for i, token in enumerate(pair.targets) if token not in left_out]
+                total[0] += float(nats[kept].sum())
+                total[1] += len(kept)
+        return {name: [nats / num for nats, num in column] for name, column in sums.items()}
+
+    def encode(self, examples: Sequence[Example | str]) -> Tensor:
+        """One vector a text: the mean of the states of what is read, in the mode [NLU] [N, d]."""
+        texts = [each if isinstance(each, str) else each.prompt for each in examples]
+        return self.model.encode(self._inputs(texts, self._mode("classify", "by-aim")))
+
+    def _mode(self, aim: Aim, mode: str) -> Mode:
+        """The mode of an aim, or the one that was asked for; none where the model has none."""
+        if mode == "none" or not self.config.mode_tokens:
+            return ""
+        asked: dict[str, Mode] = {each: each for each in MODES.values()}
+        return AIMS[aim] if mode == "by-aim" else asked[mode]
+
+    def _inputs(self, texts: Sequence[str], mode: Mode) -> list[list[int]]:
+        head = self.head(mode)
+        room = self.config.max_inputs - len(head) - 1
+        rows = prompted.encode_plain(self.model.tokenizer, texts, room)
+        return [[*head, *ids] for ids in rows]
+
+    def _text(self, ids: Sequence[int]) -> str:
+        text = self.model.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return str(text).strip()
+
+    def _filled(self, prompt: str, ids: Sequence[int]) -> str:
+        """A text with its gaps filled by what was written for each; others stay."""
+        pieces = _GAP.split(self.model.tokenizer.decode(list(ids), skip_special_tokens=False))
+        spans = dict(zip(pieces[1::2], pieces[2::2], strict=True))
+        return _GAP.sub(lambda gap: spans.get(gap[1], gap[0]), prompt)

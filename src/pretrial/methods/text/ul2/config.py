@@ -1,0 +1,162 @@
+"""Settings of UL2: the paper's defaults with their sources, and smaller ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+from pretrial.corrupt.denoisers import Denoiser, Paradigm
+from pretrial.errors import UserError
+from pretrial.models.conditional import Architecture
+
+#: A mode by its name; "" is none.
+Mode = Literal["", "NLU", "NLG", "S2S"]
+#: What is done with a model that was not fine-tuned for it.
+Aim = Literal["continue", "summarise", "answer", "choose", "classify", "fill", "fill-long"]
+
+#: The mode that a paradigm's inputs begin with.
+MODES: Mapping[Paradigm, Mode] = {"R": "NLU", "X": "NLG", "S": "S2S"}
+#: The mode that an aim is served by: a text goes on as in S, short gaps are filled as in R, long
+#: ones as in X; what is classified is understood, as in R.
+AIMS: Mapping[Aim, Mode] = {
+    "continue": "S2S",
+    "summarise": "S2S",
+    "answer": "S2S",
+    "choose": "S2S",
+    "classify": "NLU",
+    "fill": "NLU",
+    "fill-long": "NLG",
+}
+#: Modes whose targets name the gaps that they fill.
+WITH_GAPS: tuple[Mode, ...] = ("NLU", "NLG")
+
+
+def token_of(mode: Mode) -> str:
+    """The text of a mode, as the released checkpoints have it."""
+    return f"[{mode}]" if mode else ""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of UL2, by default those of the 20 B model; "assumed" marks what we did not find.
+
+    Attributes:
+        task: "pretrain" learns from `text` by the mixture; "instruct" learns to write `target` for
+            `input`, many tasks mixed, as Flan-UL2 does.
+        architecture: "encoder_decoder", "prefix_decoder" or, for the control, "causal_decoder". A
+            checkpoint decides between the first and the others.
+        denoisers: members of the mixture, MEAN:RATIO for spans and S:RATIO for one final span,
+            whose length is uniform; S:1 is language modelling.
+        weights: share of each denoiser; none for equal ones.
+        mode_tokens: inputs begin with the mode of their denoiser.
+        t5_spans: draw spans as T5's code does, which makes one final span of all that is hidden
+            where the mean length asks for less than one and a half.
+        instruct_mode: mode in front of the prompts of "instruct"; Flan-UL2 needs none.
+        most_per_task: size that a task of "instruct" counts as at most.
+        max_inputs: tokens that are read, mode and end token included.
+        max_targets: tokens that are written, end token included.
+        num_sentinels: of a vocabulary that is learnt; 0 gives as many as the denoisers need. To the
+            sentinels of a checkpoint texts are shortened.
+        vocab_size: most entries of a vocabulary that is learnt.
+        width: of a hidden state.
+        num_layers: of the encoder and of the decoder, or of the one decoder.
+        num_heads: of attention.
+        head_size: of each head; 0 shares the width among them.
+        feed_forward: inner width of the gated feed-forward layers (SwiGLU).
+        dropout_prob: of an encoder-decoder.
+        lr: peak learning rate.
+        warmup: steps of warm-up, or a share of the budget when below 1.
+        weight_decay: of the weights.
+        batch_size: sequences a step.
+        micro_batch_size: sequences a forward pass; 0 takes the whole batch.
+        evaluate_every: steps between evaluations on held-out data; 0 is at the end only.
+    """
+
+    task: Literal["pretrain", "instruct"] = "pretrain"
+    architecture: Architecture = "encoder_decoder"  # of the 20 B model
+    denoisers: tuple[str, ...] = (  # Table of the mixture; llm-foundry has the same seven
+        "3:0.15",
+        "8:0.15",
+        "S:0.25",
+        "3:0.5",
+        "8:0.5",
+        "64:0.15",
+        "64:0.5",
+    )
+    weights: tuple[float, ...] = ()  # uniform
+    mode_tokens: bool = True
+    t5_spans: bool = False
+    instruct_mode: Mode = ""  # Flan-UL2
+    most_per_task: int = 30_000  # of FLAN's first mixture; assumed for Flan-UL2
+    max_inputs: int = 512
+    max_targets: int = 512
+    num_sentinels: int = 0
+    vocab_size: int = 32128  # config.json of google/ul2
+    width: int = 4096
+    num_layers: int = 32
+    num_heads: int = 16
+    head_size: int = 256
+    feed_forward: int = 16384
+    dropout_prob: float = 0.0  # pre-training
+    lr: float = 1e-4  # assumed: the paper's Adafactor scales its steps by itself
+    warmup: float = 10_000  # assumed, T5's
+    weight_decay: float = 0.0
+    batch_size: int = 1024
+    micro_batch_size: int = 0
+    evaluate_every: int = 0
+
+    #: Published parameters of what `export` gives: google/ul2's layout, counted.
+    published: ClassVar[dict[str, float]] = {"20b": 19.46e9}
+
+    def __post_init__(self) -> None:
+        if not self.denoisers:
+            raise UserError("a mixture needs a denoiser: give denoisers such as 3:0.15 and S:0.25")
+        self.members()
+
+    def members(self) -> list[Denoiser]:
+        """The denoisers."""
+        return [Denoiser.parse(text) for text in self.denoisers]
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Small enough for a test."""
+        return cls(
+            denoisers=("3:0.15", "S:0.25", "3:0.5", "12:0.5"),
+            max_inputs=24,
+            max_targets=24,
+            vocab_size=300,
+            width=32,
+            num_layers=2,
+            num_heads=2,
+            head_size=0,
+            feed_forward=64,
+            lr=3e-3,
+            warmup=2,
+            batch_size=8,
+        )
+
+    @classmethod
+    def small(cls) -> Self:
+        """1.4 M parameters, for a megabyte of text; long spans are as long for its windows."""
+        return cls(
+            denoisers=("3:0.15", "8:0.15", "S:0.25", "3:0.5", "8:0.5", "12:0.15", "12:0.5"),
+            max_inputs=64,
+            max_targets=64,
+            vocab_size=2048,
+            width=128,
+            num_layers=3,
+            num_heads=4,
+            head_size=0,
+            feed_forward=256,
+            lr=3e-3,
+            warmup=0.1,
+            batch_size=16,
+        )
+
+    @classmethod
+    def paper(cls, name: str = "20b") -> Self:
+        """The published size, "20b" (google/ul2)."""
+        if name != "20b":
+            raise UserError(f"the published size is 20b, not {name!r}")
+        return cls()
