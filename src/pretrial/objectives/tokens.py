@@ -49,3 +49,21 @@ def copy_gate_loss(
     )
     both = torch.logaddexp(predicted, F.logsigmoid(gate.float()))
     return -torch.where(inputs == targets, both, predicted).sum() / count
+
+
+def distillation_loss(teacher: Tensor, student: Tensor, asked: Tensor, count: float) -> Tensor:
+    """KL(teacher || student) of the next token; only the student gets a gradient.
+
+    Args:
+        teacher: its logits [N, V].
+        student: logits [N, V'].
+        asked: True at the positions that count [N].
+        count: what the sum is divided by.
+
+    The larger vocabulary is cut to the other's size: both must number their tokens alike.
+    """
+    shared = min(teacher.shape[1], student.shape[1])
+    wanted = F.log_softmax(teacher[:, :shared].detach().float(), dim=-1)
+    found = F.log_softmax(student[:, :shared].float(), dim=-1)
+    losses = F.kl_div(found, wanted, reduction="none", log_target=True).sum(-1)
+    return losses.masked_fill(~asked, 0.0).sum() / count

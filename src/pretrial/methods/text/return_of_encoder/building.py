@@ -1,0 +1,98 @@
+"""Where a student comes from: from scratch, from the release, from any checkpoint that writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import CLIPVisionModel
+
+from pretrial.convert.keys import load_pretrained, load_tokenizer
+from pretrial.convert.mu import is_public_mu, load_public_mu
+from pretrial.convert.pretrained import load_generator
+from pretrial.errors import UserError
+from pretrial.methods.text.return_of_encoder.config import Config
+from pretrial.models.mu import MuForCausalLM, MuForConditionalGeneration
+from pretrial.models.tokenizers import add_task_tokens, learn_bpe
+
+_TOKENIZER = "microsoft/Phi-3.5-mini-instruct"  # of the release, which has none beside it
+_IMAGE = "<image>"
+_SPECIALS = {
+    "pad_token": "<pad>",
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+}
+#: Weights in a CLIP checkpoint that are not of its vision model.
+_BESIDE = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
+
+
+def load_student(source: str | Path, config: Config) -> tuple[Any, Any]:
+    """The model and the tokenizer of a checkpoint.
+
+    Args:
+        source: `model.pt` of the release, a folder of ours, or any checkpoint of transformers that
+            writes text.
+        config: tells the width of heads where the checkpoint does not.
+
+    Raises:
+        UserError: there is none, or it has no tokenizer with an end token.
+    """
+    if is_public_mu(source):
+        network: Any = load_public_mu(source, config.head_width)
+        folder = Path(source) if Path(source).is_dir() else Path(source).parent
+        own = any(folder.glob("tokenizer*"))
+        tokenizer = load_tokenizer(folder if own else _TOKENIZER)
+        if tokenizer.eos_token_id is not None:
+            network.config.eos_token_id = tokenizer.eos_token_id
+    else:
+        network, tokenizer = load_generator(source)
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"the tokenizer of {source} has no end token: give it one")
+    return network, tokenizer
+
+
+def new_student(config: Config, tokenizer: Any, data: Sequence[Any] | None) -> tuple[Any, Any]:
+    """A model from scratch.
+
+    Args:
+        config: its sizes.
+        tokenizer: of the teacher; None learns one.
+        data: examples to learn it from; None leaves it out.
+    """
+    if tokenizer is None and data is not None:
+        tokenizer = learn_bpe(
+            (text for example in data for text in (example.source, example.target or "")),
+            config.vocab_size,
+            specials=_SPECIALS,
+        )
+    vocab_size = config.vocab_size if tokenizer is None else len(tokenizer)
+    sizes = config.network_config(vocab_size, tokenizer)
+    both = config.architecture == "encoder_decoder"
+    return (MuForConditionalGeneration if both else MuForCausalLM)(sizes), tokenizer
+
+
+def give_sight(network: Any, tokenizer: Any, config: Config) -> None:
+    """Puts a CLIP model and a projector before the encoder, unless it has them already.
+
+    Raises:
+        UserError: the student is no encoder-decoder of ours, or there is no such CLIP model.
+    """
+    if not isinstance(network, MuForConditionalGeneration):
+        raise UserError(
+            f"a {network.config.model_type} reads no images here: leave out --init or --vision"
+        )
+    if network.encoder.vision is None:
+        vision: Any = load_pretrained(CLIPVisionModel, config.vision, beside=_BESIDE)
+        if tokenizer is not None:
+            add_task_tokens(tokenizer, network, (_IMAGE,))
+            network.config.image_token_id = tokenizer.convert_tokens_to_ids(_IMAGE)
+        network.encoder.attach(vision)
+    seer = network.encoder.vision
+    seer.requires_grad_(config.train_vision)
+    # what lies behind the layer that is read gets no gradient
+    behind = network.config.vision_layer + 1
+    for layer in seer.vision_model.encoder.layers[behind:]:
+        layer.requires_grad_(False)
+    seer.vision_model.post_layernorm.requires_grad_(False)

@@ -1,0 +1,133 @@
+"""What is done before a step of distillation: answers are drawn, and the teacher reads them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pretrial.corrupt.masks import IGNORE
+from pretrial.methods.text.return_of_encoder.config import Config
+from pretrial.methods.text.return_of_encoder.reading import Reader
+from pretrial.methods.text.return_of_encoder.teaching import aligned_logits, draw_answers
+from pretrial.models.seq2seq import pad_rows
+from pretrial.train import flops
+from pretrial.train.batches import to_device
+from pretrial.train.method import Batch
+
+if TYPE_CHECKING:
+    from pretrial.train.run import Run
+
+Result = TypeVar("Result")
+_BOOKED = ("sample", "teacher")
+
+
+class Ledger:
+    """Where work is booked; a copy of a method books it nowhere."""
+
+    def __init__(self, run: Run | None = None) -> None:
+        self.run = run
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ledger:
+        return Ledger()
+
+
+class Lessons(nn.Module):
+    """Draws answers and asks the teacher, in the work of a run.
+
+    Args:
+        config: settings.
+
+    Attributes:
+        beside: FLOPs of either that are booked when the training is over.
+        ledger: names the run that the work is booked in.
+    """
+
+    beside: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.ledger = Ledger()
+        self.register_buffer("beside", torch.zeros(len(_BOOKED), dtype=torch.int64))
+
+    def draws(self, number: int, generator: torch.Generator) -> Tensor:
+        """Numbers in [0, 1) that answers are drawn with [number, longest answer]."""
+        longest = self.config.max_target
+        return torch.stack([torch.rand(longest, generator=generator) for _ in range(number)])
+
+    @torch.no_grad()
+    def answers(
+        self, network: Any, reader: Reader, sources: list[list[int]], draws: Tensor
+    ) -> list[list[int]]:
+        """The student's own answers; none where the gold ones are judged, or nothing can be drawn.
+
+        Args:
+            network: of the student; without values, on the meta device, it draws nothing.
+            reader: knows its special tokens.
+            sources: token ids.
+            draws: see `draws`.
+        """
+        if self.config.answers == "gold" or network.device.type == "meta":
+            return []
+        return self._booked(
+            "sample",
+            lambda: draw_answers(
+                network,
+                sources,
+                draws,
+                end=reader.end,
+                pad=reader.pad,
+                temperature=self.config.temperature,
+                top_k=self.config.top_k,
+                num_tokens=len(reader.tokenizer),
+            ),
+        )
+
+    @torch.no_grad()
+    def add(
+        self, batch: Batch, answers: Sequence[list[int]], seen: Sequence[bool], teacher: Any
+    ) -> None:
+        """Adds `answers` [B, U], -100 behind their end, and `teacher_logits` [B, U, V] to a batch.
+
+        Args:
+            batch: of `collate`.
+            answers: token ids.
+            seen: False where the teacher does not see what the student does.
+            teacher: a causal language model.
+        """
+        judged = [ids if yes else [] for ids, yes in zip(answers, seen, strict=True)]
+        batch["counts"]["answers"] = float(sum(map(len, judged)))
+        if any(judged):
+            batch["answers"] = pad_rows(judged, IGNORE)
+            given = batch["input_ids"], batch["attention_mask"], batch["answers"]
+            asked = to_device(given, teacher.device)
+            batch["teacher_logits"] = self._booked(
+                "teacher", lambda: aligned_logits(teacher, *asked).float()
+            )
+
+    def _booked(self, purpose: str, work: Callable[[], Result]) -> Result:
+        """Does work that the loop does not see, and books it."""
+        run, began = self.ledger.run, time.monotonic()
+        if run is None:
+            return work()
+        counting = run.measure_flops or run.budget.unit == "flops"
+        result, number = flops.count(work) if counting else (work(), 0)
+        total = int(run.world.sum([number])[0])
+        amounts = {"seconds": run.world.share(time.monotonic() - began)}
+        if not self.config.teacher_counts:
+            self.beside[_BOOKED.index(purpose)] += total
+        elif counting:
+            amounts["flops"] = total
+        run.book(purpose, **amounts)
+        return result
+
+    def book_rest(self) -> None:
+        """Books the work that was kept out of the budget."""
+        run = self.ledger.run
+        if run is not None and self.beside.any():
+            for purpose, number in zip(_BOOKED, self.beside.tolist(), strict=True):
+                run.book(purpose, flops=number)

@@ -1,0 +1,182 @@
+"""The trial: from a function to the first sentence of its docstring."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pretrial.code_views import view
+from pretrial.compare.trial import Arm, Context, Data, Role, Trial
+from pretrial.data.rows import Row, require
+from pretrial.data.sources import load
+from pretrial.data.splits import split_by_group
+from pretrial.errors import UserError
+from pretrial.evaluate.generation import exact_match, subtoken_f1
+from pretrial.methods.text.return_of_encoder.config import Config
+from pretrial.train.budget import Budget, Spent
+from pretrial.train.loop import train
+from pretrial.train.run import Run
+
+if TYPE_CHECKING:
+    from pretrial.methods.text.return_of_encoder import ReturnOfEncoder
+
+_TEACHER = "teacher"
+
+
+def trial(
+    *,
+    data: str = "builtin:stdlib-code",
+    num_test: int = 400,
+    max_characters: int = 200,
+    teacher_flops: float = 1.2e12,
+    tiny: bool = False,
+) -> Trial:
+    """Encoder-decoder against decoder-only, and what a teacher adds, at equal work of the student.
+
+    Args:
+        data: rows with `code`, `docstring` and `module`.
+        num_test: functions to measure on, of modules that are not trained on.
+        max_characters: longer functions are left out.
+        teacher_flops: what the teacher, which the arms share, is trained for.
+        tiny: networks and data small enough for a test.
+    """
+    config = replace(Config.tiny() if tiny else Config.small(), teacher="", teacher_ratio=0.0)
+    config = replace(config, teacher_counts=False)
+    if tiny:
+        num_test, teacher_flops = min(num_test, 8), min(teacher_flops, 1e8)
+
+    def arm(name: str, label: str, role: Role, made: Config, taught: bool = True) -> Arm:
+        return Arm(name, label, role, run=_Training(made, taught), default=role != "ablation")
+
+    total = config.num_encoder_layers + config.num_decoder_layers
+
+    def split(encoder: int) -> Config:
+        return replace(config, num_encoder_layers=encoder, num_decoder_layers=total - encoder)
+
+    made = partial(_data, data, num_test, max_characters, 200 if tiny else 0)
+    gold = replace(config, answers="gold")
+    alone = partial(arm, taught=False)
+    return Trial(
+        question="Does an encoder-decoder learn to describe a function better than a decoder-only"
+        " model of as many parameters, and does a teacher help it, at equal FLOPs of the student?",
+        data=made,
+        arms=(
+            arm("own-answers", "taught on its own answers", "method", config),
+            arm("gold-answers", "taught on gold answers", "method", gold),
+            alone("labels", "encoder-decoder, labels alone", "method", config),
+            alone("decoder-only", "decoder-only, labels alone", "baseline", config.decoder_only()),
+            alone("half", "half of the layers in the encoder", "ablation", split(total // 2)),
+            alone("most", "most of the layers in the encoder", "ablation", split(total - 1)),
+            arm(
+                "kd-50",
+                "half of the loss from the teacher",
+                "ablation",
+                replace(config, kd_weight=0.5),
+            ),
+            arm("kd-100", "no labels", "ablation", replace(config, kd_weight=1.0)),
+        ),
+        measure=_measure,
+        metric="target_nats",
+        direction="lower",
+        budget=Budget(1e8 if tiny else 6e11, "flops"),
+        counted=("train",),
+        prepare=partial(_train_teacher, config.decoder_only(), made, teacher_flops),
+        claims=(
+            ("labels", "decoder-only", "target_nats", "lower"),
+            ("labels", "decoder-only", "token_f1", "higher"),
+            ("gold-answers", "labels", "target_nats", "lower"),
+            ("own-answers", "labels", "target_nats", "lower"),
+            ("own-answers", "gold-answers", "target_nats", "lower"),
+        ),
+        notes=_NOTES,
+    )
+
+
+_NOTES = ("0.8 M parameters and a few thousand functions; the paper has 330 M.",)
+
+
+def _data(source: str, num_test: int, max_characters: int, limit: int) -> Data:
+    """Functions and what they are described as; whole modules apart."""
+    rows = load(source)
+    require(rows, ("code", "docstring", "module"))
+    sides = split_by_group(rows, "module", {"train": 0.8, "test": 0.2})
+    train = _described(sides["train"], max_characters, limit)
+    test = _described(sides["test"], max_characters, num_test)
+    if len(test) < num_test or not train:
+        raise UserError(
+            f"{source} gives {len(train)} functions to train on and {len(test)} of {num_test} to"
+            " test on: give more data, or set --num-test or --max-characters"
+        )
+    return Data(train=train, test=test, name=f"{source}: first sentences of docstrings")
+
+
+def _described(rows: Sequence[Row], max_characters: int, limit: int) -> list[Row]:
+    """Code without its docstring, and the first sentence of that, in a drawn order."""
+    order = list(rows)
+    random.Random(0).shuffle(order)
+    found: list[Row] = []
+    for row in order:
+        paragraph = " ".join(row["docstring"].strip().split("\n\n")[0].split())
+        sentence = re.split(r"(?<=[.!?])\s", paragraph)[0]
+        if len(sentence.split()) < 3 or (limit and len(found) == limit):
+            continue
+        code = view(row["code"]).without_comments(docstrings=True)
+        if len(code) <= max_characters:
+            found.append({"source": code, "target": sentence})
+    return found
+
+
+def _train_teacher(config: Config, made: Any, amount: float, seed: int, folder: Path) -> Spent:
+    """A decoder-only model, trained longer than the arms, which share it."""
+    from pretrial.methods.text.return_of_encoder import ReturnOfEncoder
+
+    examples = ReturnOfEncoder.read(made().train)
+    run = Run(folder / "run", examples, budget=Budget(amount, "flops"), seed=seed, quiet=True)
+    method = ReturnOfEncoder.build(config, data=examples)
+    train(method, run)
+    run.close()
+    method.save(folder / _TEACHER)
+    return run.spent
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What an arm does.
+
+    Attributes:
+        config: of the student.
+        taught: by the teacher that the arms share.
+    """
+
+    config: Config
+    taught: bool
+
+    def __call__(self, context: Context) -> ReturnOfEncoder:
+        from pretrial.methods.text.return_of_encoder import ReturnOfEncoder
+
+        config, run = self.config, context.run
+        if self.taught:
+            assert context.prepared is not None
+            config = replace(config, teacher=str(context.prepared / _TEACHER))
+        run.data = ReturnOfEncoder.read(context.data.train)
+        method = ReturnOfEncoder.build(config, data=run.data)
+        train(method, run)
+        return method.eval()
+
+
+def _measure(method: ReturnOfEncoder, data: Data, seed: int) -> dict[str, list[float]]:
+    """Nats a token of the right sentence, and how near what is written comes to it."""
+    test = method.read(data.test)
+    written = method.generate_texts([example.source for example in test])
+    wanted = [row["target"] for row in data.test]
+    pairs = list(zip(written, wanted, strict=True))
+    return {
+        "target_nats": method.nats(test),
+        "token_f1": [subtoken_f1(*pair) for pair in pairs],
+        "exact_match": [exact_match(*pair) for pair in pairs],
+    }
