@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,12 @@ def load_generator(
     Raises:
         UserError: nothing is there, it writes no text, or its weights do not fit its config.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForMaskedLM,
+        AutoModelForSeq2SeqLM,
+    )
 
     if str(source) in PACKAGED or Path(source).suffix == ".gguf":
         return load_gguf(source)
@@ -38,7 +44,10 @@ def load_generator(
             " give a Hugging Face name, or a folder with config.json, weights and a tokenizer"
         ) from error
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    if type(config) not in auto._model_mapping:
+    # BERT and its like have a causal variant too, which few checkpoints are
+    encoder = not config.is_encoder_decoder and type(config) in AutoModelForMaskedLM._model_mapping
+    causal = any(re.search("CausalLM|LMHead", name) for name in config.architectures or ())
+    if type(config) not in auto._model_mapping or (encoder and not causal):
         raise UserError(
             f"{source} is a {config.model_type}, which writes no text; name a checkpoint of a"
             " causal or sequence-to-sequence language model"

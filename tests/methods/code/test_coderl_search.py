@@ -11,7 +11,7 @@ from pretrial.data.miniapps import mini_apps
 from pretrial.errors import UserError
 from pretrial.methods.code.coderl import parts
 from pretrial.methods.code.coderl.config import Config
-from pretrial.methods.code.coderl.critic_quality import auc, critic_quality
+from pretrial.methods.code.coderl.critic_quality import critic_quality
 from pretrial.methods.code.coderl.prompt import prompt, repair_prompt
 from pretrial.methods.code.coderl.samples import Sample
 from pretrial.methods.code.coderl.search import CriticSampler, Search, allocate, refine_seed
@@ -164,11 +164,7 @@ def test_repair_prompt_says_what_went_wrong():
     assert "ERROR: runtime error: NameError: name 'y' is not defined: line 2\nANSWER:\n" in text
 
 
-def test_quality_of_the_critic_counts_ties_half_and_reads_more_and_more():
-    assert auc(torch.tensor([0.9, 0.4, 0.4, 0.1]), torch.tensor([True, True, False, False])) == (
-        (1 + 1 + 0.5 + 1) / 4
-    )
-    assert auc(torch.tensor([0.9]), torch.tensor([True])) is None
+def test_the_critic_reads_more_and_more_of_a_program():
     critic_sampling = sampler(lambda i, _: True)
     actor = critic_sampling.actor
     prompts = [actor.prompt_ids(prompt(p)) for p in PROBLEMS]
@@ -180,3 +176,5 @@ def test_quality_of_the_critic_counts_ties_half_and_reads_more_and_more():
     assert [q.fraction for q in found] == [0.25, 0.5, 0.75, 1.0]
     assert all(q.majority_accuracy == pytest.approx(2 / 3) for q in found)
     assert all(0 <= q.accuracy <= 1 and q.auc is not None for q in found)
+    alike = critic_quality(critic_sampling.checker, PROBLEMS, prompts, samples[:1])
+    assert all(q.auc is None for q in alike)  # there is no failing program to be below

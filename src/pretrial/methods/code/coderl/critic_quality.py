@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from pretrial.data.problems import Problem
+from pretrial.evaluate.auc import roc_auc
 from pretrial.methods.code.coderl.critic import Critic, Judged
 from pretrial.methods.code.coderl.samples import Sample
 
@@ -48,20 +49,7 @@ def critic_quality(
     for fraction in FRACTIONS:
         scores = torch.stack([curve[round(fraction * (len(curve) - 1))] for curve in curves])
         accuracy = float(((scores >= 0.5) == passed).float().mean())
-        found.append(Quality(fraction, accuracy, max(share, 1 - share), auc(scores, passed)))
+        both = 0.0 < share < 1.0
+        area = roc_auc(scores[passed].tolist(), scores[~passed].tolist()) if both else None
+        found.append(Quality(fraction, accuracy, max(share, 1 - share), area))
     return found
-
-
-def auc(scores: torch.Tensor, positive: torch.Tensor) -> float | None:
-    """Area under the ROC curve, ties counted half; None without both classes.
-
-    Args:
-        scores: [N].
-        positive: [N], True for the positive class.
-    """
-    good, bad = scores[positive], scores[~positive]
-    if not len(good) or not len(bad):
-        return None
-    above = (good.unsqueeze(1) > bad).double().mean()
-    level = (good.unsqueeze(1) == bad).double().mean()
-    return float(above + 0.5 * level)
