@@ -24,6 +24,7 @@ from pretrial.sandbox.inside import folders, wire
 INSIDE = Path(__file__).parent / "inside"
 START_SECONDS = 60.0
 GRACE_SECONDS = 5.0  # beyond a run's own limit, before the worker itself is given up
+LEAVE_SECONDS = 2.0  # for a worker to clean up after itself
 AHEAD_BYTES = 8192
 BOX_MB = 16
 ENVIRONMENT = {
@@ -224,6 +225,8 @@ class Worker:
             process, self._process = self._process, None
             folder, self._folder = self._folder, ""
         if process is not None:
+            if self.isolation != "namespaces":
+                _ask_to_end(process)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -240,6 +243,13 @@ class Worker:
         """End the process for good."""
         self._closed = True
         self.kill()
+
+
+def _ask_to_end(process: subprocess.Popen[bytes]) -> None:
+    """Let the worker kill what its program has started; a pid namespace needs no such care."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(LEAVE_SECONDS)
 
 
 def _message(line: bytes) -> Any:

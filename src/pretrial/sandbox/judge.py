@@ -179,7 +179,7 @@ def _calls(trial: Trial, following: Trial | None) -> None:
     def heed(message: Any) -> bool:
         value = _returned(message)
         if len(trial.results) >= len(expected):
-            return not (isinstance(message, dict) and "d" in message)
+            return not _finished(message)
         if value is None:
             fault = _raised(message)
             trial.blame(fault)
@@ -197,6 +197,11 @@ def _calls(trial: Trial, following: Trial | None) -> None:
     if len(trial.results) < len(expected) and (trial.fault is None or not trial.stop):
         trial.blame(_cut_short(ended, trial.limits))
         trial.results.append(False)
+
+
+def _finished(message: Any) -> bool:
+    """Whether a message says that the program came to its end; it may lie."""
+    return isinstance(message, dict) and "d" in message
 
 
 def _returned(message: Any) -> tuple[Any] | None:
@@ -225,7 +230,7 @@ def _stdin(trial: Trial) -> None:
             output = ended.output.decode("utf-8", "replace")
             if not same_output(output, expected, trial.compare):
                 # An explicit exit with nothing printed is no answer at all.
-                silent = not output.strip() and messages[:1] != [] and "d" not in messages[0]
+                silent = not output.strip() and messages and not _finished(messages[0])
                 fault = _left(0) if silent else _wrong(number, output, expected)
         trial.results.append(fault is None)
         if fault is not None:
@@ -282,6 +287,8 @@ def _shown(value: Any) -> str:
         return repr(value)
     except ValueError:  # Python refuses to print integers of more than 4,300 digits
         return "a very large integer"
+    except RecursionError:
+        return "a value that is nested too deeply"
 
 
 def _raised(message: Any) -> Fault:
@@ -300,7 +307,11 @@ def _raised(message: Any) -> Fault:
 
 def _plain(text: Any, length: int) -> str:
     """Text from a program, of bounded length and without halves of characters."""
-    return str(text)[:length].encode("utf-8", "replace").decode()
+    return _text(text)[:length].encode("utf-8", "replace").decode()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else _shown(value)
 
 
 def _left(status: Any) -> Fault:

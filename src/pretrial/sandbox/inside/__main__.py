@@ -36,6 +36,7 @@ import cage
 import folders
 import harness
 import preamble
+import syscalls
 import wire
 
 sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
@@ -63,16 +64,20 @@ class Zygote:
         self.folder: str = config["folder"]
         self.box_mb: int = config["box_mb"]
         self.box = cage.BOX if self.level == "namespaces" else self.new_box()
+        filtered = self.level != "none" and syscalls.available()
+        self.filter = syscalls.compile_filter(os.uname().machine) if filtered else b""
         self.wake, wake = os.pipe()
         for fd in (self.wake, wake):
             os.set_blocking(fd, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # programs of our own uid could send it
+        if self.level != "namespaces":
+            signal.signal(signal.SIGTERM, _leave)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
     def new_box(self) -> str:
         """An empty folder for programs to work in, where there is no file system for each."""
-        box = f"{self.folder}/{len(os.listdir(self.folder))}"
-        os.mkdir(box, 0o700)
+        box = tempfile.mkdtemp(dir=self.folder)
         if self.uid is not None:
             os.chown(box, self.uid, -1)
         return box
@@ -120,6 +125,8 @@ class Zygote:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.setsid()
             errors = output if job["kind"] == "command" else -1
             for fd, source in ((0, stdin), (1, output), (2, errors)):
@@ -161,6 +168,8 @@ class Zygote:
             cage.set_limits(limits, others=0)
         else:
             cage.set_limits(limits, others=None)
+        if self.filter:
+            syscalls.install(self.filter)
 
     def watch(
         self, pid: int, report: int, output: int, job: dict[str, Any], start: float
@@ -264,11 +273,19 @@ class Zygote:
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
-        if os.listdir(self.box):
-            if self.level == "namespaces":
-                cage.fresh_box(True, self.box_mb)
-            elif not folders.empty_folder(self.box, seconds=CLEANING_SECONDS):
-                self.box = self.new_box()  # the host deletes the old one in the end
+        # Even an empty box may have other permissions or attributes than it had.
+        if self.level == "namespaces":
+            cage.fresh_box(True, self.box_mb)
+            return
+        with contextlib.suppress(OSError):  # what cannot be deleted now the host deletes in the end
+            folders.empty_folder(self.box, seconds=CLEANING_SECONDS)
+            os.rmdir(self.box)
+        self.box = self.new_box()
+
+
+def _leave(*_: object) -> None:
+    """The host asks this worker to end, by way of the clean-up after its program."""
+    raise EOFError
 
 
 def _file_with(text: str) -> int:
@@ -283,39 +300,6 @@ def _file_with(text: str) -> int:
     return fd
 
 
-def isolate(config: dict[str, Any]) -> list[str]:
-    """Put on the layers of the level asked for; see `cage`.
-
-    With namespaces this forks, and only the child, pid 1 of the new pid namespace, returns.
-    """
-    if cage.LINUX:
-        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")  # out of memory, the kernel should choose us
-    if config["isolation"] == "namespaces":
-        room = config["readable"], config["box_mb"]
-        layers = cage.enter_namespaces(config["folder"], *room)
-        pid = os.fork()
-        if pid:
-            os.close(config["fd_in"])
-            os.waitpid(pid, 0)
-            os._exit(0)
-        cage.prctl(cage.PR_SET_PDEATHSIG, signal.SIGKILL)
-        return [*layers, "no capabilities, no new privileges", "resource limits"]
-    if config["isolation"] == "none":
-        return []
-    layers = ["resource limits"]
-    if cage.LINUX:
-        cage.prctl(cage.PR_SET_CHILD_SUBREAPER, 1)
-        cage.prctl(cage.PR_SET_NO_NEW_PRIVS, 1)
-        cage.prctl(cage.PR_SET_DUMPABLE, 0)
-        layers.append("no new privileges")
-    if os.geteuid() == 0:
-        cage.open_library(cage.private_uid())
-        os.chmod(config["folder"], 0o711)  # the programs' own folders are in it
-        layers.append("an unprivileged uid of its own")
-    return layers
-
-
 def main() -> None:
     # The frames move to other descriptors, so that nothing printed by mistake gets among them.
     fd_in, fd_out = os.dup(0), os.dup(1)
@@ -325,7 +309,7 @@ def main() -> None:
     try:
         names = preamble.load(config["preamble"])
         stage = "isolation"
-        layers = isolate({**config, "fd_in": fd_in})
+        layers = cage.isolate({**config, "fd_in": fd_in})
     except Exception as error:
         wire.send(fd_out, b"X", wire.to_bytes([stage, f"{type(error).__name__}: {error}"]))
         return

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import glob
 import os
 import resource
 import signal
 import sys
 import sysconfig
+from typing import Any
+
+import syscalls
 
 LINUX = sys.platform == "linux"
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -136,7 +140,17 @@ def build_root(base: str, besides: list[str]) -> None:
             mount(None, path, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | keep)
     libc("umount2", b"/old", MNT_DETACH)
     os.rmdir("/old")
+    if not besides:
+        hide_packages(list(paths))
     mount(None, "/", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID)
+
+
+def hide_packages(paths: list[str]) -> None:
+    """Cover the folders of installed packages, which may hold tests with their answers."""
+    for path in paths:
+        for pattern in ("*-packages", "python*/*-packages"):
+            for folder in glob.glob(f"{path}/{pattern}"):
+                mount("tmpfs", folder, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k")
 
 
 def fresh_box(mounted: bool, megabytes: int) -> None:
@@ -194,6 +208,40 @@ def _write(folder: int, path: str, text: str) -> None:
         os.write(fd, text.encode())
     finally:
         os.close(fd)
+
+
+def isolate(config: dict[str, Any]) -> list[str]:
+    """Put on the layers of the level asked for, but for those of each program's own process.
+
+    With namespaces this forks, and only the child, pid 1 of the new pid namespace, returns.
+    """
+    if LINUX:
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")  # out of memory, the kernel should choose us
+    filtered = ["a filter of system calls"] if syscalls.available() else []
+    if config["isolation"] == "namespaces":
+        room = config["readable"], config["box_mb"]
+        layers = enter_namespaces(config["folder"], *room)
+        pid = os.fork()
+        if pid:
+            os.close(config["fd_in"])
+            os.waitpid(pid, 0)
+            os._exit(0)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        return [*layers, "no capabilities, no new privileges", "resource limits", *filtered]
+    if config["isolation"] == "none":
+        return []
+    layers = ["resource limits", *filtered]
+    if LINUX:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        prctl(PR_SET_DUMPABLE, 0)
+        layers.append("no new privileges")
+    if os.geteuid() == 0:
+        open_library(private_uid())
+        os.chmod(config["folder"], 0o711)  # the programs' own folders are in it
+        layers.append("an unprivileged uid of its own")
+    return layers
 
 
 # --- without namespaces ---------------------------------------------------------------------------
