@@ -116,6 +116,7 @@ def _read(audio: Any, name: str) -> tuple[Any, int]:
 def _pcm(opened: wave.Wave_read) -> tuple[NDArray[Any], int]:
     width, channels = opened.getsampwidth(), opened.getnchannels()
     raw = opened.readframes(opened.getnframes())
+    values: NDArray[Any]
     if width == 1:
         values = np.frombuffer(raw, np.uint8).astype(np.float32) / 128 - 1
     elif width == 3:

@@ -38,6 +38,8 @@ class PatchClassifier(Trainable):
         given: absolute positions of the class token and the patches [1, 1 + n, d] to begin with.
     """
 
+    distances: Tensor
+
     def __init__(
         self,
         encoder: PatchEncoder,
@@ -141,13 +143,14 @@ class PatchClassifier(Trainable):
         config.id2label = {number: str(name) for number, name in enumerate(names)}
         config.label2id = {str(name): number for number, name in enumerate(names)}
         tokens = self.encoder.num_patches + int(self.pooling == "first")
-        embeddings = self.embeddings
-        if embeddings is None:
+        if self.embeddings is None:
             embeddings = self.head.weight.new_zeros(1, tokens, self.encoder.width)
+        else:
+            embeddings = self.embeddings.detach()
         model: Any
         if self.pooling == "first":
             model = ViTForImageClassification(config)
-            vit = self.encoder.to_vit(embeddings.detach(), self.class_token)
+            vit = self.encoder.to_vit(embeddings, self.class_token)
             model.vit.load_state_dict(vit.state_dict())
         else:
             kept = config.to_diff_dict()
@@ -159,7 +162,7 @@ class PatchClassifier(Trainable):
                     name.replace("patch_embeddings.", "embeddings.patch_embeddings."): value
                     for name, value in self.encoder.state_dict().items()
                 }
-                | {"embeddings.position_embeddings": embeddings.detach()}
+                | {"embeddings.position_embeddings": embeddings}
             )
         model.classifier.load_state_dict(self.head.state_dict())
         return model.to(self.head.weight.device).eval()

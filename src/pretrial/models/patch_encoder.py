@@ -94,7 +94,7 @@ class PatchEncoder(nn.Module):
         """
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            vit = ViTModel(self.config, add_pooling_layer=False)
+            vit: Any = ViTModel(self.config, add_pooling_layer=False)
         own = self.state_dict()
         renamed = {
             name.replace("patch_embeddings.", "embeddings.patch_embeddings."): value

@@ -1,4 +1,4 @@
-"""From rows to what the encoder of MP3 reads."""
+"""From rows to what an encoder of patches reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pretrial.corrupt.image_views import crop_and_flip
 from pretrial.data.audio import log_mel, samples
 from pretrial.data.images import stack
 from pretrial.errors import UserError
-from pretrial.methods.vision.mp3.config import Config
+from pretrial.methods.vision.patch_config import Config
 
 _FIELDS = ("image", "audio")
 _START = 3  # the stream of random numbers that crops of recordings begin at

@@ -1,0 +1,189 @@
+"""MAE: an autoencoder of images sees a few patches and paints the hidden ones.
+
+The encoder reads the patches that are left, with their positions, and nothing else, so that it is
+cheap; a small decoder gets its states and a mask token at every hidden place, and predicts the
+pixels there. The loss is their mean squared error. The decoder is thrown away. It is the objective
+that other ways to pre-train on images are put on trial against.
+
+Deviations from the paper:
+1. Crops are drawn by area and keep near to the image's proportions; the settings of ImageNet are
+   those of `Config.paper`, without its long schedule.
+2. Fine-tuning pools the mean of the patches and trains the positions, which begin as the fixed
+   ones; layers all have the same learning rate.
+
+| field | content |
+| --- | --- |
+| image | path, array or picture; see `data.images` |
+| label | class of it, for fine-tuning; rows may lack it |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+from pretrial.card import Card, Claim, Field
+from pretrial.corrupt.draws import row_seeds, row_uniform
+from pretrial.errors import UserError
+from pretrial.methods.vision import patch_config, patch_method
+from pretrial.methods.vision.patch_inputs import Example, pixels
+from pretrial.models.patch_encoder import PatchEncoder
+from pretrial.models.positions import sine_positions
+from pretrial.train.method import Batch
+
+CARD = Card(
+    slug="mae",
+    title="Masked Autoencoders Are Scalable Vision Learners",
+    authors="He and others",
+    year=2021,
+    arxiv="2111.06377",
+    summary="An encoder sees a quarter of an image's patches, a decoder paints the rest",
+    baseline="the same encoder without pre-training",
+    abilities=("encode", "classify"),
+    fields=(
+        Field("image", "path, array or picture"),
+        Field("label", "class, for fine-tuning", required=False),
+    ),
+    claims=(Claim("ImageNet-1K 83.6 with ViT-B, fine-tuned", "(secondary) Table 3"),),
+)
+
+_STREAM = 200  # of the numbers that choose the hidden patches
+
+
+@dataclass(frozen=True)
+class Config(patch_config.Config):
+    """Settings of MAE, by default those of ViT-B on images of 224 pixels.
+
+    Attributes:
+        hidden_ratio: share of the patches that the encoder does not see.
+        decoder_width: hidden size of the decoder.
+        decoder_layers: of the decoder.
+        decoder_heads: of the decoder.
+        normalised: targets are pixels less their patch's mean, over its deviation.
+    """
+
+    hidden_ratio: float = 0.75  # section 4.1
+    decoder_width: int = 512  # section 4.1
+    decoder_layers: int = 8  # section 4.1
+    decoder_heads: int = 16  # mae_vit_base_patch16_dec512d8b in the release
+    normalised: bool = True  # section 3
+
+    #: Published parameters of what `export` gives, for each name that `paper` knows.
+    published: ClassVar[dict[str, float]] = {"base": 85.8e6}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.input != "image":
+            raise UserError("mae reads images: set input=image")
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Small enough for a test."""
+        small = {"decoder_width": 16, "decoder_layers": 1, "decoder_heads": 2}
+        return replace(super().tiny(), normalised=False, **small)
+
+    @classmethod
+    def small(cls) -> Self:
+        """0.2 M parameters and a decoder of a layer; patches of four pixels are not normalised."""
+        small = {"decoder_width": 32, "decoder_layers": 1, "decoder_heads": 4}
+        return replace(super().small(), normalised=False, **small)
+
+    @classmethod
+    def paper(cls, name: str = "base") -> Self:
+        """The published "base" (ViT-B/16, 86 M parameters without its decoder)."""
+        if name != "base":
+            raise UserError(f"the published size is base, not {name!r}")
+        return cls(min_crop=0.2, flip_prob=0.5, lr=1.5e-4, batch_size=4096)
+
+    def decoder_config(self) -> ViTMAEConfig:
+        """The sizes in transformers' terms, the decoder's too."""
+        own = self.network_config()
+        return ViTMAEConfig(
+            **{key: value for key, value in own.to_diff_dict().items() if key != "model_type"},
+            decoder_hidden_size=self.decoder_width,
+            decoder_num_hidden_layers=self.decoder_layers,
+            decoder_num_attention_heads=self.decoder_heads,
+            decoder_intermediate_size=4 * self.decoder_width,
+            mask_ratio=self.hidden_ratio,
+            norm_pix_loss=self.normalised,
+        )
+
+
+class MAE(patch_method.PatchMethod):
+    """An encoder of the patches that are left, and a decoder of all.
+
+    Args:
+        config: the settings.
+        encoder: is trained in place.
+        classes: names of the classes that fine-tuning tells apart.
+
+    Attributes:
+        class_token: stands before the patches [1, 1, d].
+        decoder: transformers' own.
+    """
+
+    Config: ClassVar[type] = Config
+    places: Tensor
+
+    def __init__(self, config: Any, encoder: PatchEncoder, classes: Sequence[Any] = ()) -> None:
+        super().__init__(config, encoder, classes)
+        whole = ViTMAEForPreTraining(config.decoder_config())
+        self.class_token = nn.Parameter(whole.vit.embeddings.cls_token.detach().clone())
+        self.register_buffer("places", sine_positions(encoder.grid, config.width))
+        self.decoder: Any = whole.decoder
+        decoded = sine_positions(encoder.grid, config.decoder_width)
+        self.decoder.decoder_pos_embed.data.copy_(decoded)
+
+    def positions(self) -> Tensor:
+        """The fixed sine and cosine positions [1, 1 + n, d]."""
+        return self.places
+
+    def batch(self, examples: Sequence[Example], generator: torch.Generator) -> Batch:
+        """Pixels [B, C, H, W] and `order` [B, n], the places as shuffled; the first are seen."""
+        num, tokens = len(examples), self.config.num_tokens
+        seeds = row_seeds(num, generator)
+        order = row_uniform(seeds, tokens, _STREAM).argsort(axis=1, kind="stable")
+        return {
+            "pixels": pixels(examples, self.config, seeds if self.training else None),
+            "order": torch.from_numpy(np.ascontiguousarray(order)),
+            "counts": {
+                "examples": float(num),
+                "tokens": float(num * tokens),
+                "hidden": float(num * (tokens - self.config.num_context)),
+            },
+        }
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Mean squared error of the pixels of hidden patches."""
+        images, order = batch["pixels"], batch["order"]
+        kept = self.config.num_context
+        predicted = self.reconstruct(images, order)  # [B, n, p p C]
+        targets = patches_of(images, self.config.patch_size)
+        if self.config.normalised:
+            mean, variance = targets.mean(-1, keepdim=True), targets.var(-1, keepdim=True)
+            targets = (targets - mean) / (variance + 1e-6).sqrt()
+        errors = (predicted - targets).square().mean(-1)  # [B, n]
+        return {"loss": errors.gather(1, order[:, kept:]).sum() / batch["counts"]["hidden"]}
+
+    def reconstruct(self, images: Tensor, order: Tensor) -> Tensor:
+        """Predicted patches [B, n, p * p * C] of images, of which the first in `order` are seen."""
+        tokens = self.encoder.tokens(images) + self.places[:, 1:]
+        seen = order[:, : self.config.num_context, None].expand(-1, -1, tokens.shape[2])
+        first = (self.class_token + self.places[:, :1]).expand(len(images), -1, -1)
+        states = self.encoder.states(torch.cat((first, tokens.gather(1, seen)), dim=1))
+        return self.decoder(states, order.argsort(1)).logits
+
+
+def patches_of(images: Tensor, size: int) -> Tensor:
+    """Patches [B, n, size * size * C] of images [B, C, H, W], channels last in each."""
+    rows = images.unfold(2, size, size).unfold(3, size, size)  # [B, C, H/p, W/p, p, p]
+    return rows.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
+
+
+examples = patch_method.examples
