@@ -356,3 +356,15 @@ def test_page_of_one_seed_has_no_interval_and_does_not_fail() -> None:
     html = trial_page(record).render()
     assert "nan" not in html
     assert record["claims"][0]["over"] == "nothing"
+
+
+def test_page_of_arms_that_share_one_training_has_no_costs() -> None:
+    record = make_record("toy", gain=0.02)
+    for arm in record["arms"]:
+        arm |= {"trains": False, "spent": {}, "curves": {}}
+    html = trial_page(record).render()
+    assert "Cost and quality" not in html
+    assert "no other arm beats at a lower cost" not in html
+    assert "masked model" in html
+    assert rank(record) == []
+    assert recommendation(record).startswith("No arm is trained on its own")

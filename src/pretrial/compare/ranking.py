@@ -127,14 +127,13 @@ def cost_of(row: Row, equal_unit: str) -> tuple[float, str]:
 
 
 def rank(record: Row) -> list[Ranked]:
-    """The trained arms of a record, the best first."""
+    """The trained arms of a record, the best first; none where one training serves all arms."""
     metric, sign = record["metric"], 1 if record["direction"] == "higher" else -1
     rows = [row for row in record["arms"] if row["trains"]]
     means = {row["name"]: stats.mean_interval(row["metrics"][metric]) for row in rows}
     costs = {row["name"]: cost_of(row, record["budget"]["unit"]) for row in rows}
     rows.sort(key=lambda row: -sign * means[row["name"]].value)
-    best, others = rows[0], rows[1:]
-    behind = [_lead(best, row, metric, sign) for row in others]
+    behind = [_lead(rows[0], row, metric, sign) for row in rows[1:]]
     adjusted = stats.holm([estimate.p for estimate in behind])
 
     def front(name: str) -> bool:
@@ -151,7 +150,7 @@ def rank(record: Row) -> list[Ranked]:
             row["name"], row["label"], means[row["name"]], *costs[row["name"]], estimate, p,
             front(row["name"]),
         )
-        for row, estimate, p in zip(rows, [None, *behind], [1.0, *adjusted], strict=True)
+        for row, estimate, p in zip(rows, [None, *behind], [1.0, *adjusted], strict=False)
     ]  # fmt: skip
 
 
@@ -171,14 +170,16 @@ def _lead(best: Row, other: Row, metric: str, sign: int) -> Estimate:
 
 def recommendation(record: Row) -> str:
     """Which arm to take and how sure that is, in a sentence; in two where there is one seed."""
-    sentence = _sentence(record)
+    ranked = rank(record)
+    if not ranked:
+        return "No arm is trained on its own, so there is no cost to weigh: the effects say it all."
+    sentence = _sentence(record, ranked)
     if len(record["setting"]["seeds"]) == 1:
         sentence += " With one seed, chance in training is left out of this: run more seeds."
     return sentence
 
 
-def _sentence(record: Row) -> str:
-    ranked = rank(record)
+def _sentence(record: Row, ranked: Sequence[Ranked]) -> str:
     best, others = ranked[0], ranked[1:]
     if not others:
         return f"{best.label} ran alone, so there is nothing to recommend it over."

@@ -128,12 +128,11 @@ def _effects(page: Page, record: Record) -> None:
             seeds=values,
         )
     )
-    plots.append(cost_plot(record))
-    page.heading("Result").plot(
-        *plots,
-        caption="Bars are 95 % intervals, small dots single seeds; the dotted line joins the arms"
-        " that no other arm beats at a lower cost.",
-    )
+    caption = "Bars are 95 % intervals, small dots single seeds"
+    if rank(record):  # arms were trained, so that they have a cost
+        plots.append(cost_plot(record))
+        caption += "; the dotted line joins the arms that no other arm beats at a lower cost"
+    page.heading("Result").plot(*plots, caption=f"{caption}.")
 
 
 def cost_plot(record: Record) -> Scatter:
