@@ -62,6 +62,7 @@ from pretrial.methods.text.never_from_scratch.training import (
     optims,
     shares,
 )
+from pretrial.methods.text.never_from_scratch.trials import trial
 from pretrial.models.long_sequence import LongSequenceForSequenceClassification
 from pretrial.train.batches import to_device
 from pretrial.train.budget import Budget
@@ -72,7 +73,7 @@ from pretrial.train.stage import Stage
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "Config", "NeverFromScratch", "examples"]
+__all__ = ["CARD", "Config", "NeverFromScratch", "examples", "trial"]
 
 CARD = Card(
     slug="never_from_scratch",
