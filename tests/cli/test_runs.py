@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -67,6 +69,11 @@ def test_a_record_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
+def check(now: runs.Record, older: runs.Record) -> None:
+    now.check_options(older, Path("folder"))
+    now.check_data(older, Path("folder"))
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -79,9 +86,24 @@ def test_a_record_comes_back_from_its_folder(tmp_path: Path) -> None:
 )
 def test_what_differs_is_named(changes: dict[str, object], told: str) -> None:
     with pytest.raises(UserError) as caught:
-        record().check_same(record(**changes), Path("folder"))
+        check(record(), record(**changes))
     assert told in str(caught.value)
 
 
 def test_other_versions_may_go_on() -> None:
-    record().check_same(record(environment={"torch": "3"}, commit="abc"), Path("folder"))
+    check(record(), record(environment={"torch": "3"}, commit="abc"))
+
+
+def test_a_file_that_cannot_be_written_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "inner" / "run.json"
+    runs.write_text(path, "old")
+
+    def fail(file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(UserError, match=r"cannot write .*run\.json \(Input/output error\): make"):
+        runs.write_text(path, "new")
+    assert path.read_text() == "old"

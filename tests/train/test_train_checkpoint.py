@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import signal
 
 import pytest
@@ -113,6 +114,36 @@ def test_full_disk(tmp_path, monkeypatch, where):
     assert names == ["step-0000000002", "step-0000000004"]
     monkeypatch.undo()
     train(Toy(), Run(tmp_path, make_data(), budget=Budget(6), quiet=True))
+
+
+def test_failing_disk(tmp_path, monkeypatch):
+    def fail(file):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(UserError, match=r"disk of .*/c fails \(Input/output error\): .*run the"):
+        checkpoint.write(tmp_path / "c", {"weights": {"a": torch.ones(9)}}, {})
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="fails"):  # nor does a run begin there unsaid
+        train(Toy(), Run(tmp_path / "run", make_data(), budget=Budget(2), quiet=True))
+
+
+def test_a_kill_while_pruning_leaves_no_half_checkpoint(tmp_path, monkeypatch):
+    for step in range(3):
+        checkpoint.write(tmp_path / f"step-{step}", {"weights": {"a": torch.ones(9)}}, {})
+
+    def begin_only(path):
+        next(path.iterdir()).unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", begin_only)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.prune(tmp_path, 1)
+    for path in tmp_path.glob("step-*"):
+        assert checkpoint.read_tensors(path, "weights")["a"].sum() == 9
+    monkeypatch.undo()
+    checkpoint.prune(tmp_path, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-2"]
 
 
 def test_file_size_limit_is_not_called_a_full_disk(tmp_path):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from pretrial.data import sources
 from pretrial.data.builtin import describe
-from pretrial.data.rows import Row, Rows
-from pretrial.data.splits import split_by_group
+from pretrial.data.rows import Row, Rows, Stream
+from pretrial.data.splits import split_by_group, split_of
 from pretrial.errors import UserError
 from pretrial.train.method import Method
 
@@ -47,11 +48,11 @@ def load(source: Source) -> Rows:
     """
     rows = sources.load(
         source.data,
-        fields=dict(_pair(text) for text in source.fields) or None,
+        fields=renamed(source),
         split=source.split or None,
         skip_bad=source.skip_bad,
     )
-    _tell_skipped(source, rows)
+    tell_skipped(source, rows)
     return rows[: source.limit] if source.limit > 0 else rows
 
 
@@ -61,14 +62,28 @@ def stream(source: Source) -> Iterable[Row]:
     Raises:
         UserError: there are none, one cannot be read, or a pair of --fields is none.
     """
-    rows = sources.load(
+    rows = stream_all(source)
+    return _Limited(rows, source.limit) if source.limit > 0 else rows
+
+
+def stream_all(source: Source) -> Stream:
+    """The same without a limit."""
+    return sources.load(
         source.data,
-        fields=dict(_pair(text) for text in source.fields) or None,
+        fields=renamed(source),
         split=source.split or None,
         streaming=True,
         skip_bad=source.skip_bad,
     )
-    return _Limited(rows, source.limit) if source.limit > 0 else rows
+
+
+def renamed(source: Source) -> dict[str, str] | None:
+    """The pairs of --fields, as {wanted: found}.
+
+    Raises:
+        UserError: one is no pair.
+    """
+    return dict(_pair(text) for text in source.fields) or None
 
 
 class _Limited:
@@ -90,7 +105,7 @@ def read(method: type[Method], rows: Sequence[Row], source: Source) -> Sequence[
     if source.skip_bad and "skip_bad" in inspect.signature(method.read).parameters:
         options["skip_bad"] = True
     examples = method.read(rows, **options)
-    _tell_skipped(source, examples)
+    tell_skipped(source, examples)
     return examples
 
 
@@ -105,10 +120,35 @@ def hold_out(rows: Sequence[Row], ratio: float, seed: int) -> tuple[Sequence[Row
     Raises:
         UserError: the ratio is none.
     """
+    parts = split_by_group(rows, _text, _shares(ratio), seed)
+    return parts["kept"], parts["aside"]
+
+
+def side_of(ratio: float, seed: int) -> Callable[[Row], str]:
+    """On which side `hold_out` puts a row: "kept" or "aside"."""
+    shares = _shares(ratio)
+    return lambda row: split_of(_text(row), shares, seed)
+
+
+def _shares(ratio: float) -> dict[str, float]:
     if not 0 <= ratio < 1:
         raise UserError(f"--held-out-ratio must be at least 0 and below 1, not {ratio}")
-    parts = split_by_group(rows, _text, {"kept": 1 - ratio, "aside": ratio}, seed)
-    return parts["kept"], parts["aside"]
+    return {"kept": 1 - ratio, "aside": ratio}
+
+
+def check_fits(source: Source) -> None:
+    """Makes sure that files are not larger than this machine's memory.
+
+    Raises:
+        UserError: they are.
+    """
+    size = sum(path.stat().st_size for path in stream_all(source).files)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if not source.limit and size > memory:
+        raise UserError(
+            f"{source.data} has {size / 1e9:.1f} GB, and this machine {memory / 1e9:.1f} GB of"
+            " memory: leave the data on the disk with --data-on-disk, or take a part with --limit"
+        )
 
 
 def note(source: str) -> str:
@@ -130,7 +170,8 @@ def _print(value: Any) -> str:
     return str(value)
 
 
-def _tell_skipped(source: Source, rows: Any) -> None:
+def tell_skipped(source: Source, rows: Any) -> None:
+    """Says on stderr how many rows were left out."""
     skipped = getattr(rows, "skipped", ())
     if skipped:
         print(

@@ -43,11 +43,11 @@ class Record:
     environment: dict[str, str | int]
     commit: str
 
-    def check_same(self, older: Record, folder: Path) -> None:
-        """Makes sure that this command goes on with the run that `folder` holds.
+    def check_options(self, older: Record, folder: Path) -> None:
+        """Makes sure that this command asks for the run that `folder` holds.
 
         Raises:
-            UserError: it would not; the message names the first option that differs.
+            UserError: it does not; the message names the first option that differs.
         """
         if older.slug != self.slug:
             raise UserError(
@@ -62,6 +62,13 @@ class Record:
                     f"{folder} holds a run with {option} {_text(before.get(name))}, not"
                     f" {_text(now.get(name))}: give the old value, or another --out"
                 )
+
+    def check_data(self, older: Record, folder: Path) -> None:
+        """Makes sure that the data is as large as when the run in `folder` began.
+
+        Raises:
+            UserError: it is not.
+        """
         for name in ("num_examples", "num_held_out"):
             if getattr(older, name) != getattr(self, name):
                 raise UserError(
@@ -161,11 +168,24 @@ def device(name: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file under a temporary name and renames it."""
+    """Writes a file that is whole or as before, whatever happens.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     make_folder(path.parent)
     partial = path.with_name(f".partial-{path.name}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path} ({error.strerror}): make room there or give another folder, and"
+            " run the same command again"
+        ) from error
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

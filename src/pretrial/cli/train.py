@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from pretrial import discover
-from pretrial.cli import data, options, runs
+from pretrial.cli import data, on_disk, options, runs
 from pretrial.cli.dry_run import dry_run
 from pretrial.compare.environment import commit, environment
 from pretrial.compare.setting import plain
@@ -74,6 +74,8 @@ class How:
         shard: shard weights over the processes of torchrun instead of copying them.
         trackers: where metrics go beside metrics.jsonl, such as tensorboard.
         dry_run: print stages, shapes, parameters and memory; train nothing.
+        data_on_disk: leave the data on the disk and read rows when they are needed. The index of
+            the rows is kept in the run's folder.
     """
 
     out: Path
@@ -82,6 +84,7 @@ class How:
     shard: bool = False
     trackers: tuple[str, ...] = ()
     dry_run: bool = False
+    data_on_disk: bool = False
 
 
 def train(argv: Sequence[str]) -> None:
@@ -90,18 +93,22 @@ def train(argv: Sequence[str]) -> None:
     loaded = discover.load(slug)
     parsed = _parse(loaded, rest)
     source, what, how = parsed.source, parsed.what, parsed.how
-    examples, held_out = _read(loaded, source, what)
     record = runs.Record(
         slug=slug,
         config=plain(parsed.config),
         arguments=plain(source) | plain(what),
-        num_examples=len(examples),
-        num_held_out=len(held_out),
+        num_examples=0,
+        num_held_out=0,
         environment=environment(),
         commit=commit(),
     )
-    if runs.has_begun(how.out):
-        record.check_same(runs.Record.read(how.out), how.out)
+    older = runs.Record.read(how.out) if runs.has_begun(how.out) else None
+    if older is not None:
+        record.check_options(older, how.out)
+    examples, held_out = _read(loaded, source, what, how)
+    record = dataclasses.replace(record, num_examples=len(examples), num_held_out=len(held_out))
+    if older is not None:
+        record.check_data(older, how.out)
     if how.dry_run:
         # without a checkpoint to read, shapes are enough: no memory is taken for weights
         with nullcontext() if what.init else torch.device("meta"):
@@ -134,15 +141,26 @@ def _parse(loaded: discover.Loaded, argv: Sequence[str]) -> Any:
 
 
 def _read(
-    loaded: discover.Loaded, source: data.Source, what: What
+    loaded: discover.Loaded, source: data.Source, what: What, how: How
 ) -> tuple[Sequence[Any], Sequence[Any]]:
     """Examples to train on, and those held out."""
-    rows: Sequence[Any] = data.load(source)
+    rows: Sequence[Any]
+    aside: Sequence[Any]
+    other = None
     if what.held_out:
         other = dataclasses.replace(source, data=what.held_out, split=what.held_out_split)
-        aside: Sequence[Any] = data.load(other)
+    if how.data_on_disk:
+        share = 0.0 if other else what.held_out_ratio
+        rows, aside = on_disk.load(source, how.out, "data", share, what.seed)
+        if other is not None:
+            aside, _ = on_disk.load(other, how.out, "held-out", 0.0, what.seed)
     else:
-        rows, aside = data.hold_out(rows, what.held_out_ratio, what.seed)
+        data.check_fits(source)
+        rows = data.load(source)
+        if other is not None:
+            aside = data.load(other)
+        else:
+            rows, aside = data.hold_out(rows, what.held_out_ratio, what.seed)
     examples = data.read(loaded.method, rows, source)
     if not examples:
         raise UserError(f"{source.data} leaves no example to train on: give more data")

@@ -100,25 +100,64 @@ def _bad(reason: str, skipped: Skipped, mend: str) -> None:
     skipped.append(reason)
 
 
-def _lines(path: Path, skipped: Skipped) -> Iterator[Row]:
+def are_plain_lines(path: Path) -> bool:
+    """Whether a file is of JSON lines that can be read by position: not compressed."""
+    return _KINDS.get(path.suffix.lower()) == "lines"
+
+
+class BadLineError(ValueError):
+    """A line holds no row: the reason, such as "is not UTF-8", and the mend."""
+
+    def __init__(self, reason: str, mend: str = "mend the line") -> None:
+        super().__init__(reason)
+        self.mend = mend
+
+
+def json_line(line: bytes, first: bool) -> Row:
+    """The object in a line; the first line of a file may begin with a byte order mark.
+
+    Raises:
+        BadLineError: there is none.
+    """
+    try:
+        row = json.loads(line.decode("utf-8-sig" if first else "utf-8"))
+    except UnicodeDecodeError:
+        raise BadLineError("is not UTF-8", "convert the file to UTF-8") from None
+    except ValueError as error:  # a broken line, or a number of too many digits
+        if not line.endswith(b"\n"):
+            reason = "is not finished: it has no end of line"
+            raise BadLineError(reason, "wait for whoever writes it, or get it again") from None
+        raise BadLineError(f"is not JSON ({error})") from None
+    except RecursionError:
+        raise BadLineError("is nested too deeply") from None
+    if not isinstance(row, dict):
+        what = f"is a JSON {type(row).__name__}, not an object"
+        raise BadLineError(what, 'write each row as {"field": value}')
+    return row
+
+
+def json_lines(path: Path, skipped: Skipped = None) -> Iterator[tuple[int, int, Row]]:
+    """Rows of a file of JSON lines with their places in bytes: (start, length, row).
+
+    Raises:
+        UserError: a line is broken, and `skipped` is None.
+    """
+    end = 0
     with _open(path) as file:
         for number, line in enumerate(file, 1):
+            start, end = end, end + len(line)
             if not line.strip():
                 continue
             try:
-                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except UnicodeDecodeError:
-                _bad(f"{path}, line {number} is not UTF-8", skipped, "convert the file to UTF-8")
-            except ValueError as error:  # a broken line, or a number of too many digits
-                _bad(f"{path}, line {number} is not JSON ({error})", skipped, "mend the line")
-            except RecursionError:
-                _bad(f"{path}, line {number} is nested too deeply", skipped, "mend the line")
+                row = json_line(line, number == 1)
+            except BadLineError as error:
+                _bad(f"{path}, line {number} {error}", skipped, error.mend)
             else:
-                if isinstance(row, dict):
-                    yield row
-                else:
-                    what = f"{path}, line {number} is a JSON {type(row).__name__}, not an object"
-                    _bad(what, skipped, 'write each row as {"field": value}')
+                yield start, len(line), row
+
+
+def _lines(path: Path, skipped: Skipped) -> Iterator[Row]:
+    return (row for _, _, row in json_lines(path, skipped))
 
 
 def _json(path: Path, skipped: Skipped) -> Iterator[Row]:

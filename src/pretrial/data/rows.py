@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, overload
 
 from pretrial.errors import UserError, nearest
@@ -46,15 +47,21 @@ class Stream(Iterable[Row]):
     Attributes:
         source: where they come from, for messages.
         skipped: why rows were left out in the last iteration, as far as it has come.
+        files: all that is read, in order; empty where the source is no file.
     """
 
     def __init__(
-        self, read: Callable[[list[str]], Iterator[Row]], source: str = "", start: int = 0
+        self,
+        read: Callable[[list[str]], Iterator[Row]],
+        source: str = "",
+        start: int = 0,
+        files: Sequence[Path] = (),
     ) -> None:
         """`read(skipped)` gives the rows from the first on and appends reasons to `skipped`."""
         self._read = read
         self._start = start
         self.source = source
+        self.files = tuple(files)
         self.skipped: list[str] = []
 
     def __iter__(self) -> Iterator[Row]:
@@ -63,7 +70,61 @@ class Stream(Iterable[Row]):
 
     def skip(self, count: int) -> Stream:
         """The same rows without the first `count`: where an interrupted reading goes on."""
-        return Stream(self._read, self.source, self._start + count)
+        return Stream(self._read, self.source, self._start + count, self.files)
+
+
+class Column(Sequence[str]):
+    """The texts in one field of rows on the disk, read when they are asked for."""
+
+    on_disk = True
+
+    def __init__(self, rows: Sequence[Row], field: str) -> None:
+        self._rows = rows
+        self._field = field
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._text(index, self._rows[index])
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._text(number, row) for number, row in enumerate(self._rows))
+
+    def _text(self, number: int, row: Row) -> str:
+        _require(row, number, (self._field,), self._rows)
+        return _text(row, number, self._field)
+
+
+def texts(rows: Sequence[Row], field: str = "text") -> Sequence[str]:
+    """The texts in a field: a list, or a `Column` where the rows are on the disk.
+
+    Raises:
+        UserError: a row lacks the field, or holds something else in it; in a `Column` only when
+            that row is read.
+    """
+    require(rows, (field,))
+    if is_on_disk(rows):
+        return Column(rows, field)
+    return [_text(row, number, field) for number, row in enumerate(rows)]
+
+
+def _text(row: Row, number: int, field: str) -> str:
+    if not isinstance(text := row[field], str):
+        kind = type(text).__name__
+        raise UserError(f"{field!r} of row {number} is a {kind}: give a string")
+    return text
+
+
+def is_on_disk(data: object) -> bool:
+    """Whether reading an item means reading from the disk, because all do not fit in memory."""
+    return getattr(data, "on_disk", False)
 
 
 def field_names(rows: Iterable[Row]) -> list[str]:
@@ -87,19 +148,23 @@ def rename(row: Mapping[str, Any], fields: Mapping[str, str]) -> Row:
 
 
 def require(rows: Iterable[Row], fields: Iterable[str]) -> None:
-    """Checks that the rows (of a stream: the first) have the fields.
+    """Checks that the rows (of a stream, or on the disk: the first) have the fields.
 
     Raises:
         UserError: one is missing; the message names the fields found and suggests `--fields`.
     """
     wanted = list(fields)
-    checked = rows if isinstance(rows, Sequence) else islice(iter(rows), 1)
-    for number, row in enumerate(checked):
-        for name in wanted:
-            if name not in row:
-                source = getattr(rows, "source", "") or "the data"
-                guess = nearest(name, row, 1) if row else "OTHER"
-                raise UserError(
-                    f"{source} has no field {name!r} in row {number} (found: "
-                    f"{', '.join(row) or 'none'}): name the one to use with --fields {name}={guess}"
-                )
+    all_of_them = isinstance(rows, Sequence) and not is_on_disk(rows)
+    for number, row in enumerate(rows if all_of_them else islice(iter(rows), 1)):
+        _require(row, number, wanted, rows)
+
+
+def _require(row: Row, number: int, fields: Iterable[str], rows: Iterable[Row]) -> None:
+    for name in fields:
+        if name not in row:
+            source = getattr(rows, "source", "") or "the data"
+            guess = nearest(name, row, 1) if row else "OTHER"
+            raise UserError(
+                f"{source} has no field {name!r} in row {number} (found: "
+                f"{', '.join(row) or 'none'}): name the one to use with --fields {name}={guess}"
+            )

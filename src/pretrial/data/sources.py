@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 from urllib.parse import parse_qsl
@@ -79,6 +79,7 @@ def load(
             name,
             fields,
             streaming,
+            [path],
         )
     if isinstance(source, Path) or not _HUB_NAME.fullmatch(name) or is_data_file(path):
         raise _missing(path)
@@ -90,6 +91,7 @@ def _deliver(
     name: str,
     fields: Mapping[str, str] | None,
     streaming: bool,
+    files: Sequence[Path] = (),
 ) -> Any:
     """Rows, or a stream of them, from a function that reads and notes what it leaves out."""
 
@@ -98,7 +100,7 @@ def _deliver(
         return (rename(row, fields) for row in rows) if fields else rows
 
     if streaming:
-        return Stream(renamed, name)
+        return Stream(renamed, name, files=files)
     skipped: list[str] = []
     rows = Rows(renamed(skipped), name)
     rows.skipped = skipped
@@ -165,7 +167,7 @@ def _folder(
             for file in files:
                 yield from document_row(file, bad, root)
 
-    return _deliver(read, name, fields, streaming)
+    return _deliver(read, name, fields, streaming, parts or files)
 
 
 def _hub(name: str, fields: Mapping[str, str] | None, split: str | None, streaming: bool) -> Any:

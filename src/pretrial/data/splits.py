@@ -39,13 +39,15 @@ def split_by_group(
         if isinstance(key, str) and key not in row:
             raise UserError(f"there is no field {key!r} to split by; found: {', '.join(row)}")
         group = row[key] if isinstance(key, str) else key(row)
-        splits[_choose(f"{seed}\0{group}", ratios)].append(row)
+        splits[split_of(group, ratios, seed)].append(row)
     source = getattr(rows, "source", "")
     return {name: Rows(part, f"{source} ({name})".strip()) for name, part in splits.items()}
 
 
-def _choose(text: str, ratios: Mapping[str, float]) -> str:
-    place = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+def split_of(group: Any, ratios: Mapping[str, float], seed: int = 0) -> str:
+    """The split of a group; see `split_by_group`."""
+    digest = hashlib.sha256(f"{seed}\0{group}".encode()).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
     for name, ratio in ratios.items():
         place -= ratio
         if place < 0:

@@ -1,16 +1,22 @@
-"""Texts as windows of token ids, kept compactly: four bytes a token."""
+"""Texts as windows of token ids, kept compactly: four bytes a token, in memory or on the disk."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import struct
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _TEXTS_AT_ONCE = 1000
+_IDS, _ENDS = "ids.bin", "ends.bin"
+_NUMBER = struct.Struct("=q")
 
 
 class TokenWindows(Sequence[list[int]]):
@@ -25,12 +31,9 @@ class TokenWindows(Sequence[list[int]]):
     ) -> None:
         self._ids = array("i")
         self._ends = array("q", [0])
-        texts = iter(texts)
-        while chunk := list(islice(texts, _TEXTS_AT_ONCE)):
-            for ids in tokenizer(chunk, add_special_tokens=False)["input_ids"]:
-                for start in range(0, len(ids), length):
-                    self._ids.extend(ids[start : start + length])
-                    self._ends.append(len(self._ids))
+        for window in _cut(texts, tokenizer, length):
+            self._ids.extend(window)
+            self._ends.append(len(self._ids))
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -46,6 +49,64 @@ class TokenWindows(Sequence[list[int]]):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
         return self._ids[self._ends[index] : self._ends[index + 1]].tolist()
+
+
+def _cut(
+    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
+) -> Iterator[list[int]]:
+    texts = iter(texts)
+    while chunk := list(islice(texts, _TEXTS_AT_ONCE)):
+        for ids in tokenizer(chunk, add_special_tokens=False)["input_ids"]:
+            for start in range(0, len(ids), length):
+                yield ids[start : start + length]
+
+
+def write_windows(
+    folder: Path, texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
+) -> None:
+    """Writes the windows that `TokenWindows` would hold, for `DiskWindows` to read."""
+    end = 0
+    with (folder / _IDS).open("wb") as ids, (folder / _ENDS).open("wb") as ends:
+        ends.write(_NUMBER.pack(0))
+        for window in _cut(texts, tokenizer, length):
+            ids.write(array("i", window).tobytes())
+            end += len(window)
+            ends.write(_NUMBER.pack(end))
+
+
+class DiskWindows(Sequence[list[int]]):
+    """The windows in a folder, each read when it is asked for."""
+
+    on_disk = True
+
+    def __init__(self, folder: Path) -> None:
+        self._ids, self._ends = (os.open(folder / n, os.O_RDONLY) for n in (_IDS, _ENDS))
+        self._count = os.fstat(self._ends).st_size // _NUMBER.size - 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        # pread, and no memory map, whose pages would count as the process's
+        pair = os.pread(self._ends, 2 * _NUMBER.size, index * _NUMBER.size)
+        begin, end = struct.unpack("=2q", pair)
+        ids = array("i")
+        ids.frombytes(os.pread(self._ids, (end - begin) * ids.itemsize, begin * ids.itemsize))
+        return ids.tolist()
+
+    def __del__(self) -> None:
+        for file in (self._ids, self._ends):
+            with contextlib.suppress(OSError):
+                os.close(file)
 
 
 class JoinedWindows(Sequence[list[int]]):

@@ -32,6 +32,7 @@ ROBERTA_SPECIALS: Mapping[str, str] = {
     "mask_token": "<mask>",
 }
 _NUM_BYTES = 256
+_MOST_TEXTS = 200_000
 
 
 def learn_bpe(
@@ -50,7 +51,8 @@ def learn_bpe(
     The same texts in the same order give the same tokenizer.
 
     Args:
-        texts: read once; an iterator will do.
+        texts: read once; an iterator will do. Of a sequence of more than 200,000 texts as many are
+            read, spread evenly: further ones change little, and would take hours and memory.
         vocab_size: entries in all, special tokens and sentinels included. Little text can give
             fewer, so size models by `len(tokenizer)`.
         num_sentinels: how many tokens "<extra_id_0>", "<extra_id_1>", ... follow the special ones.
@@ -92,7 +94,7 @@ def learn_bpe(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(_spread(texts), trainer)
     if template is not None:
         _add_template(tokenizer, template, reserved)
     return PreTrainedTokenizerFast(
@@ -101,6 +103,13 @@ def learn_bpe(
         clean_up_tokenization_spaces=False,
         **specials,
     )
+
+
+def _spread(texts: Iterable[str]) -> Iterable[str]:
+    """All texts, or the most that a vocabulary is learned from."""
+    if not isinstance(texts, Sequence) or len(texts) <= _MOST_TEXTS:
+        return texts
+    return (texts[i * len(texts) // _MOST_TEXTS] for i in range(_MOST_TEXTS))
 
 
 def _add_template(tokenizer: Tokenizer, template: str, reserved: list[str]) -> None:

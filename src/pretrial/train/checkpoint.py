@@ -30,17 +30,28 @@ from pretrial.train.method import Trainable
 Tensors = dict[str, Tensor]
 STATE = "state.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_BROKEN = (errno.EIO, errno.EROFS)
 
 
 @contextmanager
-def full_disk_explained(folder: Path, need: int = 0) -> Iterator[None]:
-    """Turns "no space left" into a UserError naming the folder and the bytes needed."""
+def disk_explained(folder: Path, need: int = 0) -> Iterator[None]:
+    """Turns what a full or failing disk says into a UserError.
+
+    Args:
+        folder: on that disk.
+        need: bytes that are to be written, where known.
+    """
     try:
         yield
     except (OSError, SafetensorError) as error:
         # safetensors writes in Rust and reports the system's error as text only
         codes = re.findall(r"(?:os error|code:) (\d+)", str(error))
         code = error.errno if isinstance(error, OSError) else int(codes[0]) if codes else None
+        if code in _BROKEN:
+            raise UserError(
+                f"the disk of {folder} fails ({os.strerror(code)}): what is finished is kept; run"
+                " the same command again once the disk works, or copy the folder to another"
+            ) from error
         if code not in _FULL:
             raise
         free = shutil.disk_usage(_existing(folder)).free
@@ -68,12 +79,12 @@ def whole_folder(folder: Path, need: int = 0) -> Iterator[Path]:
         need: bytes that will be written, where known.
 
     Raises:
-        UserError: the disk is full; nothing is left behind.
+        UserError: the disk is full or fails; nothing is left behind.
     """
     partial = folder.with_name(f".partial-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        with full_disk_explained(folder, need):
+        with disk_explained(folder, need):
             partial.mkdir(parents=True)
             yield partial
             for path in [partial, *partial.rglob("*")]:
@@ -151,7 +162,10 @@ def newest(folder: Path) -> Path | None:
 def prune(folder: Path, keep: int) -> None:
     """Removes all checkpoints but the newest `keep`, and what a kill left half written."""
     found = sorted(folder.glob("step-*"))
-    for path in [*found[: len(found) - keep], *folder.glob(".partial-*")]:
+    for path in found[: len(found) - keep]:
+        # a name that says so, since deleting takes a while and can be cut short
+        path.rename(path.with_name(f".partial-{path.name}"))
+    for path in folder.glob(".partial-*"):
         shutil.rmtree(path)
 
 

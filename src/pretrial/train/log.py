@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from pretrial.errors import UserError, missing_package, nearest
-from pretrial.train.checkpoint import full_disk_explained
+from pretrial.train.checkpoint import disk_explained
 
 Row = Mapping[str, Any]
 _REFRESH_SECONDS = 0.1
@@ -57,12 +57,12 @@ class Journal:
         """Appends a row, unless it is in the file already; tells whether it was new.
 
         Raises:
-            UserError: the disk is full; the row is not in the file then.
+            UserError: the disk is full or fails; the row is not in the file then.
         """
         if self.position < self.known:
             return False
         line = (json.dumps(row) + "\n").encode()
-        with full_disk_explained(self.path.parent, len(line)):
+        with disk_explained(self.path.parent, len(line)):
             if self._file is None:
                 # unbuffered, so that a kill loses no row
                 self._file = self.path.open("ab", buffering=0)
@@ -76,7 +76,7 @@ class Journal:
     def sync(self) -> int:
         """Puts the file on the disk; its size, for the checkpoint that is about to be written."""
         if self._file is not None:
-            with full_disk_explained(self.path.parent):
+            with disk_explained(self.path.parent):
                 os.fsync(self._file.fileno())
         return self.position
 

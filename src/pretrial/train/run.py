@@ -25,6 +25,37 @@ _FIVE_MINUTES = Budget(300, "seconds")
 _locks: dict[Path, int] = {}
 
 
+def claim(folder: Path) -> None:
+    """Makes a run's folder and takes it for this process, until it ends, however it ends.
+
+    Raises:
+        UserError: another process has it, or the disk is full or fails.
+    """
+    with checkpoint.disk_explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder.resolve() / ".lock"
+        held = _locks.get(path)
+        if held is not None:
+            if path.exists() and os.fstat(held).st_ino == path.stat().st_ino:
+                return
+            os.close(_locks.pop(path))
+        handle = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        # a POSIX lock: children do not inherit it, and its end is this process's end
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.read(handle, 32).decode()
+        os.close(handle)
+        raise UserError(
+            f"the run folder {folder} is in use by process {owner or 'unknown'}: wait for it to"
+            " end, or give another folder"
+        ) from error
+    _locks[path] = handle
+    with checkpoint.disk_explained(folder):
+        os.truncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+
+
 class Run:
     """One training run in one folder.
 
@@ -71,7 +102,7 @@ class Run:
         self.stage = ""
         self._books = [self.spent]
         self.console = Console(quiet=quiet or not self.world.is_first)
-        self.world.on_first(self._claim)
+        self.world.on_first(lambda: claim(self.folder))
         self.journal = log.Journal(self.folder / "metrics.jsonl", self._known_rows())
         self._trackers = log.make_trackers(trackers, self.folder) if self.world.is_first else []
 
@@ -84,31 +115,6 @@ class Run:
                 raise UserError("this machine has no GPU that torch can use: give device='cpu'")
             return torch.device("cuda", self.world.local_rank)
         return device
-
-    def _claim(self) -> None:
-        """Takes the folder for this process, until it ends, however it ends."""
-        with checkpoint.full_disk_explained(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder.resolve() / ".lock"
-            held = _locks.get(path)
-            if held is not None:
-                if path.exists() and os.fstat(held).st_ino == path.stat().st_ino:
-                    return
-                os.close(_locks.pop(path))
-            handle = os.open(path, os.O_RDWR | os.O_CREAT)
-        try:
-            # a POSIX lock: children do not inherit it, and its end is this process's end
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.read(handle, 32).decode()
-            os.close(handle)
-            raise UserError(
-                f"the run folder {self.folder} is in use by process {owner or 'unknown'}: wait for"
-                " it to end, or give another folder"
-            ) from error
-        os.truncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
-        _locks[path] = handle
 
     def _known_rows(self) -> int:
         states = [

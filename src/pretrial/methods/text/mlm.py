@@ -38,8 +38,7 @@ from pretrial.card import Card, Claim, Field
 from pretrial.convert.electra import load_electra
 from pretrial.convert.keys import load_tokenizer
 from pretrial.corrupt.masks import mask_windows
-from pretrial.data.rows import require
-from pretrial.data.windows import TokenWindows
+from pretrial.data.rows import texts
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.models.electra_pair import masked_logits
@@ -50,6 +49,7 @@ from pretrial.objectives.tokens import token_loss
 from pretrial.train.budget import Budget
 from pretrial.train.method import Batch, Method
 from pretrial.train.stage import Optim, Stage
+from pretrial.train.tokens import token_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -268,13 +268,9 @@ class MLM(Method):
             self.encoder.electra.load_state_dict(network.electra.state_dict())
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[str]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[str]:
         """The texts of the rows."""
-        require(rows, ("text",))
-        for number, row in enumerate(rows):
-            if not isinstance(text := row["text"], str):
-                raise UserError(f"'text' of row {number} is a {type(text).__name__}: give a string")
-        return [row["text"] for row in rows]
+        return texts(rows)
 
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
         """Masks windows of token ids; `mask_windows` tells the fields."""
@@ -301,10 +297,11 @@ class MLM(Method):
         yield self.stage("train", run, run.budget)
 
     def stage(self, name: str, run: Run, budget: Budget) -> Stage:
-        """A stage over the windows of the run's texts; see `TokenWindows`."""
+        """A stage over the windows of the run's texts; see `token_windows`."""
         config = self.config
-        windows = TokenWindows(run.data, self.tokenizer, config.max_length - 2)
-        held_out = TokenWindows(run.held_out, self.tokenizer, config.max_length - 2)
+        length = config.max_length - 2
+        windows = token_windows(run, "data", run.data, self.tokenizer, length)
+        held_out = token_windows(run, "held-out", run.held_out, self.tokenizer, length)
         evaluate = partial(held_out_losses, self, held_out, config.batch_size)
         return Stage(
             name,
