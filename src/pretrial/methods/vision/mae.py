@@ -85,14 +85,16 @@ class Config(patch_config.Config):
     @classmethod
     def tiny(cls) -> Self:
         """Small enough for a test."""
-        small = {"decoder_width": 16, "decoder_layers": 1, "decoder_heads": 2}
-        return replace(super().tiny(), normalised=False, **small)
+        return replace(
+            super().tiny(), normalised=False, decoder_width=16, decoder_layers=1, decoder_heads=2
+        )
 
     @classmethod
     def small(cls) -> Self:
         """0.2 M parameters and a decoder of a layer; patches of four pixels are not normalised."""
-        small = {"decoder_width": 32, "decoder_layers": 1, "decoder_heads": 4}
-        return replace(super().small(), normalised=False, **small)
+        return replace(
+            super().small(), normalised=False, decoder_width=32, decoder_layers=1, decoder_heads=4
+        )
 
     @classmethod
     def paper(cls, name: str = "base") -> Self:
