@@ -1,9 +1,4 @@
-"""Programs that attack the runner: each gets its stated class and leaves nothing behind.
-
-A fixture in `hostile/` begins with `# kind | OUTCOME | subtype | what it tries`; `*` is any
-subtype. A second line `# rlimits | OUTCOME | subtype`, or `any`, says what becomes of it where
-namespaces are refused, if that differs.
-"""
+"""Programs that attack the runner: each gets its stated class and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -14,54 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hostile_programs import FIXTURES, HONEST, TESTS, read, strays, why_not
 
-from pretrial.data.problems import Tests
-from pretrial.sandbox import Limits, Outcome, Runner, describe_isolation
+from pretrial.sandbox import Limits, Runner, describe_isolation
 
-FIXTURES = sorted((Path(__file__).parent / "hostile").glob("*.txt"))
 SHORT, LONG = 0.25, 5.0  # seconds, for programs that should and should not run out of time
-TESTS = {
-    "call": Tests("call", "add", ([1, 2], [3, 4]), (3, 7)),
-    "stdin": Tests("stdin", inputs=("1 2\n", "3 4\n"), outputs=("3\n", "7\n")),
-    "assert": Tests("assert", "add", script="def check(f):\n    assert f(1, 2) == 3\ncheck(add)\n"),
-}
-# Under a shared uid these reach the user's own processes, or threads are not allowed.
-NEED_OWN_UID = {
-    "kills_everybody",
-    "kills_parent",
-    "probes_processes",
-    "signals_parent",
-    "thread_left_running",
-    "thread_never_joins",
-    "thread_raises",
-}
-# What only a filter of system calls prevents.
-NEED_FILTER = {
-    "lowers_everybodys_priority",
-    "lowers_parents_limits",
-    "memory_in_keys",
-    "memory_in_nameless_files",
-    "memory_in_queue",
-    "memory_in_segments",
-    "pins_parent",
-    "traces_itself",
-    "uses_io_uring",
-}
-# Right only if the program before has left nothing behind: no file, limit, priority or module.
-HONEST = """
-import colorsys, json, math, os, resource
-
-assert not os.listdir(".") and not os.listxattr("."), "something is left"
-with open("mine", "w") as file:
-    file.write("mine")
-assert os.nice(0) == 0
-assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == 16 << 20
-assert len(bytearray(64 << 20)) and math.sqrt(4) == 2 and json.dumps([]) == "[]"
-
-
-def add(a, b):
-    return a + b
-"""
 
 
 @pytest.fixture(scope="module", params=["auto", "rlimits"])
@@ -73,18 +25,8 @@ def runner(request):
 
 
 @pytest.fixture(scope="module")
-def filtered():
-    return any("system calls" in layer for layer in describe_isolation("rlimits").layers)
-
-
-def read(path: Path, level: str) -> tuple[str, str, list[str]]:
-    """The program, its kind and the outcome and subtype it should get at this level."""
-    program = path.read_bytes().decode()
-    first, second = program.split("\n", 2)[:2]
-    kind, *expected, _ = first.removeprefix("# ").split(" | ")
-    if level == "rlimits" and second.startswith("# rlimits | "):
-        expected = second.removeprefix("# rlimits | ").split(" | ")
-    return program, kind, expected
+def isolation(runner):
+    return describe_isolation(runner.isolation)
 
 
 def test_there_are_more_than_a_hundred():
@@ -92,44 +34,24 @@ def test_there_are_more_than_a_hundred():
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
-def test_stated_class(path, runner, filtered):
-    if runner.isolation == "rlimits" and os.geteuid() != 0 and path.stem in NEED_OWN_UID:
-        pytest.skip("without root and namespaces programs share the user's uid")
-    if path.stem in NEED_FILTER and not filtered:
-        pytest.skip("this kernel or machine has no filter of system calls")
-    program, kind, expected = read(path, runner.isolation)
-    seconds = SHORT if expected[-1] == "timeout" else LONG
-    [verdict] = runner.run([(program, TESTS[kind])], Limits(seconds=seconds, memory_mb=128))
+def test_stated_class(path, runner, isolation):
+    if reason := why_not(path.stem, isolation):
+        pytest.skip(reason)
+    hostile = read(path, runner.isolation)
+    seconds = SHORT if hostile.subtype == "timeout" else LONG
+    limits = Limits(seconds=seconds, memory_mb=128)
+    [verdict] = runner.run([(hostile.program, hostile.tests)], limits)
     assert verdict.wall_seconds < seconds + 1
-    assert verdict.passed or expected == ["any"] or expected[0] != "PASSED_TEST", verdict
-    if expected != ["any"]:
-        outcome, subtype = expected
-        assert verdict.outcome is Outcome[outcome], verdict
-        assert subtype in ("*", verdict.subtype), verdict
-    # The runner survives, no process is left, and the next program finds an empty folder.
+    assert not hostile.wrong(verdict)
+    # The runner survives, no process is left, and the next program finds all as it should be.
     [after] = runner.run([(f"# after {path.stem}\n{HONEST}", TESTS["call"])])
     assert after.passed, after
     assert not strays(runner)
 
 
-def strays(runner: Runner) -> list[str]:
-    """Processes below the workers that are not the workers' own."""
-    worker = psutil.Process(runner._workers[0]._process.pid)
-    found = worker.children(recursive=True)
-    if os.geteuid() == 0:  # then programs have a uid of their own
-        uid = 61184 + worker.pid % 4336
-        found += [
-            process
-            for process in psutil.process_iter(["uids"])
-            if process.info["uids"] and process.info["uids"].real == uid
-        ]
-    own = {worker, *worker.children()[: runner.isolation == "namespaces"]}  # and its pid 1
-    return [str(process) for process in set(found) - own]
-
-
 def test_a_pass_by_assert_can_be_had_by_an_object_that_lies(runner):
     # The documented weakness of assert scripts, and the reason to prefer `call` tests.
-    program = read(Path(__file__).parent / "hostile" / "always_equal.txt", "")[0]
+    program = read(Path(__file__).parent / "hostile" / "always_equal.txt", "").program
     [by_assert, by_call] = runner.run([(program, TESTS["assert"]), (program, TESTS["call"])])
     assert by_assert.passed
     assert not by_call.passed
@@ -146,10 +68,10 @@ add = None
     assert verdict.passed
 
 
-@pytest.mark.parametrize("isolation", ["auto", "rlimits"])
-def test_nothing_runs_on_when_the_worker_is_ended_during_a_run(isolation):
+@pytest.mark.parametrize("level", ["auto", "rlimits"])
+def test_nothing_runs_on_when_the_worker_is_ended_during_a_run(level):
     program = "import os, time\nif os.fork() == 0:\n    os.setsid()\ntime.sleep(1000)\n"
-    with Runner(workers=1, isolation=isolation) as runner:
+    with Runner(workers=1, isolation=level) as runner:
         if runner.isolation == "rlimits" and os.geteuid() != 0:
             pytest.skip("without root a program has no other processes there")
         [worker] = runner._workers

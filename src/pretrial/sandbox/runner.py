@@ -47,7 +47,9 @@ class Runner:
     """Keeps workers and verdicts warm between calls of `run`. Use it as a context manager.
 
     Args:
-        workers: processes that run programs; by default one per core this process may use.
+        workers: processes that run programs; by default one per core this process may use, or its
+            share of them.
+        processes: processes of this machine that each have such a runner at the same time.
         isolation: "auto" takes the best of `namespaces` and `rlimits`; a named level is taken or
             refused. "none" runs programs with the user's own rights and has to be named.
         compare: "strict" or "apps", see `pretrial.sandbox.compare`.
@@ -64,6 +66,7 @@ class Runner:
         self,
         *,
         workers: int | None = None,
+        processes: int = 1,
         isolation: str = "auto",
         compare: Mode = "strict",
         outcomes: str = "ours",
@@ -76,7 +79,7 @@ class Runner:
             raise UserError(f"outcomes must be 'ours' or 'apps', not {outcomes!r}")
         if workers is not None and workers < 1:
             raise UserError(f"workers must be at least 1, not {workers}")
-        self.num_workers = workers or _num_cores()
+        self.num_workers = workers or max(1, _num_cores() // processes)
         self.compare, self.outcomes, self.stop = compare, outcomes, stop_at_first
         first = start_best(isolation, preamble)
         self.isolation = first.isolation

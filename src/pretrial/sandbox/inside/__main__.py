@@ -129,9 +129,10 @@ class Zygote:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.setsid()
             errors = output if job["kind"] == "command" else -1
+            # Opened anew: locks and flags of a file that all programs shared would stay with it.
+            nowhere = os.open(os.devnull, os.O_RDWR)
             for fd, source in ((0, stdin), (1, output), (2, errors)):
-                if source >= 0:
-                    os.dup2(source, fd)
+                os.dup2(source if source >= 0 else nowhere, fd)
             first = 3
             for fd in sorted([report_fd, *self.library_fds(), 256]):
                 os.closerange(first, fd)
