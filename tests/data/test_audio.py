@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from pretrial.data.audio import log_mel, resampled, samples
+from pretrial.data.sources import load
 from pretrial.errors import UserError
 
 RATE = 8000
@@ -82,6 +83,19 @@ def test_log_mel_is_that_of_transformers() -> None:
     )
     assert found.shape == (20, 1 + (4000 - 200) // 80)
     np.testing.assert_allclose(found.numpy(), np.log(theirs), atol=1e-3)
+
+
+def test_folder_with_labels(tmp_path: Path) -> None:
+    for label in ("yes", "no"):
+        (tmp_path / label).mkdir()
+        write(tmp_path / label / "a.wav", TONE)
+    (tmp_path / "README.md").write_text("words")
+    rows = load(tmp_path)
+    assert [(row["path"], row["label"]) for row in rows] == [
+        ("no/a.wav", "no"),
+        ("yes/a.wav", "yes"),
+    ]
+    assert len(samples(rows[0]["audio"], RATE)) == RATE
 
 
 def test_what_is_no_sound_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,13 +21,6 @@ from torch import Tensor
 
 from pretrial.errors import UserError, missing_package
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".opus"})
-
-
-def is_audio_file(path: Path) -> bool:
-    """Whether the name says that the file holds sound."""
-    return path.suffix.lower() in SUFFIXES
-
 
 def samples(audio: Any, rate: int, name: str = "") -> Tensor:
     """The samples [T] of one recording at `rate` a second, between -1 and 1; channels are averaged.

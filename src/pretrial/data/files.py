@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pretrial.data.arrays import numpy_rows
-from pretrial.data.images import image_fault, image_row, is_image_file
+from pretrial.data.images import image_fault
+from pretrial.data.media import media_row, medium_of
 from pretrial.data.rows import Row
 from pretrial.errors import UserError, missing_package
 
@@ -39,7 +40,8 @@ def file_rows(path: Path, skipped: Skipped = None, split: str | None = None) -> 
     """Rows of a file, read while one iterates.
 
     Args:
-        path: the file; its name tells its form: rows, arrays or an image. Another is one text.
+        path: the file; its name tells its form: rows, arrays, an image or a recording. Another is
+            one text.
         skipped: where to note broken rows; None raises at the first.
         split: of an archive of arrays.
 
@@ -67,13 +69,14 @@ def file_rows(path: Path, skipped: Skipped = None, split: str | None = None) -> 
 
 
 def document_row(path: Path, skipped: Skipped, root: Path) -> Iterator[Row]:
-    """The one row of an image or a text, with its `path` below `root`."""
-    if is_image_file(path):
-        fault = image_fault(path)
+    """The one row of an image, a recording or a text, with its `path` below `root`."""
+    medium = medium_of(path)
+    if medium != "text":
+        fault = image_fault(path) if medium == "image" else ""
         if fault:
             _bad(f"{path} is no whole image ({fault})", skipped, "get it again")
         else:
-            yield image_row(path, root)
+            yield media_row(path, medium, root)
         return
     try:
         yield {

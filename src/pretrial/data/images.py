@@ -21,26 +21,7 @@ from pretrial.errors import UserError, missing_package
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-)
 _CHANNELS = (1, 3, 4)
-
-
-def is_image_file(path: Path) -> bool:
-    """Whether the name says that the file holds an image."""
-    return path.suffix.lower() in SUFFIXES
-
-
-def image_row(path: Path, root: Path) -> Row:
-    """The row of an image file: `image` and `path`, and `label` where it lies in a sub-folder.
-
-    Args:
-        path: the file.
-        root: the folder that was named; a folder between it and the file is the label.
-    """
-    row = {"image": str(path), "path": path.relative_to(root).as_posix()}
-    return row if path.parent == root else row | {"label": path.parent.name}
 
 
 def image_fault(path: Path) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from pretrial.data.apps import apps_folder_rows, apps_questions
 from pretrial.data.builtin import builtin
 from pretrial.data.files import document_row, file_rows, is_data_file
-from pretrial.data.images import is_image_file
+from pretrial.data.media import most
 from pretrial.data.quixbugs import is_quixbugs, quixbugs_rows
 from pretrial.data.rows import Row, Rows, Stream, rename, require
 from pretrial.errors import UserError, missing_package, nearest
@@ -51,10 +51,11 @@ def load(
 
     Args:
         source: a file (.jsonl, .json, .csv, .tsv, each also with .gz, .parquet, .npy, .npz, or one
-            text or image), a folder (of such files, of texts, of images with their label as
-            sub-folder, of APPS problems, of QuixBugs, or written by `save_to_disk`), the name of a
-            Hugging Face data set ("owner/name" or "owner/name:config"), or "builtin:NAME", with
-            options as in "builtin:mini-apps?split=test&seed=1".
+            text, image or recording), a folder (of such files, of texts, of images or recordings
+            with their label as sub-folder, of APPS problems, of QuixBugs, or written by
+            `save_to_disk`), the name of a Hugging Face data set ("owner/name" or
+            "owner/name:config"), or "builtin:NAME", with options as in
+            "builtin:mini-apps?split=test&seed=1".
         fields: new names, as {wanted: found}.
         split: of a data set, archive or folder: there the subfolder, or the files whose names begin
             with it.
@@ -153,11 +154,7 @@ def _folder(
     if not files:
         raise UserError(f"{root} is an empty folder: put data files or texts into it")
     parts = [file for file in files if is_data_file(file)]
-    images = [file for file in files if is_image_file(file)]
-    if 2 * len(images) > len(files):  # a note beside the images, or a picture beside the texts
-        files = images
-    else:
-        files = [file for file in files if not is_image_file(file)]
+    files = most(files)
 
     def read(skipped: list[str]) -> Iterator[Row]:
         bad = skipped if skip_bad else None
