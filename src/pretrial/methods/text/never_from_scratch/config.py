@@ -120,7 +120,14 @@ class Config:
     @classmethod
     def small(cls) -> Self:
         """Two layers for sequences of 64 entries: minutes on two cores."""
-        return cls(num_layers=2, state_size=16, max_length=64, warmup=0.05, batch_size=16)
+        return cls(
+            num_layers=2,
+            state_size=16,
+            max_length=64,
+            pretrain_ratio=0.7,
+            warmup=0.05,
+            batch_size=16,
+        )
 
     @classmethod
     def paper(cls, name: str = "image") -> Self:

@@ -36,17 +36,21 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "s4d_random": {"mixer": "s4d", "structured": False},
 }
 
-_DIGITS = "builtin:digits"
+_DIGITS = "builtin:digits?split=train"
 
-_STEPS = 1000  # of one network
+_STEPS = 1200  # of one network
 
 _NOTES = (
     "Images of 8 x 8 pixels are sequences of 64; the Transformer is told positions in the sequence"
     " alone. Two layers of width 64; the paper has sequences of 1,024 to 65,536 entries.",
-    "In both regimes each network takes the same number of steps. Self-pre-training has half of"
-    " them, on the inputs of the same 300 sequences; from scratch all of them are on labels.",
+    "In both regimes each network takes 1,200 steps. Self-pre-training has 70 % of them, on the"
+    " inputs of the same 300 images; from scratch all of them are on labels.",
     "All networks in both regimes have a constant rate of 1e-3 after a warm-up of 5 % of a stage,"
     " and batches of 16; neither was tuned.",
+    "Tried before, with one seed and the Transformer alone, on images that are not in this trial's"
+    " test set: on 1,444 images scratch had 0.94 right, and self-pre-training with half of 1,200"
+    " steps 0.93; on 300 images and 1,000 steps both had 0.79. So 300 images were taken, on which"
+    " more steps on labels change nothing.",
 )
 
 
