@@ -68,12 +68,16 @@ def new_llama(
     num_heads: int,
     feed_forward: int,
     head_size: int = 0,
+    activation: str = "silu",
     tied: bool = True,
     max_positions: int,
     pad_id: int = 0,
     eos_id: int = 1,
 ) -> LlamaForCausalLM:
-    """An untrained decoder with rotary positions and SwiGLU; `head_size` 0 divides `width`."""
+    """An untrained decoder with rotary positions and gated layers; `head_size` 0 divides `width`.
+
+    Texts begin with the padding token, as T5's targets do.
+    """
     network = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=vocab_size,
@@ -83,6 +87,7 @@ def new_llama(
             num_attention_heads=num_heads,
             num_key_value_heads=num_heads,
             head_dim=head_size or width // num_heads,
+            hidden_act=activation,
             max_position_embeddings=max_positions,
             tie_word_embeddings=tied,
             pad_token_id=pad_id,

@@ -7,7 +7,7 @@ fine-tuning (T0) train on, and what rank classification measures.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,3 +149,25 @@ def choice_scores(
     nats = model.nats(pairs)
     flat = iter(-float(part.mean() if per_token else part.sum()) for part in nats)
     return [[next(flat) for _ in each] for each in choices]
+
+
+def ranked(
+    examples: Sequence[Example],
+    score: Callable[[Sequence[str], Sequence[Sequence[str]]], list[list[float]]],
+) -> Iterator[dict[str, Any]]:
+    """For each example its best choice and the scores of all.
+
+    Args:
+        examples: with choices.
+        score: from prompts and choices to scores.
+
+    Raises:
+        UserError: an example has fewer than two choices.
+    """
+    for number, example in enumerate(examples):
+        if len(example.choices) < 2:
+            raise UserError(f"row {number} has no 'choices' to rank: give two or more")
+    choices = [example.choices for example in examples]
+    scores = score([example.prompt for example in examples], choices)
+    for each, row in zip(choices, scores, strict=True):
+        yield {"choice": each[row.index(max(row))], "scores": dict(zip(each, row, strict=True))}

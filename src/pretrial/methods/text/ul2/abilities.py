@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -114,13 +115,8 @@ class Abilities:
             mode: takes this mode instead of that for choosing, or none.
             per_token: divide a log-likelihood by the number of its tokens.
         """
-        for number, example in enumerate(examples):
-            if len(example.choices) < 2:
-                raise UserError(f"row {number} has no 'choices' to rank: give two or more")
-        prompts, choices = [e.prompt for e in examples], [e.choices for e in examples]
-        scores = self.choice_scores(prompts, choices, mode=mode, per_token=per_token)
-        for each, row in zip(choices, scores, strict=True):
-            yield {"choice": each[row.index(max(row))], "scores": dict(zip(each, row, strict=True))}
+        score = partial(self.choice_scores, mode=mode, per_token=per_token)
+        yield from prompted.ranked(examples, score)
 
     def choice_scores(
         self,

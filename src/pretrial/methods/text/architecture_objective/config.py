@@ -1,0 +1,182 @@
+"""Settings: six pairs of architecture and objective, the paper's sizes, and smaller ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
+
+from pretrial.corrupt.denoisers import Denoiser
+from pretrial.errors import UserError
+from pretrial.models.conditional import Architecture
+
+Objective = Literal["full_lm", "prefix_lm", "masked_lm"]
+
+#: The objectives that each architecture is trained with: the paper's six pairs.
+PAIRS: Mapping[Architecture, tuple[Objective, ...]] = {
+    "causal_decoder": ("full_lm", "masked_lm"),
+    "prefix_decoder": ("prefix_lm", "masked_lm"),
+    "encoder_decoder": ("prefix_lm", "masked_lm"),
+}
+#: As the paper writes them.
+SHORT: Mapping[str, str] = {
+    "causal_decoder": "CD",
+    "prefix_decoder": "ND",
+    "encoder_decoder": "ED",
+    "full_lm": "FLM",
+    "prefix_lm": "PLM",
+    "masked_lm": "MLM",
+}
+PUBLISHED_ARCHITECTURES: Mapping[str, Architecture] = {
+    "cd": "causal_decoder",
+    "nd": "prefix_decoder",
+    "ed": "encoder_decoder",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings, by default those of the paper; "assumed" marks what we did not find.
+
+    Files are those of bigscience-workshop/architecture-objective.
+
+    Attributes:
+        task: "pretrain" learns from `text` by the objective; "multitask" learns to write `target`
+            for `input`, many tasks mixed; "both" does one after the other.
+        multitask_ratio: share of the budget of "both" for its second stage.
+        architecture: "causal_decoder" (CD), "prefix_decoder" (ND: its inputs see each other) or
+            "encoder_decoder" (ED).
+        objective: "full_lm" (FLM: every token is predicted), "prefix_lm" (PLM: those behind a
+            random point) or "masked_lm" (MLM: spans that were hidden).
+        adapt: a checkpoint of another architecture or objective may be taken over; without it, it
+            is refused.
+        positions: of a decoder from scratch: "relative" (T5's) or "rotary" (Llama's layout, which
+            other tools load).
+        separator: a token of its own stands between the inputs and the targets of a decoder.
+        loss_on: "all" asks a decoder for its inputs too.
+        mask_ratio: share of the tokens that MLM hides.
+        mean_length: of a hidden span.
+        most_per_task: size that a task of "multitask" counts as at most.
+        max_inputs: tokens that MLM reads, end token included.
+        max_targets: tokens that MLM writes, end token included; the sum of both is the length of
+            every other example.
+        vocab_size: most entries of a vocabulary that is learnt.
+        width: of a hidden state.
+        num_layers: of a decoder; an encoder-decoder has as many twice.
+        num_heads: of attention.
+        head_size: of each head; 0 shares the width among them.
+        feed_forward: inner width of the gated feed-forward layers (GEGLU).
+        dropout_prob: of pre-training, where the network has dropout.
+        multitask_dropout_prob: of "multitask".
+        lr: peak learning rate.
+        schedule: shape after the warm-up.
+        warmup: steps of warm-up, or a share of the budget when below 1.
+        weight_decay: of the weights.
+        batch_size: sequences a step.
+        micro_batch_size: sequences a forward pass; 0 takes the whole batch.
+        evaluate_every: steps between evaluations on held-out data; 0 is at the end only.
+    """
+
+    task: Literal["pretrain", "multitask", "both"] = "pretrain"
+    multitask_ratio: float = 0.07  # 13 B tokens after 168 B, README.md
+    architecture: Architecture = "causal_decoder"
+    objective: Objective = "full_lm"
+    adapt: bool = False
+    positions: Literal["relative", "rotary"] = "relative"
+    separator: bool = False  # nc_dec_c4_prefix_lm.gin; the other file has one
+    loss_on: Literal["targets", "all"] = "targets"  # bigscience/gins/task.py
+    mask_ratio: float = 0.15
+    mean_length: float = 3.0
+    most_per_task: int = 500_000  # bigscience/gins/task.py
+    max_inputs: int = 512  # the comment in c_dec_c4_lm_adapt.gin
+    max_targets: int = 114
+    vocab_size: int = 32128
+    width: int = 4096
+    num_layers: int = 24
+    num_heads: int = 64
+    head_size: int = 64
+    feed_forward: int = 10240
+    dropout_prob: float = 0.0  # trainer_base.gin
+    multitask_dropout_prob: float = 0.1
+    lr: float = 1e-4  # assumed: the paper's Adafactor scales its steps by itself
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup: float = 10_000  # trainer_base.gin
+    weight_decay: float = 0.0
+    batch_size: int = 2048
+    micro_batch_size: int = 0
+    evaluate_every: int = 0
+
+    #: Published parameters of what `export` gives.
+    published: ClassVar[dict[str, float]] = {"cd": 4.8e9, "nd": 4.8e9, "ed": 11.0e9}
+
+    def __post_init__(self) -> None:
+        if self.task != "multitask" and self.objective not in PAIRS[self.architecture]:
+            raise UserError(
+                f"a {self.architecture} is not trained with {self.objective}: its objectives are"
+                f" {' and '.join(PAIRS[self.architecture])}"
+            )
+        if not 0 < self.multitask_ratio < 1:
+            raise UserError(
+                f"multitask_ratio is a share between 0 and 1, not {self.multitask_ratio}"
+            )
+
+    @property
+    def member(self) -> Denoiser:
+        """The objective as a denoiser."""
+        if self.objective == "masked_lm":
+            return Denoiser(self.mask_ratio, self.mean_length)
+        return Denoiser(1.0 if self.objective == "full_lm" else 0.5)
+
+    @property
+    def label(self) -> str:
+        """Such as CD:FLM."""
+        return f"{SHORT[self.architecture]}:{SHORT[self.objective]}"
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Small enough for a test."""
+        return cls(
+            positions="rotary",
+            max_inputs=24,
+            max_targets=16,
+            vocab_size=300,
+            width=32,
+            num_layers=2,
+            num_heads=2,
+            head_size=0,
+            feed_forward=64,
+            multitask_dropout_prob=0.0,
+            lr=3e-3,
+            warmup=2,
+            batch_size=8,
+        )
+
+    @classmethod
+    def small(cls) -> Self:
+        """1.0 M parameters, for a megabyte of text."""
+        return cls(
+            positions="rotary",
+            max_inputs=64,
+            max_targets=24,
+            vocab_size=2048,
+            width=128,
+            num_layers=4,
+            num_heads=4,
+            head_size=0,
+            feed_forward=320,
+            multitask_dropout_prob=0.0,
+            lr=3e-3,
+            schedule="constant",
+            warmup=10,
+            batch_size=16,
+        )
+
+    @classmethod
+    def paper(cls, name: str = "cd") -> Self:
+        """The published sizes: "cd" and "nd" (4.8 B parameters), "ed" (11.0 B)."""
+        if name not in PUBLISHED_ARCHITECTURES:
+            raise UserError(
+                f"published sizes are {', '.join(PUBLISHED_ARCHITECTURES)}, not {name!r}"
+            )
+        architecture = PUBLISHED_ARCHITECTURES[name]
+        return replace(cls(), architecture=architecture, objective=PAIRS[architecture][0])
