@@ -5,11 +5,11 @@ import torch
 from transformers.models.bart.modeling_bart import shift_tokens_right
 
 from pretrial.errors import UserError
+from pretrial.models.bart import new_bart
 from pretrial.models.seq2seq import (
     TextToText,
     collate,
     generate_texts,
-    new_bart,
     new_t5,
     sequence_loss,
     shifted,

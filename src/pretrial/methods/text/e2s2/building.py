@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save_file
 from torch import nn
 from transformers import (
-    AutoConfig,
     BartForConditionalGeneration,
     BartForSequenceClassification,
     T5ForConditionalGeneration,
     T5ForSequenceClassification,
 )
 
-from pretrial.convert.keys import load_pretrained, load_strict, load_tokenizer, read_weights
+from pretrial.convert.keys import (
+    load_config,
+    load_pretrained,
+    load_strict,
+    load_tokenizer,
+    read_weights,
+)
 from pretrial.errors import UserError
 from pretrial.methods.text.e2s2.config import Config
-from pretrial.models.seq2seq import new_bart, new_t5
+from pretrial.models.bart import new_bart
+from pretrial.models.seq2seq import new_t5
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, check_sentinels, learn_bpe
 
 if TYPE_CHECKING:
@@ -64,7 +70,8 @@ def from_scratch(config: Config, texts: Sequence[str] | None) -> tuple[Config, A
         **ids,
     }
     if config.architecture == "bart":
-        model: Any = new_bart(config.vocab_size, num_positions=config.num_positions, **sizes)
+        sizes |= {"num_positions": config.num_positions, "init_std": config.init_std}
+        model: Any = new_bart(config.vocab_size, **sizes)
     else:
         model = new_t5(config.vocab_size, **sizes)
     return config, model, tokenizer
@@ -77,7 +84,7 @@ def load(config: Config, source: str | Path) -> tuple[Config, Any, Any]:
         UserError: it is neither a BART nor a T5, or its tokenizer lacks what is needed.
     """
     try:
-        kind = AutoConfig.from_pretrained(str(source)).model_type
+        kind = load_config(source).model_type
     except (OSError, ValueError):
         kind = "nothing that can be read"
     if kind not in _KINDS:

@@ -27,6 +27,7 @@ class Config:
         num_positions: longest sequence that BART can read.
         max_length: tokens of a source, special ones and the prompt included.
         dropout_prob: of hidden states and attention, and before the head of the encoder.
+        init_std: deviation of BART's weights from scratch.
         infill_ratio: share of the words that is hidden.
         mean_length: of a hidden span, in words.
         shuffle_ratio: windows of three neighbours that are shuffled, for each ordinary token.
@@ -55,6 +56,7 @@ class Config:
     num_positions: int = 1024  # train.sh
     max_length: int = 1024  # train.sh
     dropout_prob: float = 0.1  # train.sh
+    init_std: float = 0.02  # config.json of facebook/bart-large
     infill_ratio: float = 0.15  # train.sh
     mean_length: float = 3.0  # train.sh
     shuffle_ratio: float = 0.05  # train.sh
@@ -143,6 +145,7 @@ class Config:
             num_positions=48,
             max_length=48,
             dropout_prob=0.0,
+            init_std=0.08,  # 0.02 is for a width of 1,024
             lr=2e-3,
             warmup=0.1,
             batch_size=16,

@@ -36,6 +36,10 @@ _NOTES = (
     " of whole texts, which models of this size have not learnt within such budgets.",
     "Losses have the weights of the release. The peak learning rate is 2e-3 for all arms, with"
     " batches of 16 and windows of 48 tokens; none was tuned.",
+    "In a first run of this trial the encoder of the shared start told no text from another: its"
+    " vectors had a cosine of 1, and the contrast stood still at the logarithm of 31. The initial"
+    " deviation of BART, 0.02, is for a width of 1,024; it is 0.08 here now, at 64, for all arms."
+    " Nothing else was changed. In that run E2S2 was 0.012 below infilling alone, 0.258 to 0.270.",
 )
 
 
