@@ -9,7 +9,8 @@ moments, and started again by the same command until they end:
     stop      SIGTERM
     disk      the disk that holds the run (a small tmpfs) is filled, but for a few kilobytes
     fsync     fsync fails with EIO
-    memory    the address space may not grow any more (RLIMIT_AS)
+    memory    the address space may not grow any more (RLIMIT_AS); a process that hangs over that
+              (Python's Thread.start can, without memory) is killed after a while, and counted
     clock     the wall clock jumps, by up to ten years forwards or backwards; the run goes on
 
 The command is the real one. It runs in a fork of a process that has run it before, so that nothing
@@ -70,12 +71,14 @@ class Hit:
         stage: what the run was about to finish: a stage, an artefact, or the model.
         code: exit code of the process that was hit, negative for a signal; None where it went on.
         said: the last line of what it printed.
+        hung: whether it had to be killed.
     """
 
     kind: str
     stage: str
     code: int | None = None
     said: str = ""
+    hung: bool = False
 
 
 class Harness:
@@ -211,6 +214,11 @@ class Harness:
                 hit = Hit(deck.pop(), next_of(plan, out))
                 hits.append(hit)
                 self.hit(hit.kind, pid, rng)
+                if hit.kind == "memory":
+                    code = self.watch(pid, out, 20 * span)
+                    hit.hung = code is None
+                    if hit.hung:
+                        os.kill(pid, signal.SIGKILL)
                 if hit.kind != "clock":
                     break
             if code is None:
@@ -295,6 +303,7 @@ def measure(folder: Path, points: int, seed: int) -> dict[str, Any]:
         "kinds_left_out": sorted(set(KINDS) - set(kinds)),
         "by_stage": {name: sum(hit.stage == name for hit in hits) for name in map(last, plan)},
         "exit_codes": ends,
+        "hung": sum(hit.hung for hit in hits),
         "failed_fsyncs": orders[2] if orders is not None else 0,
         "undisturbed_seconds": round(seconds, 2),
         "seconds": round(time.monotonic() - began, 1),
