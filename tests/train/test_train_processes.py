@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from launched import free_port, in_processes
 from safetensors.torch import load_file
 from torch import nn
 from train_toy import (
     Everything,
     Toy,
-    free_port,
-    in_processes,
     kill_at,
     make_data,
     rows_of,
@@ -163,7 +162,7 @@ def test_a_failure_of_one_is_everyones(tmp_path):
 SCRIPT = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_train_processes import small
 run = small(Path(sys.argv[1]))
 run.say(f"{{run.world.size}} processes")
@@ -184,8 +183,8 @@ def test_launchers(tmp_path, launcher):
         pytest.importorskip("accelerate")
         launcher = [*launcher, f"--main_process_port={free_port()}"]
     one = small(tmp_path / "one")
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    here, script = Path(__file__).parent, tmp_path / "script.py"
+    script.write_text(SCRIPT.format(tests=[str(here), str(here.parent)]))
     command = [sys.executable, "-m", *launcher, str(script), str(tmp_path / "two")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=90)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,21 @@ class _DryRun(Run):
     told_a_stage = False
 
     def once(self, name: str, make: Callable[[Path], None], purpose: str | None = None) -> Path:
+        with self._unless_trained(name):
+            return super().once(name, make, purpose)
+
+    def once_in_pieces(
+        self, name: str, num_pieces: int, make: Callable[[int, Path], None], purpose: str = ""
+    ) -> Path:
+        with self._unless_trained(name):
+            return super().once_in_pieces(name, num_pieces, make, purpose)
+
+    @contextmanager
+    def _unless_trained(self, name: str) -> Iterator[None]:
         if self.told_a_stage:
             raise _TrainingNeededError(name)
         try:
-            return super().once(name, make, purpose)
+            yield
         except RuntimeError as error:
             if "meta tensor" not in str(error):
                 raise

@@ -71,7 +71,8 @@ class How:
         out: folder of the run.
         device: cpu, cuda, or auto.
         compile: compile the losses with torch.compile.
-        shard: shard weights over the processes of torchrun instead of copying them.
+        shard: cut weights, gradients and optimiser states into parts over the processes of
+            torchrun instead of copying them.
         trackers: where metrics go beside metrics.jsonl, such as tensorboard.
         dry_run: print stages, shapes, parameters and memory; train nothing.
         data_on_disk: leave the data on the disk and read rows when they are needed. The index of
@@ -201,12 +202,9 @@ def _train(
         shard=how.shard,
     )
     model = how.out / runs.MODEL
-    if how.shard and run.world.size > 1:
-        told = "run the same command in one process, without --shard, to write the model"
-    else:
-        run.world.on_first(lambda: _save(method, model))
-        told = f"the model is in {model}: pretrial predict, eval and export take {how.out}"
+    run.world.on_first(lambda: _save(method, model))
     if run.world.is_first:
+        told = f"the model is in {model}: pretrial predict, eval and export take {how.out}"
         print(f"spent {_spent(run.spent)}; {told}")
 
 

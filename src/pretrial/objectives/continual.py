@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +30,21 @@ from pretrial.errors import UserError
 
 
 def flat(tensors: Iterable[Tensor]) -> Tensor:
-    """All elements as one vector [N]."""
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+    """All elements as one vector [N]; of tensors that are cut over processes too."""
+    return torch.cat([_whole(tensor).reshape(-1) for tensor in tensors])
+
+
+def _whole(tensor: Any) -> Tensor:
+    """The full tensor; the gradient that comes back is the mean of those of all processes.
+
+    FSDP takes that mean of all other gradients, and the loop's losses reckon with it.
+    """
+    if not hasattr(tensor, "device_mesh"):
+        return tensor
+    from torch.distributed.tensor import Partial
+
+    full = tensor.full_tensor(grad_placements=[Partial()])
+    return full.detach() + (full - full.detach()) / tensor.device_mesh.size()
 
 
 def num_weights(parameters: Iterable[Tensor]) -> int:

@@ -68,6 +68,30 @@ def micro_batch_size(stage: Stage, num_processes: int) -> int:
     return size
 
 
+def fitting(
+    batch_size: int, micro_batch_size: int | None, num_examples: int, num_processes: int
+) -> tuple[int, int | None]:
+    """A step and a forward pass for data that may be smaller than a step.
+
+    A step is then as many whole forward passes in every process as the data fill.
+
+    Args:
+        batch_size: examples of a step where the data allow.
+        micro_batch_size: examples of a forward pass; None or 0 takes a process's share at once.
+        num_examples: of the data.
+        num_processes: of the run.
+
+    Returns:
+        `batch_size` and `micro_batch_size` of the stage.
+    """
+    if num_examples >= batch_size:
+        return batch_size, micro_batch_size or None
+    share = max(1, num_examples // num_processes)
+    micro = min(micro_batch_size or share, share)
+    together = micro * num_processes
+    return max(1, num_examples // together) * together, micro
+
+
 class Batches:
     """Makes the micro-batches of any step of a stage, in this process.
 

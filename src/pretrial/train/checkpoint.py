@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pretrial.errors import UserError
-from pretrial.train.distributed import copy_whole, whole
+from pretrial.train.distributed import copy_whole, wholes
 from pretrial.train.method import Trainable
 
 Tensors = dict[str, Tensor]
@@ -70,6 +70,11 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
+def partial_name(folder: Path) -> Path:
+    """Where a folder stands while it is being written."""
+    return folder.with_name(f".partial-{folder.name}")
+
+
 @contextmanager
 def whole_folder(folder: Path, need: int = 0) -> Iterator[Path]:
     """Yields a temporary folder that becomes `folder` when the block ends without an error.
@@ -81,7 +86,7 @@ def whole_folder(folder: Path, need: int = 0) -> Iterator[Path]:
     Raises:
         UserError: the disk is full or fails; nothing is left behind.
     """
-    partial = folder.with_name(f".partial-{folder.name}")
+    partial = partial_name(folder)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with disk_explained(folder, need):
@@ -185,12 +190,15 @@ def weights_of(module: nn.Module) -> Tensors:
     Tied parameters stay one tensor under several names.
     """
     frozen = frozen_prefixes(module)
-    copies: dict[int, Tensor] = {}
-    found = {}
-    for name, tensor in module.state_dict(keep_vars=True).items():
-        if not name.startswith(frozen):
-            found[name] = copies.setdefault(id(tensor), whole(tensor).cpu())
-    return found
+    own = {
+        name: tensor
+        for name, tensor in module.state_dict(keep_vars=True).items()
+        if not name.startswith(frozen)
+    }
+    single = {id(tensor): tensor for tensor in own.values()}
+    copies = dict(zip(single, wholes(list(single.values())), strict=True))
+    copies = {key: tensor.cpu() for key, tensor in copies.items()}
+    return {name: copies[id(tensor)] for name, tensor in own.items()}
 
 
 def load_weights(module: nn.Module, tensors: Tensors, origin: Path) -> None:

@@ -1,6 +1,7 @@
-"""Several processes: joined from the launcher's environment, DDP or FSDP2 around a module's losses.
+"""Several processes: joined from the launcher's environment, DDP around a module's losses.
 
-`torchrun` and `accelerate launch` set RANK, WORLD_SIZE and LOCAL_RANK; nothing else is read. Plain
+`torchrun` and `accelerate launch` set RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; nothing
+else is read. Plain
 Python objects and float64 sums travel over gloo also on GPUs, so that they never wait for a kernel.
 The run folder must be on a disk that all processes see.
 """
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -25,6 +26,7 @@ from pretrial.train.stop import Stopped
 
 # One process may work for days on an artefact while the others wait for it.
 _PATIENCE = timedelta(days=7)
+_MESSAGE_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ class World:
         rank: number of this process.
         size: number of processes.
         local_rank: number of this process on its machine, which is that of its GPU.
+        local_size: number of processes on its machine.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    local_size: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -89,6 +93,21 @@ class World:
         if failed:
             raise RuntimeError("the first process failed; its message says why")
 
+    def in_all(self, action: Callable[[], None]) -> None:
+        """All processes act, without waiting for one another; if one fails, all of them fail."""
+        failure: Exception | None = None
+        try:
+            action()
+        except Stopped:
+            raise  # as in `on_first`
+        except Exception as error:
+            failure = error
+        failed = any(self.gather(failure is not None))
+        if failure is not None:
+            raise failure
+        if failed:
+            raise RuntimeError("another process failed; its message says why")
+
 
 def join() -> World:
     """The processes that the launcher's environment describes, connected."""
@@ -104,7 +123,7 @@ def join() -> World:
             backend += ",cuda:nccl"
         dist.init_process_group(backend, timeout=_PATIENCE)
         atexit.register(_leave)
-    return World(rank, size, local_rank)
+    return World(rank, size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
 
 
 def _leave() -> None:
@@ -116,14 +135,23 @@ class Losses(nn.Module):
     """A module whose forward is `losses`, since DDP and `torch.compile` wrap a forward.
 
     The parts that are only logged are detached, so that nobody waits for their gradients.
+
+    Args:
+        module: the module.
+        touch: give every trainable parameter a gradient, of zeros where the loss leaves it out.
     """
 
-    def __init__(self, module: Trainable) -> None:
+    def __init__(self, module: Trainable, touch: bool = False) -> None:
         super().__init__()
         self.module = module
+        self.touch = touch
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         losses = self.module.losses(batch)
+        if self.touch:
+            trained = (p for p in self.module.parameters() if p.requires_grad)
+            nothing = sum(parameter.flatten()[:0].sum() for parameter in trained)
+            losses = {**losses, "loss": losses["loss"] + nothing}
         return {name: part if name == "loss" else part.detach() for name, part in losses.items()}
 
 
@@ -136,33 +164,10 @@ def replicate(losses: nn.Module, module: Trainable) -> nn.Module:
     return DistributedDataParallel(losses, find_unused_parameters=module.skips_parameters)
 
 
-def shard(module: Trainable, world: World, frozen: nn.Module | None) -> None:
-    """Shards the module in place with FSDP2: each element of a ModuleList, then the rest.
-
-    Args:
-        module: what to shard; with one process, or when it is sharded already, it is left as it is.
-        world: the processes.
-        frozen: modules inside that are never trained; every process keeps them whole.
-    """
-    # these imports take a second, which only sharded runs need to pay
-    from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-
-    if world.size == 1 or isinstance(module, FSDPModule):
-        return
-    left_out = set(frozen.modules()) if frozen is not None else set()
-    ignored = set(frozen.parameters()) if frozen is not None else set()
-    for child in list(module.modules()):
-        if isinstance(child, nn.ModuleList) and child not in left_out:
-            for block in child:
-                fully_shard(block, ignored_params=ignored)
-    fully_shard(module, ignored_params=ignored)
-    register_fsdp_forward_method(module, "losses")
-
-
 @contextmanager
-def accumulating(wrapped: nn.Module, module: nn.Module) -> Iterator[None]:
+def accumulating(wrapped: nn.Module) -> Iterator[None]:
     """Inside the block gradients are added up in each process, and not exchanged."""
-    set_sync = getattr(module, "set_requires_gradient_sync", None)  # sharded modules have it
+    set_sync = getattr(wrapped, "set_requires_gradient_sync", None)  # sharded modules have it
     if set_sync is not None:
         set_sync(False)
         yield
@@ -181,12 +186,62 @@ def is_sharded(tensor: Tensor) -> bool:
 
 def whole(tensor: Tensor) -> Tensor:
     """The full tensor, detached; all processes must ask for a sharded one together."""
-    if is_sharded(tensor):
-        from torch.distributed.tensor import DTensor
+    return wholes([tensor])[0]
 
-        assert isinstance(tensor, DTensor)
-        tensor = tensor.full_tensor()
-    return tensor.detach()
+
+def wholes(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The full tensors, detached; all processes must ask for the same ones together.
+
+    Those that fit into one message travel as one: small weights are many, and a message costs far
+    more than its bytes.
+    """
+    found = [tensor.detach() for tensor in tensors]
+    group: list[int] = []
+    size = 0
+    for index, tensor in enumerate(found):
+        if not is_sharded(tensor):
+            continue
+        if not _in_rows(tensor):
+            found[index] = cast(Any, tensor).full_tensor()
+            continue
+        first = found[group[0]] if group else tensor
+        alike = tensor.dtype == first.dtype and tensor.device == first.device
+        if group and (size + tensor.nbytes > _MESSAGE_BYTES or not alike):
+            _gather_into(found, group)
+            group, size = [], 0
+        group.append(index)
+        size += tensor.nbytes
+    _gather_into(found, group)
+    return found
+
+
+def _in_rows(tensor: Any) -> bool:
+    """Is it cut along its rows, as FSDP cuts weights?"""
+    return len(tensor.placements) == 1 and tensor.placements[0].is_shard(0)
+
+
+def _gather_into(tensors: list[Tensor], group: list[int]) -> None:
+    """Replaces the sharded tensors at the places `group` by full ones."""
+    if not group:
+        return
+    size = dist.get_world_size()
+    parts: list[Any] = [tensors[index] for index in group]  # DTensors, cut along their rows
+    rows = [-(-len(part) // size) for part in parts]  # of the first process; the last has fewer
+    widths = [part.numel() // max(len(part), 1) for part in parts]
+    lengths = [count * width for count, width in zip(rows, widths, strict=True)]
+    mine = parts[0].to_local().new_zeros(sum(lengths))
+    start = 0
+    for part, length in zip(parts, lengths, strict=True):
+        local = part.to_local().flatten()
+        mine[start : start + len(local)] = local
+        start += length
+    everyone = mine.new_empty(size, len(mine))
+    dist.all_gather(list(everyone), mine)
+    start = 0
+    for index, part, length in zip(group, parts, lengths, strict=True):
+        flat = everyone[:, start : start + length].reshape(-1)
+        tensors[index] = flat[: part.numel()].view(part.shape).clone()
+        start += length
 
 
 def copy_whole(target: Tensor, source: Tensor) -> None:

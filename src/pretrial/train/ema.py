@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from pretrial.train.distributed import copy_whole, whole
+from pretrial.train.distributed import copy_whole, wholes
 
 
 class Average:
@@ -49,10 +49,8 @@ class Average:
 
     def state(self) -> dict[str, Tensor]:
         """The averages by name, on the CPU."""
-        return {
-            name: whole(average).cpu()
-            for name, average in zip(self.names, self.averages, strict=True)
-        }
+        averages = wholes(self.averages)
+        return {name: average.cpu() for name, average in zip(self.names, averages, strict=True)}
 
     def load(self, state: dict[str, Tensor]) -> None:
         """What `state` gave."""

@@ -16,6 +16,7 @@ from pretrial.train.flops import FlopMeter
 from pretrial.train.method import Batch
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of, seed_torch
+from pretrial.train.sharding import Sharding
 from pretrial.train.stage import Stage
 
 Precision = Literal["bf16"] | None
@@ -36,6 +37,7 @@ class Gradients:
 
     Attributes:
         meter: counts FLOPs; None where nobody asks for them.
+        sharding: of the module; None where every process holds all of it.
     """
 
     def __init__(self, stage: Stage, run: Run, how: How) -> None:
@@ -46,12 +48,17 @@ class Gradients:
         self.module = stage.module
         self.how = how
         self.meter = FlopMeter() if run.measure_flops or stage.budget.unit == "flops" else None
-        if how.shard:
-            distributed.shard(self.module, run.world, getattr(self.module, "frozen", None))
-        self._wrapped: nn.Module = distributed.Losses(self.module)
+        self.sharding: Sharding | None = None
+        several = run.world.size > 1
+        touch = several and how.shard and self.module.skips_parameters
+        losses = distributed.Losses(self.module, touch)
+        self._wrapped: nn.Module = losses
         self._plain: Forward = self.module.losses
-        if run.world.size > 1 and not how.shard:
-            self._wrapped = distributed.replicate(self._wrapped, self.module)
+        if several:
+            if how.shard:
+                self.sharding = Sharding(losses, self.module)
+            else:
+                self._wrapped = distributed.replicate(losses, self.module)
             self._plain = self._wrapped
         # counting would make the compiler give up on what it sees for the first time, so that is
         # left to the plain losses
@@ -69,7 +76,7 @@ class Gradients:
         sums: dict[str, Tensor] = {}
         flops = 0
         if len(batches) > 1:
-            with distributed.accumulating(self._wrapped, self.module):
+            with distributed.accumulating(self._wrapped):
                 for start, batch in batches[:-1]:
                     flops += self._add_one(start, batch, sums)
         flops += self._add_one(*batches[-1], sums)

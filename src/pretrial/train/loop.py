@@ -56,8 +56,8 @@ def train(
         autocast: "bf16" computes losses in bfloat16 where torch deems it safe.
         compile: compiles the losses with `torch.compile`.
         shard: shards weights, gradients and optimiser states over the processes (FSDP2) instead of
-            copying them (DDP); with one process it changes nothing. A sharded module stays so:
-            to export it, run the same command in one process, which loads the finished weights.
+            copying them (DDP) while a stage is open; with one process it changes nothing. Between
+            stages and during evaluations every process holds the weights whole.
 
     Raises:
         Stopped: by Ctrl-C or SIGTERM; everything needed to go on is on the disk.
@@ -138,10 +138,11 @@ class _StageLoop:
         self.seconds = self.spent.total("seconds")
         self.bar = Bar(self.run.console, stage.name)
         try:
-            while self._fraction() < 1 and not (self.watch and self.watch.over):
-                self._one_step()
-                self._after_step()
-            self._finish()
+            with self.run.sharded_by(self.gradients.sharding):
+                while self._fraction() < 1 and not (self.watch and self.watch.over):
+                    self._one_step()
+                    self._after_step()
+                self._finish()
         finally:
             self.bar.close()
 
@@ -252,7 +253,8 @@ class _StageLoop:
         began = time.monotonic()
         self.module.eval()
         with self.average.in_place() if self.average else nullcontext():
-            numbers = run.world.share(stage.evaluate())
+            with run.whole():
+                numbers = run.world.share(stage.evaluate())
             if self.watch is not None:
                 self.watch.see(numbers, partial(checkpoint.weights_of, self.module))
         self._set_training()
@@ -280,11 +282,9 @@ class _StageLoop:
             self.watch.load(state["watch"], checkpoint.read_tensors(newest, "best"))
         self.step = state["step"]
         self.evaluated = state["evaluated"]
-        # what each process had of its own, unless their number has changed
-        if len(state["own"]) == run.world.size:
-            own = state["own"][run.world.rank]
-            self.window.steps = own["window"]
-            set_python_state(own["generators"])
+        self.window.take_over([own["window"] for own in state["own"]], run.world)
+        if len(state["own"]) == run.world.size:  # else nobody's generators are another's
+            set_python_state(state["own"][run.world.rank]["generators"])
         run.rebook(state["spent"])
         self.saved = self.spent.total(run.save_every.unit)
         run.journal.go_live(state["journal"])
@@ -326,6 +326,8 @@ class _StageLoop:
             self._evaluate()
         if self.average is not None:
             self.average.replace_weights()
+        if self.gradients.sharding is not None:
+            self.gradients.sharding.end()
         if self.watch is not None:
             checkpoint.load_weights(self.module, self.watch.weights, self.store.folder)
         elsewhere = self.spent.total("seconds") - self.seconds

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrial.errors import UserError
-from pretrial.train.distributed import copy_whole, is_sharded, whole
+from pretrial.train.distributed import copy_whole, is_sharded, whole, wholes
 from pretrial.train.stage import Optim
 
 Parameters = dict[str, nn.Parameter]
@@ -176,12 +176,14 @@ class Optimizers:
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimisers' state as "<parameter>/<slot>", on the CPU."""
-        return {
-            f"{name}/{slot}": whole(value).cpu()
+        slots = {
+            f"{name}/{slot}": value
             for name, _, state in self._slots()
             for slot, value in state.items()
             if value is not None
         }
+        full = wholes(list(slots.values()))
+        return {key: value.cpu() for key, value in zip(slots, full, strict=True)}
 
     def load(self, tensors: dict[str, Tensor], warm_ends: Sequence[float | None]) -> None:
         """What `tensors` gave, and the schedules' `warm_end`."""

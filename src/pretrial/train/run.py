@@ -8,9 +8,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
@@ -19,6 +19,9 @@ from pretrial.errors import UserError
 from pretrial.train import checkpoint, distributed, log
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.seeds import seed_everything, seed_of
+
+if TYPE_CHECKING:
+    from pretrial.train.sharding import Sharding
 
 _BOOK = ".book.json"
 _FIVE_MINUTES = Budget(300, "seconds")
@@ -101,6 +104,7 @@ class Run:
         self.measure_flops = measure_flops
         self.stage = ""
         self._books = [self.spent]
+        self._sharding: Sharding | None = None
         self.console = Console(quiet=quiet or not self.world.is_first)
         self.world.on_first(lambda: claim(self.folder))
         self.journal = log.Journal(self.folder / "metrics.jsonl", self._known_rows())
@@ -172,6 +176,29 @@ class Run:
             spent.add(purpose, **amounts)
 
     @contextmanager
+    def sharded_by(self, sharding: Sharding | None) -> Iterator[None]:
+        """Inside the block `whole` puts the shards aside; for the loop, around a stage's steps."""
+        self._sharding = sharding
+        try:
+            yield
+        finally:
+            self._sharding = None
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Inside the block every process has the weights of the open stage's module whole.
+
+        For sampling and the like while a stage is open; evaluations and what is done between stages
+        need not ask. All processes must enter together, and weights must not be changed inside.
+        """
+        sharding, self._sharding = self._sharding, None
+        try:
+            with sharding.aside() if sharding is not None else nullcontext():
+                yield
+        finally:
+            self._sharding = sharding
+
+    @contextmanager
     def booking(self) -> Iterator[Spent]:
         """Yields a Spent of its own, of all that is booked inside the block."""
         spent = Spent()
@@ -214,15 +241,78 @@ class Run:
         """
         folder = self.folder / "artefacts" / _checked(name)
         self.world.on_first(lambda: self._make(folder, make, purpose or name))
+        return self._found(folder)
+
+    def once_in_pieces(
+        self, name: str, num_pieces: int, make: Callable[[int, Path], None], purpose: str = ""
+    ) -> Path:
+        """As `once`, in pieces that the processes share out.
+
+        What a piece holds does not depend on which process makes it: the global generators are
+        seeded by the run's seed, `name` and the piece.
+
+        Args:
+            name: unique in the run.
+            num_pieces: the more, the better they can be shared out.
+            make: makes one piece and leaves files of its own in the folder it is given; it must not
+                wait for other processes.
+            purpose: as in `once`.
+        """
+        folder = self.folder / "artefacts" / _checked(name)
+
+        if not self.world.share((folder / _BOOK).exists()):
+            self.journal.go_live()
+            self.make_together(folder, num_pieces, make, self._write_book, purpose or name)
+        return self._found(folder)
+
+    def make_together(
+        self,
+        folder: Path,
+        num_pieces: int,
+        make: Callable[[int, Path], None],
+        seal: Callable[[Path, Spent], None],
+        purpose: str,
+    ) -> None:
+        """Makes a folder that is whole or not there, in pieces; see `once_in_pieces`.
+
+        Args:
+            seal: called in the first process at the end, with the folder and what was spent in all
+                processes, by the clock of the first; none of it is booked.
+        """
+        world, began = self.world, time.monotonic()
+        with self.apart() as spent, ExitStack() as stack:
+            partial = checkpoint.partial_name(folder)
+
+            def begin() -> None:
+                stack.enter_context(checkpoint.whole_folder(folder))
+
+            def work() -> None:
+                for piece in range(world.rank, num_pieces, world.size):
+                    seed_everything(seed_of(self.seed, folder.name, piece))
+                    make(piece, partial)
+
+            def finish() -> None:
+                rest = time.monotonic() - began - total.total("seconds")
+                total.add(purpose, seconds=max(rest, 0.0))
+                seal(partial, total)
+                stack.close()
+
+            world.on_first(begin)
+            world.in_all(work)
+            total = _together(world.gather(spent.by_purpose))
+            world.on_first(finish)
+
+    def _found(self, folder: Path) -> Path:
+        """Goes on after an artefact that is there now."""
         book = json.loads((folder / _BOOK).read_text())
         if book["seed"] != self.seed:
             raise UserError(
-                f"the artefact {name!r} in {self.folder} was made with seed {book['seed']}, not"
-                f" {self.seed}: give another run folder"
+                f"the artefact {folder.name!r} in {self.folder} was made with seed {book['seed']},"
+                f" not {self.seed}: give another run folder"
             )
         self.rebook(book["spent"])
         self.journal.pass_to(book["journal"])
-        seed_everything(seed_of(self.seed, name, "after"))
+        seed_everything(seed_of(self.seed, folder.name, "after"))
         return folder
 
     def _make(self, folder: Path, make: Callable[[Path], None], purpose: str) -> None:
@@ -235,12 +325,21 @@ class Run:
             make(partial)
             rest = time.monotonic() - began - spent.total("seconds")
             spent.add(purpose, seconds=max(rest, 0.0))
-            book = {
-                "seed": self.seed,
-                "spent": spent.by_purpose,
-                "journal": self.journal.sync(),
-            }
-            (partial / _BOOK).write_text(json.dumps(book, indent=1))
+            self._write_book(partial, spent)
+
+    def _write_book(self, folder: Path, spent: Spent) -> None:
+        book = {"seed": self.seed, "spent": spent.by_purpose, "journal": self.journal.sync()}
+        (folder / _BOOK).write_text(json.dumps(book, indent=1))
+
+
+def _together(parts: Sequence[dict[str, dict[str, float]]]) -> Spent:
+    """What all processes spent, with the seconds of the first, as they worked side by side."""
+    total = Spent()
+    for rank, part in enumerate(parts):
+        for purpose, amounts in part.items():
+            own = {u: a for u, a in amounts.items() if rank == 0 or u != "seconds"}
+            total.add(purpose, **own)
+    return total
 
 
 def _checked(name: str) -> str:

@@ -43,21 +43,43 @@ class Window:
                 scalars[name] = value
         for index, scalars in enumerate(self.steps):
             for name in ("loss", *self.norm_names):
-                if not math.isfinite(scalars[name]):
+                if not math.isfinite(scalars.get(name, 0.0)):
                     return index - len(self.steps), f"{name} is {scalars[name]}"
         return None
 
+    def take_over(self, parts: list[list[dict[str, float]]], world: World) -> None:
+        """Goes on with the windows of the processes of before, by rank.
+
+        Where their number has changed, the first process takes what all of them had.
+        """
+        if len(parts) == world.size:
+            self.steps = parts[world.rank]
+            return
+        sums = self._sums(parts)
+        count = len(parts[0])
+        self.steps = [
+            {name: totals[i] for name, totals in sums.items() if not math.isnan(totals[i])}
+            if world.is_first
+            else {}
+            for i in range(count)
+        ]
+
     def means(self, world: World) -> dict[str, float]:
         """Empties the window; means over its steps, of the sums over processes."""
+        sums = self._sums(world.gather(self.steps))
+        self.steps = []
+        return {name: _mean(totals) for name, totals in sums.items()}
+
+    def _sums(self, parts: list[list[dict[str, float]]]) -> dict[str, list[float]]:
+        """Each scalar's sum over processes, step by step; NaN where no process has it."""
         sums: dict[str, list[float]] = {}
-        for part in world.gather(self.steps):
+        for part in parts:
             for index, scalars in enumerate(part):
                 for name, value in scalars.items():
                     totals = sums.setdefault(name, [math.nan] * len(part))
                     alone = name in self.norm_names or math.isnan(totals[index])
                     totals[index] = value if alone else totals[index] + value
-        self.steps = []
-        return {name: _mean(totals) for name, totals in sums.items()}
+        return sums
 
 
 def _mean(values: list[float]) -> float:

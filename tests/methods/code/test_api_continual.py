@@ -383,17 +383,6 @@ def test_other_checkpoints_are_refused(tmp_path):
         make(source=tmp_path / "empty")
 
 
-def test_sharded_weights_are_refused(monkeypatch):
-    method = make()
-    batch = method.batch(method.windows(DATA)[:2], torch.Generator())
-    parameter = next(method.network.parameters())
-    monkeypatch.setattr(
-        "pretrial.methods.code.api_continual.model.is_sharded", lambda tensor: tensor is parameter
-    )
-    with pytest.raises(UserError, match="--shard"):
-        method.losses(batch)
-
-
 def test_the_trial_runs_at_a_small_size(tmp_path, monkeypatch):
     place = "pretrial.methods.code.api_continual.trials.stdlib_code"
     monkeypatch.setattr(place, lambda: [{"code": row["text"]} for row in ROWS * 4])

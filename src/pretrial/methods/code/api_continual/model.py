@@ -27,7 +27,6 @@ from pretrial.objectives.continual import (
     SynapticIntelligence,
     num_weights,
 )
-from pretrial.train.distributed import is_sharded
 from pretrial.train.method import Batch, Method
 from pretrial.train.stage import Stage
 
@@ -187,14 +186,11 @@ class APIContinual(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy a predicted token, and the penalty."""
-        parameters = list(self.network.parameters())
-        if any(is_sharded(parameter) for parameter in parameters):
-            raise UserError("api_continual cannot shard its weights: leave --shard out")
         loss = self.language_loss(batch)
         if self.guard is None or self.pretraining:
             return {"loss": loss, "lm_loss": loss.detach()}
         share = len(batch["ids"]) / batch["counts"]["examples"]
-        penalty = self.guard.penalty(parameters) * share
+        penalty = self.guard.penalty(self.network.parameters()) * share
         return {"loss": loss + penalty, "lm_loss": loss.detach(), "penalty_loss": penalty.detach()}
 
     def language_loss(self, batch: Batch) -> Tensor:

@@ -20,6 +20,7 @@ from pretrial.methods.code.api_continual.domains import Example, by_domain
 from pretrial.methods.code.api_continual.report import Matrix
 from pretrial.objectives.continual import EWC, PathGuard, mean_squared_gradient
 from pretrial.train import flops
+from pretrial.train.batches import fitting
 from pretrial.train.budget import Budget
 from pretrial.train.seeds import seed_of
 from pretrial.train.stage import EarlyStop, Optim, Stage
@@ -100,7 +101,12 @@ class _Course:
             raise UserError(f"the domain {domain!r} has no code to learn from: leave it out")
         self.windows = [*self.windows, *own] if config.strategy == "cumulative" else own
         group = 1 + config.replay_per_new if method.replays else 1
-        batch_size = min(config.batch_size // group, len(self.windows))
+        batch_size, micro = fitting(
+            config.batch_size // group,
+            config.micro_batch_size // group,
+            len(self.windows),
+            run.world.size,
+        )
         epoch = max(1, len(self.windows) // batch_size)
         if method.guard is not None:
             method.guard.start_domain(method.network.parameters())
@@ -112,7 +118,7 @@ class _Course:
             # what importances are made of is the gradient itself, so it is not clipped
             optim=Optim(config.lr, config.weight_decay, schedule="constant", clip_norm=0.0),
             batch_size=batch_size,
-            micro_batch_size=_micro(config.micro_batch_size // group, batch_size),
+            micro_batch_size=micro,
             evaluate=partial(_call_loss, method, valid) if valid else None,
             evaluate_every=epoch if valid else 0,
             early_stop=EarlyStop("call_loss", config.patience) if valid else None,
@@ -196,7 +202,9 @@ def _pretraining(method: APIContinual, run: Run, examples: Sequence[Example], al
     windows = method.windows(examples)
     if not windows:
         raise UserError(f"the domain {config.pretrain_on!r} has no code to learn from")
-    size = min(config.pretrain_batch_size, len(windows))
+    size, micro = fitting(
+        config.pretrain_batch_size, config.micro_batch_size, len(windows), run.world.size
+    )
     if run.limit is None:
         budget = Budget(config.pretrain_epochs * max(1, len(windows) // size), "steps")
     else:
@@ -208,13 +216,7 @@ def _pretraining(method: APIContinual, run: Run, examples: Sequence[Example], al
         schedule="cosine",
         warmup=config.pretrain_warmup,
     )
-    micro = _micro(config.micro_batch_size, size)
     return Stage("pretrain", method, windows, budget, optim, size, micro)
-
-
-def _micro(wanted: int, batch_size: int) -> int | None:
-    """The micro-batch size, where it divides a batch that little data has made smaller."""
-    return wanted if wanted and batch_size % wanted == 0 else None
 
 
 def _validation(

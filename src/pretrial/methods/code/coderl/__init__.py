@@ -271,10 +271,11 @@ class CodeRL(Method):
             self.actor, self.checker, self.repairer, runner, self.limits, self.config.layout
         )
 
-    def runner(self) -> Runner:
-        """A program runner, isolated as the config says."""
+    def runner(self, processes: int = 1) -> Runner:
+        """A program runner, isolated as the config says, for one of so many processes."""
         preamble = APPS_PREAMBLE if self.config.apps_preamble else ""
-        return Runner(isolation=self.config.isolation, preamble=preamble)
+        isolation = self.config.isolation
+        return Runner(processes=processes, isolation=isolation, preamble=preamble)
 
     @property
     def limits(self) -> Limits:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,9 @@ from pretrial.methods.code.coderl.samples import (
     write_samples,
 )
 from pretrial.objectives.reinforce import advantage, linear_weights
+from pretrial.sandbox import Runner
 from pretrial.train.batches import Order
-from pretrial.train.checkpoint import whole_folder
+from pretrial.train.budget import Spent
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
 
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
     from pretrial.methods.code.coderl import CodeRL
 
 Pair = tuple[list[int], list[int]]
-_FILE = "samples.jsonl"
-_CHUNK = 256  # problems sampled and judged in one piece: what a stopped run does again at most
+_CHUNK = 256  # problems sampled and judged at a time: what a stopped run does again at most
+_ROWS = 256  # programs that one process samples at a time
 
 
 class Experience:
@@ -79,14 +81,17 @@ class Experience:
         Where every reference fails, the tests are wrong, and nothing is learned from them.
         """
 
-        def make(folder: Path) -> None:
-            groups = [[p.program(s) for s in p.solutions] for p in problems]
-            with self.method.runner() as runner:
-                verdicts = judge(problems, groups, runner, self.method.limits, visible=False)
+        def make(piece: int, folder: Path) -> None:
+            own = problems[piece * _CHUNK : (piece + 1) * _CHUNK]
+            groups = [[p.program(s) for s in p.solutions] for p in own]
+            with self.runner() as runner:
+                verdicts = judge(own, groups, runner, self.method.limits, visible=False)
             passed = [[v.passed for v in group] for group in verdicts]
-            (folder / "passed.json").write_text(json.dumps(passed))
+            (folder / f"passed-{piece:05d}.json").write_text(json.dumps(passed))
 
-        passed = json.loads((self.run.once("references", make) / "passed.json").read_text())
+        folder = self.run.once_in_pieces("references", math.ceil(len(problems) / _CHUNK), make)
+        files = sorted(folder.glob("passed-*.json"))
+        passed = [row for path in files for row in json.loads(path.read_text())]
         kept, wrong, hopeless = [], 0, []
         for p, right in zip(problems, passed, strict=True):
             wrong += right.count(False)
@@ -116,10 +121,8 @@ class Experience:
             problems = chosen[start : start + _CHUNK]
             name = f"samples-{start // _CHUNK:03d}"
 
-            def make(folder: Path, problems: list[Problem] = problems, name: str = name) -> None:
-                write_samples(folder / _FILE, self._sample(problems, name))
-
-            found += read_samples(self.run.once(name, make) / _FILE)
+            make, num_pieces = self._sampling(problems, name)
+            found += _read_pieces(self.run.once_in_pieces(name, num_pieces, make))
         counts = outcome_counts(s for s in found if not s.greedy)
         told = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
         self.run.say(f"sampled: {told}")
@@ -141,16 +144,32 @@ class Experience:
         ]
         folder = self.run.folder / "artefacts" / name
 
-        def make() -> None:
-            if not folder.exists():
-                with self.run.apart() as spent, whole_folder(folder) as partial:
-                    write_samples(partial / _FILE, self._sample(problems, name))
-                    (partial / "spent.json").write_text(json.dumps(spent.by_purpose))
+        def seal(partial: Path, spent: Spent) -> None:
+            (partial / "spent.json").write_text(json.dumps(spent.by_purpose))
 
-        self.run.world.on_first(make)
+        if not self.run.world.share(folder.exists()):
+            make, num_pieces = self._sampling(problems, name)
+            with self.run.whole():
+                self.run.make_together(folder, num_pieces, make, seal, "sample")
         if book:
             self.run.rebook(json.loads((folder / "spent.json").read_text()))
-        return read_samples(folder / _FILE)
+        return _read_pieces(folder)
+
+    def _sampling(
+        self, problems: Sequence[Problem], name: str
+    ) -> tuple[Callable[[int, Path], None], int]:
+        """What samples and judges one piece of the problems, and the number of pieces."""
+        size = max(1, _ROWS // (self.config.num_samples + 1))
+
+        def make(piece: int, folder: Path) -> None:
+            own = problems[piece * size : (piece + 1) * size]
+            write_samples(folder / f"{piece:05d}.jsonl", self._sample(own, f"{name}/{piece}"))
+
+        return make, math.ceil(len(problems) / size)
+
+    def runner(self) -> Runner:
+        """A program runner with this process's share of the machine's cores."""
+        return self.method.runner(self.run.world.local_size)
 
     def _sample(self, problems: Sequence[Problem], name: str) -> list[Sample]:
         c, actor, began = self.config, self.method.actor, time.monotonic()
@@ -166,7 +185,7 @@ class Experience:
         drawn = time.monotonic()
         tokens = float(sum(len(ids) for group in groups for ids in group))
         self.run.book("sample", seconds=drawn - began, tokens=tokens)
-        with self.method.runner() as runner:
+        with self.runner() as runner:
             samples = execute(actor, problems, groups, runner, self.method.limits)
         self.run.book("execute", seconds=time.monotonic() - drawn)
         return samples
@@ -240,6 +259,10 @@ class Experience:
         assert critic is not None, "the critic's stage comes first"
         judged = [Judged(self.sources[s.problem], s.ids, s.outcome) for s in samples]
         return critic.token_scores(judged)
+
+
+def _read_pieces(folder: Path) -> list[Sample]:
+    return [sample for path in sorted(folder.glob("*.jsonl")) for sample in read_samples(path)]
 
 
 class Drawn(Sequence[Weighted]):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pretrial.data.problems import Problem
 from pretrial.methods.code.coderl import parts, pretrain
 from pretrial.methods.code.coderl.critic import Critic
 from pretrial.methods.code.coderl.experience import Drawn, Experience
@@ -17,6 +18,7 @@ from pretrial.methods.code.coderl.model import Imitation
 from pretrial.methods.code.coderl.prompt import prompt
 from pretrial.methods.code.coderl.reinforce import Reinforce, Weighted
 from pretrial.methods.code.coderl.samples import Sample, draw, execute
+from pretrial.train.batches import fitting
 from pretrial.train.budget import Budget
 from pretrial.train.method import Trainable
 from pretrial.train.run import Run
@@ -38,6 +40,7 @@ _SHARES = {
 }
 _SAMPLING_SHARE = 0.15
 _UNKNOWN_STEPS = 10_000  # more than a budget in time or tokens is likely to give the last phase
+_AT_ONCE = 64  # held-out problems that one process evaluates at a time
 # What the steps of a stage are booked under; those of the actor after its warm-up are "train"
 _PURPOSES = {"reinforce": "train", "checker": "critic"}
 
@@ -167,7 +170,7 @@ class Course:
             stage.shuffle = False
         stage.evaluate = self._evaluate()
         if stage.evaluate and c.evaluate_every:
-            warm = self._warm_score(stage.evaluate)
+            warm = self._warm_score()
             stage.early_stop = EarlyStop("pass@1", patience=3, better="higher", floor=warm)
         return stage
 
@@ -199,7 +202,7 @@ class Course:
     ) -> Stage:
         c = self.config
         kind = name.split("-")[0]
-        size, micro = self._sizes(batch_size, len(data))
+        size, micro = fitting(batch_size, c.micro_batch, len(data), self.run.world.size)
         return Stage(
             name,
             module,
@@ -211,18 +214,6 @@ class Course:
             evaluate_every=c.evaluate_every,
             purpose=_PURPOSES.get(kind, kind),
         )
-
-    def _sizes(self, batch_size: int, num_examples: int) -> tuple[int, int | None]:
-        """Examples a step and a forward pass; small data make the step smaller.
-
-        A step is then as many whole forward passes in every process as the data fill.
-        """
-        micro, num_processes = self.config.micro_batch, self.run.world.size
-        if num_examples >= batch_size:
-            return batch_size, micro or None
-        micro = max(1, min(micro or num_examples, num_examples // num_processes))
-        together = micro * num_processes
-        return max(1, num_examples // together) * together, micro
 
     def _budget(self, kind: str, examples: float, steps: int) -> Budget:
         """Of the stage of a kind.
@@ -263,30 +254,35 @@ class Course:
         problems = list(self.run.held_out)
         if not problems:
             return None
-        method = self.method
-        prompts = [method.actor.prompt_ids(prompt(p, self.config.layout)) for p in problems]
+        world = self.run.world
 
         def evaluate() -> dict[str, float]:
-            groups = draw(
-                method.actor,
-                problems,
-                prompts,
-                torch.Generator(),
-                num_samples=0,
-                temperature=1.0,
-                top_p=1.0,
-            )
-            with method.runner() as runner:
-                samples = execute(method.actor, problems, groups, runner, method.limits)
-            return {"pass@1": sum(s.passed for s in samples) / len(samples)}
+            own = problems[world.rank :: world.size]
+            (passed,) = world.sum([self._num_passed(own)])
+            return {"pass@1": passed / len(problems)}
 
         return evaluate
 
-    def _warm_score(self, evaluate: Evaluate) -> float:
+    def _num_passed(self, problems: Sequence[Problem]) -> int:
+        """How many problems the greedy program solves."""
+        actor, greedy = self.method.actor, torch.Generator()
+        if not problems:
+            return 0
+        prompts = [actor.prompt_ids(prompt(p, self.config.layout)) for p in problems]
+        groups = draw(actor, problems, prompts, greedy, num_samples=0, temperature=1.0, top_p=1.0)
+        with self.experience.runner() as runner:
+            samples = execute(actor, problems, groups, runner, self.method.limits)
+        return sum(s.passed for s in samples)
+
+    def _warm_score(self) -> float:
         """Held-out pass@1 before the last phase, below which it stops."""
+        problems = list(self.run.held_out)
 
-        def make(folder: Path) -> None:
-            (folder / "score.json").write_text(json.dumps(evaluate()))
+        def make(piece: int, folder: Path) -> None:
+            own = problems[piece * _AT_ONCE : (piece + 1) * _AT_ONCE]
+            (folder / f"passed-{piece}.json").write_text(json.dumps(self._num_passed(own)))
 
-        folder = self.run.once("warm-score", make)
-        return float(json.loads((folder / "score.json").read_text())["pass@1"])
+        num_pieces = math.ceil(len(problems) / _AT_ONCE)
+        folder = self.run.once_in_pieces("warm-score", num_pieces, make)
+        passed = sum(json.loads(path.read_text()) for path in folder.glob("passed-*.json"))
+        return float(passed / len(problems))

@@ -30,6 +30,7 @@ from pretrial.methods.code.multimend.retrieval import Retriever
 from pretrial.models.seq2seq import collate, new_t5, sequence_loss
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
 from pretrial.sandbox import COMMAND_LIMITS, TestCommand
+from pretrial.train.batches import fitting
 from pretrial.train.budget import Budget
 from pretrial.train.method import Batch, Method
 from pretrial.train.stage import Optim, Stage
@@ -162,7 +163,7 @@ class MultiMend(Method):
         c = self.config
         pairs = self._pairs(run.data)
         aside = self._pairs(run.held_out) if run.held_out else []
-        size = min(c.batch_size, len(pairs))
+        size, micro = fitting(c.batch_size, c.micro_batch, len(pairs), run.world.size)
         budget = run.limit or Budget(max(size, c.epochs * len(pairs)), "examples")
         earlier = c.num_checkpoints - 1
         if "earlier" in self.frozen:  # of what this training starts from
@@ -175,7 +176,7 @@ class MultiMend(Method):
             budget,
             self._optims(),
             batch_size=size,
-            micro_batch_size=c.micro_batch or None,
+            micro_batch_size=micro,
             evaluate=(lambda: held_out_losses(self, aside, 32)) if aside else None,
         )
         self._keep = None
