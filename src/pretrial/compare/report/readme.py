@@ -39,7 +39,7 @@ def table(records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:
         if claim["difference"]["low"] is not None:
             ends = f" ({number(interval.low)} to {number(interval.high)})"
         cells = [
-            f"[{_name(record, ours)}]({folder}/{record['slug']}.json)",
+            f"[{_name(record)}]({folder}/{record['slug']}.json)",
             theirs["label"],
             f"{claim['metric']} ({claim['expect']} expected)",
             " against ".join(means),
@@ -52,10 +52,10 @@ def table(records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _name(record: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
-    """What the title says before its colon, where there is one: the name of the method."""
+def _name(record: Mapping[str, Any]) -> str:
+    """The name of the method: what its title says before a colon, or else its slug."""
     name, colon, _ = record["title"].partition(":")
-    return name if colon else arm["label"]
+    return name if colon else record["slug"]
 
 
 def render(text: str, records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:
