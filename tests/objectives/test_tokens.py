@@ -1,8 +1,14 @@
 """Losses of token predictions against their definitions."""
 
+import pytest
 import torch
 
-from pretrial.objectives.tokens import copy_gate_loss, replaced_token_loss, token_loss
+from pretrial.objectives.tokens import (
+    copy_gate_loss,
+    distillation_loss,
+    replaced_token_loss,
+    token_loss,
+)
 
 
 def test_token_loss_is_a_sum_over_the_given_count():
@@ -41,3 +47,18 @@ def test_copy_gate_loss_stays_finite_at_extreme_gates():
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(gate.grad).all()
+
+
+def test_distillation_is_the_kl_of_what_is_asked_cut_to_the_common_vocabulary():
+    generator = torch.Generator().manual_seed(0)
+    teacher = torch.randn(4, 7, generator=generator)
+    student = torch.randn(4, 5, generator=generator)
+    student.requires_grad_()
+    asked = torch.tensor([True, True, False, True])
+    loss = distillation_loss(teacher, student, asked, 3.0)
+    wanted = teacher[:, :5].softmax(-1)
+    each = (wanted * (wanted.log() - student.log_softmax(-1))).sum(-1)
+    assert float(loss) == pytest.approx(each[asked].sum().item() / 3, abs=1e-6)
+    loss.backward()
+    assert not student.grad[2].any()
+    assert float(distillation_loss(student, student, asked, 3.0)) == pytest.approx(0, abs=1e-6)

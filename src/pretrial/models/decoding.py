@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer
+from transformers.modeling_outputs import BaseModelOutput
 
 from pretrial.models.attention_masks import additive_mask
 from pretrial.models.sharing import Sharing, can_share
@@ -57,7 +58,7 @@ class EncoderDecoder:
     def feed(self, tokens: Tensor) -> Tensor:
         """Reads tokens [rows, new] and returns the logits after the last [rows, vocabulary]."""
         output = self.model(
-            encoder_outputs=(self.hidden,),
+            encoder_outputs=BaseModelOutput(self.hidden),
             attention_mask=self.mask,
             decoder_input_ids=tokens,
             past_key_values=self.cache,

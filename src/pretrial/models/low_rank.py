@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -34,12 +36,21 @@ class LowRank(nn.Module):
         return self.linear
 
 
-def add_low_rank(network: nn.Module, rank: int, alpha: float) -> None:
-    """Freezes a network and puts updates beside all of its linear layers."""
+def add_low_rank(
+    network: nn.Module, rank: int, alpha: float, leave: Collection[nn.Module] = ()
+) -> None:
+    """Freezes a network and puts updates beside its linear layers.
+
+    Args:
+        network: is changed in place.
+        rank: see `LowRank`.
+        alpha: see `LowRank`.
+        leave: layers without an update, such as one that shares its matrix with the embeddings.
+    """
     network.requires_grad_(False)
     for owner in list(network.modules()):
         for name, child in list(owner.named_children()):
-            if type(child) is nn.Linear and not isinstance(owner, LowRank):
+            if type(child) is nn.Linear and child not in leave and not isinstance(owner, LowRank):
                 setattr(owner, name, LowRank(child, rank, alpha))
 
 

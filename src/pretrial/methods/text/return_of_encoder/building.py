@@ -89,10 +89,11 @@ def give_sight(network: Any, tokenizer: Any, config: Config) -> None:
             add_task_tokens(tokenizer, network, (_IMAGE,))
             network.config.image_token_id = tokenizer.convert_tokens_to_ids(_IMAGE)
         network.encoder.attach(vision)
-    seer = network.encoder.vision
-    seer.requires_grad_(config.train_vision)
+    network.encoder.vision.requires_grad_(config.train_vision)
+    # earlier versions of transformers have one more module around it
+    seer = getattr(network.encoder.vision, "vision_model", network.encoder.vision)
     # what lies behind the layer that is read gets no gradient
     behind = network.config.vision_layer + 1
-    for layer in seer.vision_model.encoder.layers[behind:]:
+    for layer in seer.encoder.layers[behind:]:
         layer.requires_grad_(False)
-    seer.vision_model.post_layernorm.requires_grad_(False)
+    seer.post_layernorm.requires_grad_(False)

@@ -101,13 +101,19 @@ class Lessons(nn.Module):
         """
         judged = [ids if yes else [] for ids, yes in zip(answers, seen, strict=True)]
         batch["counts"]["answers"] = float(sum(map(len, judged)))
-        if any(judged):
-            batch["answers"] = pad_rows(judged, IGNORE)
-            given = batch["input_ids"], batch["attention_mask"], batch["answers"]
-            asked = to_device(given, teacher.device)
-            batch["teacher_logits"] = self._booked(
-                "teacher", lambda: aligned_logits(teacher, *asked).float()
-            )
+        if not any(judged):
+            return
+        batch["answers"] = pad_rows(judged, IGNORE)
+        rows = torch.tensor(seen).nonzero().squeeze(1)
+        longest = int(batch["attention_mask"][rows].sum(1).max())
+        given = batch["input_ids"][rows, :longest], batch["attention_mask"][rows, :longest]
+        asked = to_device((*given, batch["answers"][rows]), teacher.device)
+        logits = self._booked("teacher", lambda: aligned_logits(teacher, *asked).float())
+        if len(rows) < len(seen):
+            whole = logits.new_zeros(len(seen), *logits.shape[1:])
+            whole[rows.to(logits.device)] = logits
+            logits = whole
+        batch["teacher_logits"] = logits
 
     def _booked(self, purpose: str, work: Callable[[], Result]) -> Result:
         """Does work that the loop does not see, and books it."""
@@ -128,6 +134,6 @@ class Lessons(nn.Module):
     def book_rest(self) -> None:
         """Books the work that was kept out of the budget."""
         run = self.ledger.run
-        if run is not None and self.beside.any():
+        if run is not None and self.beside.device.type != "meta" and self.beside.any():
             for purpose, number in zip(_BOOKED, self.beside.tolist(), strict=True):
                 run.book(purpose, flops=number)

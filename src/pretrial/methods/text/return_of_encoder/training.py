@@ -73,7 +73,8 @@ class Training:
         config = self.config
         narrow = config.teacher_rank if config.teacher != SCRATCH else 0
         if narrow:
-            add_low_rank(teacher, narrow, _ALPHA_RATIO * narrow)
+            output = (teacher.get_output_embeddings(),)
+            add_low_rank(teacher, narrow, _ALPHA_RATIO * narrow, leave=output)
         plain = replace(config, architecture="decoder_only", teacher="", teacher_ratio=0.0)
         tuner = type(self.method)(plain, teacher, self.method.tokenizer)
         yield self._stage("teacher", tuner, budget, config.teacher_lr)

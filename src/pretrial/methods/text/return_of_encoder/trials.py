@@ -102,8 +102,8 @@ _NOTES = (
     "Equal are the FLOPs of the student's own training, as in the paper. What the teacher cost to"
     " train and to ask, and the drawing of answers, stands beside them in the record:"
     " `teacher_counts=True` would take the latter two from the budget.",
-    "The teacher is the decoder-only model of this trial, trained for twice as many FLOPs; the paper"
-    " has one of ten times the student's size, which knew the language before.",
+    "The teacher is the decoder-only model of this trial, trained for twice as many FLOPs; that of"
+    " the paper has ten times the student's size, and knew the language before.",
     "The decoder-only model has the same layers without cross-attention, and wider feed-forward"
     " layers in its place: 0.1 % fewer parameters. It reads source and target as one text and"
     " learns from the target alone.",
