@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from pretrial import discover
+from pretrial.convert import guard
 from pretrial.errors import UserError, nearest
 
 # Command: what it does, and the function that does it with the rest of the command line.
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     _quiet_transformers()
+    if guard.FLAG in words:
+        words.remove(guard.FLAG)
+        guard.trust_remote_code()
     try:
         _run(words)
         sys.stdout.flush()
@@ -79,7 +83,14 @@ def _usage() -> str:
     width = max(map(len, _COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, (text, _) in _COMMANDS.items()]
     return "\n".join(
-        ["usage: pretrial COMMAND [...]", "", *lines, "", "pretrial COMMAND --help tells more."]
+        [
+            "usage: pretrial COMMAND [...]",
+            "",
+            *lines,
+            "",
+            "pretrial COMMAND --help tells more.",
+            f"{guard.FLAG}, with any command, runs code that comes with a checkpoint.",
+        ]
     )
 
 

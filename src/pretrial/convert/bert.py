@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, BertForMaskedLM, BertModel
+from transformers import BertForMaskedLM, BertModel
 
-from pretrial.convert.keys import load_pretrained
+from pretrial.convert.keys import load_config, load_pretrained
 from pretrial.errors import UserError
 
 _UNUSED = ("bert.pooler.", "pooler.", "cls.seq_relationship.", "bert.embeddings.position_ids")
@@ -22,7 +22,7 @@ def load_bert(source: str | Path) -> Any:
         UserError: it is not a BERT checkpoint, or weights are missing.
     """
     try:
-        config = AutoConfig.from_pretrained(str(source))
+        config = load_config(source)
         kind = f"a {config.model_type} checkpoint"
     except (OSError, ValueError):
         config, kind = None, "nothing that can be read"

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from transformers import (
-    AutoConfig,
     ElectraForMaskedLM,
     ElectraForPreTraining,
     PreTrainedModel,
 )
 
-from pretrial.convert.keys import load_pretrained
+from pretrial.convert.keys import load_config, load_pretrained
 from pretrial.errors import UserError
 
 GENERATOR = "generator"
@@ -53,6 +52,6 @@ def generator_of(source: str | Path) -> PreTrainedModel | None:
 def _config(source: str | Path) -> Any:
     """The config of a checkpoint, None where there is none."""
     try:
-        return AutoConfig.from_pretrained(str(source))
+        return load_config(source)
     except (OSError, ValueError):
         return None

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pretrial.convert.guard import reading
 from pretrial.errors import UserError, nearest
 
 # Name: the package, and the file in its folder. Its own `__init__` needs the `llm` tool, so the
@@ -60,11 +61,13 @@ def load_gguf(path_or_name: str | Path, dtype: str = "float32") -> tuple[Any, An
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=getattr(torch, dtype)
-    )
+    with reading(path):
+        model = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=getattr(torch, dtype), trust_remote_code=False
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     # The weights are plain again, but transformers remembers the format and would not save them
     model.__dict__["hf_quantizer"] = None
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    return model.eval(), AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    return model.eval(), tokenizer

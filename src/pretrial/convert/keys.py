@@ -2,12 +2,11 @@
 
 transformers only warns of weights that are missing and fills them at random. A model that was
 silently filled so trains, and answers nothing; here it stops at once. Code that comes with a
-checkpoint is never run, and pickled weights are read as tensors only.
+checkpoint is not run (see `guard`), and pickled weights are read as tensors only.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pretrial.convert.guard import check_folder, reading, trusted
 from pretrial.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,16 +39,20 @@ def load_pretrained(
     Raises:
         UserError: there is no such checkpoint, or it is of another architecture.
     """
-    try:
-        model, report = model_class.from_pretrained(
-            str(source), output_loading_info=True, ignore_mismatched_sizes=True, **options
-        )
-    except OSError as error:
-        raise UserError(_unreachable(source, error)) from error
-    except ValueError as error:
-        if "configuration class" not in str(error):
-            raise
-        raise UserError(_misfit(source, model_class.__name__, [])) from error
+    check_folder(source)
+    with reading(source):
+        try:
+            model, report = model_class.from_pretrained(
+                str(source),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                trust_remote_code=trusted(),
+                **options,
+            )
+        except ValueError as error:
+            if "configuration class" not in str(error):
+                raise
+            raise UserError(_misfit(source, model_class.__name__, [])) from error
     shapes = {key: (tuple(theirs), tuple(ours)) for key, theirs, ours in report["mismatched_keys"]}
     unexpected = [k for k in report["unexpected_keys"] if not (beside and k.startswith(beside))]
     differences = _differences(report["missing_keys"], unexpected, shapes)
@@ -65,10 +69,20 @@ def load_tokenizer(source: str | Path) -> Any:
     """
     from transformers import AutoTokenizer
 
-    try:
-        return AutoTokenizer.from_pretrained(str(source))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{source} has no tokenizer that can be read ({_first(error)})") from error
+    with reading(source, "tokenizer"):
+        return AutoTokenizer.from_pretrained(str(source), trust_remote_code=trusted())
+
+
+def load_config(source: str | Path) -> Any:
+    """The config of a checkpoint.
+
+    Raises:
+        UserError: there is none at `source`, or it asks for code to be run.
+    """
+    from transformers import AutoConfig
+
+    with reading(source):
+        return AutoConfig.from_pretrained(str(source), trust_remote_code=trusted())
 
 
 def load_strict(
@@ -87,6 +101,12 @@ def load_strict(
         UserError: a key or a shape differs; it names the first.
         ValueError: two names become one.
     """
+    others = sorted(str(key) for key, value in state.items() if not isinstance(value, Tensor))
+    if others:
+        raise UserError(
+            f"{source} holds more than weights ({', '.join(others[:_SHOWN])}): save the state_dict"
+            " of the model alone"
+        )
     renamed = rename(state, keys)
     own = module.state_dict()
     shapes = {
@@ -139,25 +159,24 @@ def architecture(source: str | Path) -> str:
 
     try:
         config, _ = PreTrainedConfig.get_config_dict(str(source))
-    except (OSError, json.JSONDecodeError):
+        names = config.get("architectures") or []
+        return ", ".join(map(str, names)) or str(config.get("model_type", ""))
+    except Exception:  # it is asked for by errors, whatever is wrong with the checkpoint
         return ""
-    return ", ".join(config.get("architectures") or []) or str(config.get("model_type", ""))
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"there is no file {path}")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    with reading(path, "weights"):
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
 
-        return load_file(path)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds here, by what is wrong with the pickle
-        raise UserError(
-            f"{path} is not plain weights, and other pickles are not opened since they can run"
-            f" code: convert it to safetensors ({_first(error)})"
-        ) from error
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise UserError(f"{path} holds no weights by name: save the state_dict of a model")
+    return state
 
 
 def _differences(
@@ -182,17 +201,3 @@ def _misfit(source: str | Path, name: str, differences: list[str]) -> str:
     return f"the checkpoint {source}{says} does not fit {name}" + "".join(
         f"; {difference}" for difference in differences
     )
-
-
-def _unreachable(source: str | Path, error: OSError) -> str:
-    if Path(source).is_dir():
-        return f"the folder {source} holds no checkpoint that can be read: {_first(error)}"
-    return (
-        f"{source} is neither a folder nor a checkpoint in the cache, and it could not be fetched:"
-        f" {_first(error)}"
-    )
-
-
-def _first(error: Exception) -> str:
-    """The first line of an error's text."""
-    return str(error).strip().split("\n")[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrial.convert.gguf import PACKAGED, load_gguf
-from pretrial.convert.keys import load_pretrained, load_tokenizer
+from pretrial.convert.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.errors import UserError
 
 
@@ -28,7 +28,6 @@ def load_generator(
         UserError: nothing is there, it writes no text, or its weights do not fit its config.
     """
     from transformers import (
-        AutoConfig,
         AutoModelForCausalLM,
         AutoModelForMaskedLM,
         AutoModelForSeq2SeqLM,
@@ -36,13 +35,7 @@ def load_generator(
 
     if str(source) in PACKAGED or Path(source).suffix == ".gguf":
         return load_gguf(source)
-    try:
-        config = AutoConfig.from_pretrained(str(source))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{source} is no checkpoint that can be read ({str(error).strip().splitlines()[0]});"
-            " give a Hugging Face name, or a folder with config.json, weights and a tokenizer"
-        ) from error
+    config = load_config(source)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     # BERT and its like have a causal variant too, which few checkpoints are
     encoder = not config.is_encoder_decoder and type(config) in AutoModelForMaskedLM._model_mapping

@@ -16,10 +16,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 from transformers.utils import cached_file
 
-from pretrial.convert.keys import load_pretrained, load_tokenizer
+from pretrial.convert.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.errors import UserError
 
 #: Name: the package that brings the model, and the folder in it. The package's own code needs
@@ -152,7 +152,7 @@ def _find(source: str | Path) -> tuple[str, Any]:
     """Where the checkpoint is, and its config."""
     place = str(_packaged(str(source)) if str(source) in PACKAGED else source)
     try:
-        config = AutoConfig.from_pretrained(place)
+        config = load_config(place)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{source} is no sentence encoder that can be read"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import (
-    AutoConfig,
     AutoModelForMaskedLM,
     GPT2Config,
     GPT2LMHeadModel,
@@ -15,7 +14,7 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
-from pretrial.convert.keys import load_pretrained, load_tokenizer
+from pretrial.convert.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.convert.pretrained import load_generator
 from pretrial.errors import UserError
 from pretrial.methods.code.api_continual.config import Config
@@ -76,7 +75,7 @@ def load_network(source: str | Path) -> tuple[Any, Any, bool]:
         UserError: there is none, or it is neither a decoder nor a masked language model.
     """
     try:
-        found = AutoConfig.from_pretrained(str(source))
+        found = load_config(source)
     except (OSError, ValueError):
         found = None  # `load_generator` knows more kinds, and what is wrong
     told = " ".join(getattr(found, "architectures", None) or [])

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoConfig, T5ForConditionalGeneration
+from transformers import T5ForConditionalGeneration
 
-from pretrial.convert.keys import load_pretrained, load_strict, load_tokenizer, read_weights
+from pretrial.convert.keys import (
+    load_config,
+    load_pretrained,
+    load_strict,
+    load_tokenizer,
+    read_weights,
+)
 from pretrial.errors import UserError
 from pretrial.methods.code.codet5.config import Config
 from pretrial.methods.code.codet5.examples import Example
@@ -75,7 +81,7 @@ def load(config: Config, source: str | Path) -> tuple[Any, Any]:
         UserError: it is no T5, or its sentinels are not what they should be.
     """
     try:
-        kind = AutoConfig.from_pretrained(str(source)).model_type
+        kind = load_config(source).model_type
     except (OSError, ValueError):
         kind = "nothing that can be read"
     if kind != "t5":
@@ -99,7 +105,7 @@ def saved_labels(source: str | Path) -> list[str]:
     weights = read_weights(Path(source) / _HEADS)
     if not any(name.startswith("classifier.") for name in weights):
         return []
-    names = AutoConfig.from_pretrained(str(source)).id2label
+    names = load_config(source).id2label
     return [str(names[place]) for place in range(len(names))]
 
 

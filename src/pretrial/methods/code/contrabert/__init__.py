@@ -39,7 +39,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from torch import Tensor
 from transformers import (
-    AutoConfig,
     PreTrainedModel,
     RobertaForMaskedLM,
     RobertaForSequenceClassification,
@@ -47,7 +46,7 @@ from transformers import (
 )
 
 from pretrial.card import Card, Claim, Field
-from pretrial.convert.keys import load_pretrained, load_tokenizer
+from pretrial.convert.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.code.contrabert.clones import CloneFinder
@@ -255,7 +254,7 @@ def load_roberta(source: str | Path) -> Any:
     """
     mend = "give the name or folder of a RoBERTa for code, such as microsoft/codebert-base-mlm"
     try:
-        config = AutoConfig.from_pretrained(str(source))
+        config = load_config(source)
     except (OSError, ValueError) as error:
         raise UserError(f"{source} holds no checkpoint that can be read: {mend}") from error
     if config.model_type != "roberta":

@@ -38,10 +38,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import AutoConfig, RobertaModel
+from transformers import RobertaModel
 
 from pretrial.card import Card, Claim, Field
-from pretrial.convert.keys import load_pretrained, load_tokenizer
+from pretrial.convert.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.code.unixcoder.abilities import Abilities, mean_of
@@ -147,7 +147,7 @@ class UniXcoder(Abilities, Method):
     @classmethod
     def _load(cls, config: Any, source: str | Path) -> Self:
         try:
-            kind = AutoConfig.from_pretrained(str(source)).model_type
+            kind = load_config(source).model_type
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{source} holds no checkpoint that can be read: give the name or folder of a"
