@@ -62,14 +62,16 @@ def test_data_that_changes_after_the_run_began(texts: Path, tmp_path: Path, fail
 
 
 def test_an_index_out_of_date_is_made_again_while_nothing_is_trained(
-    texts: Path, tmp_path: Path, fails: Fails
+    texts: Path, tmp_path: Path, fails: Fails, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
     with texts.open("a") as file:
         file.write('{"text": "not all of i')
     assert "line 41 is not finished" in fails(*command(texts, out, "--data-on-disk"))
     assert not list(out.glob("rows/*"))
+    capsys.readouterr()
     assert main(command(texts, out, "--data-on-disk", "--skip-bad", "--dry-run")) == 0
+    assert capsys.readouterr().err.count("left out 1 rows") == 1
     with texts.open("a") as file:
         file.write('t"}\n')
     assert main(command(texts, out, "--data-on-disk", "--skip-bad")) == 0

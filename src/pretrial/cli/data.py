@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from pretrial.data import sources
@@ -142,9 +143,11 @@ def check_fits(source: Source) -> None:
     Raises:
         UserError: they are.
     """
+    if source.limit or not Path(source.data).expanduser().exists():
+        return
     size = sum(path.stat().st_size for path in stream_all(source).files)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if not source.limit and size > memory:
+    if size > memory:
         raise UserError(
             f"{source.data} has {size / 1e9:.1f} GB, and this machine {memory / 1e9:.1f} GB of"
             " memory: leave the data on the disk with --data-on-disk, or take a part with --limit"

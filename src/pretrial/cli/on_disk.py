@@ -63,4 +63,5 @@ def load(
     distributed.join().on_first(make)
     kept, aside = (DiskRows(folder, part) for part in _PARTS)
     data.tell_skipped(source, kept)
+    kept.skipped = []  # what reads the rows next would tell it again
     return kept, aside
