@@ -14,8 +14,9 @@ from pretrial.models.conditional import (
     set_architecture,
 )
 from pretrial.models.seq2seq import new_t5
+from pretrial.models.t5_decoder import new_t5_decoder
 
-LAYOUTS = ("encoder_decoder", "prefix_decoder", "causal_decoder")
+LAYOUTS = ("encoder_decoder", "prefix_decoder", "causal_decoder", "relative")
 
 
 class Tokenizer:
@@ -27,6 +28,8 @@ def make(layout, **options):
     sizes = {"width": 32, "num_layers": 2, "num_heads": 2, "feed_forward": 48}
     if layout == "encoder_decoder":
         network = new_t5(60, dropout_prob=0.0, **sizes)
+    elif layout == "relative":
+        network = new_t5_decoder(60, "prefix_decoder", **sizes)
     else:
         network = new_llama(60, layout, max_positions=64, **sizes)
     return ConditionalLM(network, Tokenizer(), **options).eval()

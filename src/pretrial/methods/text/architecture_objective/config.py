@@ -153,17 +153,17 @@ class Config:
 
     @classmethod
     def small(cls) -> Self:
-        """1.0 M parameters, for a megabyte of text."""
+        """0.5 M parameters, for a megabyte of text."""
         return cls(
             positions="rotary",
             max_inputs=64,
             max_targets=24,
-            vocab_size=2048,
-            width=128,
+            vocab_size=1024,
+            width=96,
             num_layers=4,
             num_heads=4,
             head_size=0,
-            feed_forward=320,
+            feed_forward=192,
             multitask_dropout_prob=0.0,
             lr=3e-3,
             schedule="constant",

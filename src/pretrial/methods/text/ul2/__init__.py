@@ -28,6 +28,7 @@ Deviations from the paper:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -184,12 +185,21 @@ class UL2(Abilities, Method):
             module,
             data,
             run.budget,
-            optim=Optim(config.lr, config.weight_decay, warmup=config.warmup),
+            optim=self._optim(),
             batch_size=config.batch_size,
             micro_batch_size=config.micro_batch_size or None,
             evaluate=evaluate if len(held_out) else None,
             evaluate_every=config.evaluate_every,
         )
+
+    def _optim(self) -> Optim | tuple[Optim, ...]:
+        config = self.config
+        others = Optim(config.lr, config.weight_decay, warmup=config.warmup)
+        if config.embedding_lr_ratio == 1 or config.architecture != "encoder_decoder":
+            return others
+        own = r"\bshared\.weight$"
+        lr = config.lr * config.embedding_lr_ratio
+        return replace(others, lr=lr, match=own), replace(others, match=f"^(?!.*{own})")
 
     def export(self) -> PreTrainedModel:
         """The network: `T5ForConditionalGeneration`, or a decoder of Llama's layout."""

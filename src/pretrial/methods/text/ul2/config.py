@@ -67,6 +67,9 @@ class Config:
         dropout_prob: of an encoder-decoder.
         lr: peak learning rate.
         warmup: steps of warm-up, or a share of the budget when below 1.
+        embedding_lr_ratio: learning rate of an encoder-decoder's token embeddings over that of the
+            other weights; T5's begin at many times the size of the others, and Adam's steps are all
+            of one size.
         weight_decay: of the weights.
         batch_size: sequences a step.
         micro_batch_size: sequences a forward pass; 0 takes the whole batch.
@@ -101,6 +104,7 @@ class Config:
     dropout_prob: float = 0.0  # pre-training
     lr: float = 1e-4  # assumed: the paper's Adafactor scales its steps by itself
     warmup: float = 10_000  # assumed, T5's
+    embedding_lr_ratio: float = 1.0
     weight_decay: float = 0.0
     batch_size: int = 1024
     micro_batch_size: int = 0
@@ -138,18 +142,19 @@ class Config:
 
     @classmethod
     def small(cls) -> Self:
-        """1.4 M parameters, for a megabyte of text; long spans are as long for its windows."""
+        """0.6 M parameters, for a megabyte of text; long spans are as long for its windows."""
         return cls(
             denoisers=("3:0.15", "8:0.15", "S:0.25", "3:0.5", "8:0.5", "12:0.15", "12:0.5"),
             max_inputs=64,
             max_targets=64,
-            vocab_size=2048,
-            width=128,
-            num_layers=3,
+            vocab_size=1024,
+            width=96,
+            num_layers=4,
             num_heads=4,
             head_size=0,
-            feed_forward=256,
+            feed_forward=192,
             lr=3e-3,
+            embedding_lr_ratio=20.0,
             warmup=0.1,
             batch_size=16,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,32 +27,51 @@ _NUM_TEXTS = 150
 _NUM_PROBED = 600
 
 _NOTES = (
-    "1.4 M parameters and a megabyte of docstrings; the paper compares models of 167 M and 335 M"
+    "0.6 M parameters and a megabyte of docstrings; the paper compares models of 167 M and 335 M"
     " (unverified).",
+    "All arms are decoders of one size, so that only the objective differs; the prefix decoder sees"
+    " its inputs in both directions, the causal one does not. --architecture encoder_decoder makes"
+    " the others T5s, with as many layers in each stack as the causal decoder has in half of its"
+    " own.",
     "Windows are 64 tokens instead of 512, so that the long spans are 12 tokens instead of 64; a"
     " span of 12 is where the paper's rule begins to call a denoiser extreme.",
     "A column is the mean cost of a hidden token on texts of modules that were not trained on: R"
     " hides 15 % in spans of 3, S the last part, 25 % on average, X half of the text in spans of"
     " 12. Sentinels and end tokens are not counted, so that a specialist does not lose by never"
     " having met them. Continuation quality is the column S.",
-    "All arms count the tokens that they read and write. The causal decoder has six layers, as many"
-    " as the encoder and the decoder of the others together, so that it computes more for a token.",
+    "All arms count the tokens that they read and write; span corruption is asked for a sixth of"
+    " them, UL2 for a third, language modelling for all.",
     "One learning rate, 3e-3 with a linear schedule, and one batch for all arms; none was tuned.",
+    "This is the second setting. In the first, T5s of 1.7 M parameters with 2,048 tokens of"
+    " vocabulary learnt from 150,000 tokens and ended at the frequencies of tokens: the specialist"
+    " for spans lost its own column to the causal decoder, 6.6 to 6.1, and worst_loss was 6.4"
+    " (UL2), 8.3 (span), 6.2 (prefix) and 6.1 (causal).",
     "`probe_accuracy`: a linear classifier on mean states names the package of a docstring.",
 )
 
 
-def trial(*, data: str = _TEXTS, num_labels: int = 300, tiny: bool = False) -> Trial:
+def trial(
+    *,
+    data: str = _TEXTS,
+    architecture: Literal["prefix_decoder", "encoder_decoder"] = "prefix_decoder",
+    num_labels: int = 300,
+    tiny: bool = False,
+) -> Trial:
     """Is one model that learnt all denoisers never bad where each specialist is somewhere?
 
     Args:
         data: rows with `text`, `label` and, where texts of one origin are alike, `module`.
+        architecture: of all arms but the causal one, which is a decoder.
         num_labels: labelled texts that the linear classifier learns from.
         tiny: networks small enough for a test.
     """
-    config = Config.tiny() if tiny else Config.small()
-    config = replace(config, num_sentinels=needed_sentinels(config))  # one vocabulary for all
-    plain = replace(config, mode_tokens=False, weights=())
+    causal = replace(Config.tiny() if tiny else Config.small(), architecture="causal_decoder")
+    layers = causal.num_layers // (2 if architecture == "encoder_decoder" else 1)
+    config = replace(causal, architecture=architecture, num_layers=layers)
+    num_sentinels = needed_sentinels(config)  # one vocabulary for all
+    config = replace(config, num_sentinels=num_sentinels)
+    plain = replace(config, mode_tokens=False)
+    causal = replace(causal, num_sentinels=num_sentinels, mode_tokens=False, denoisers=("S:1",))
     ablation = partial(Arm, role="ablation", method="ul2", default=False)
 
     def measure(method: Any, found: Data, seed: int) -> dict[str, float | list[float]]:
@@ -72,36 +91,18 @@ def trial(*, data: str = _TEXTS, num_labels: int = 300, tiny: bool = False) -> T
                 replace(plain, denoisers=("3:0.15",)),
             ),
             Arm("prefix", "prefix LM", "baseline", "ul2", replace(plain, denoisers=("S:0.5",))),
-            Arm(
-                "causal",
-                "causal LM (decoder)",
-                "baseline",
-                "ul2",
-                replace(
-                    plain,
-                    denoisers=("S:1",),
-                    architecture="causal_decoder",
-                    num_layers=2 * config.num_layers,
-                ),
-            ),
-            ablation("no-modes", "without modes", config=replace(config, mode_tokens=False)),
+            Arm("causal", "causal LM", "baseline", "ul2", causal),
+            ablation("no-modes", "without modes", config=plain),
             ablation(
                 "no-x",
                 "without X",
                 config=replace(config, denoisers=_without_extreme(config)),
             ),
-            ablation(
-                "prefix-decoder",
-                "UL2 in a prefix decoder",
-                config=replace(
-                    config, architecture="prefix_decoder", num_layers=2 * config.num_layers
-                ),
-            ),
         ),
         measure=measure,
         metric="worst_loss",
         direction="lower",
-        budget=Budget(3000 if tiny else 150_000, "tokens"),
+        budget=Budget(3000 if tiny else 300_000, "tokens"),
         claims=(
             *(("ul2", other, "worst_loss", "lower") for other in ("span", "prefix", "causal")),
             ("ul2", "no-x", "X_loss", "lower"),
