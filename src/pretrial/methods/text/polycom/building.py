@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, LlamaForCausalLM, OlmoeForCausalLM
+from transformers import LlamaForCausalLM, OlmoeForCausalLM
 
-from pretrial.convert.keys import load_pretrained, load_tokenizer, read_weights
+from pretrial.convert.keys import load_config, load_pretrained, load_tokenizer, read_weights
 from pretrial.convert.polycom import is_megatron, load_megatron
 from pretrial.errors import UserError
 from pretrial.methods.text.polycom.config import Config
@@ -48,7 +48,7 @@ def load_network(source: str | Path, config: Config) -> tuple[Any, Any]:
     if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):
         return _from_megatron(path, config)
     try:
-        kind = AutoConfig.from_pretrained(str(source)).model_type
+        kind = load_config(source).model_type
     except (OSError, ValueError) as error:
         raise UserError(
             f"{source} is no checkpoint that can be read ({str(error).strip().splitlines()[0]})"
