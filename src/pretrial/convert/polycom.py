@@ -64,7 +64,7 @@ def load_megatron(
     Raises:
         UserError: the weights do not fit the network.
     """
-    config = network.config
+    config: Any = network.config
     heads, groups = config.num_attention_heads, config.num_key_value_heads
     size = config.hidden_size // heads
     weights: dict[str, Tensor] = {}
