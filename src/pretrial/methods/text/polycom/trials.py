@@ -39,7 +39,7 @@ def trial(
     *,
     data: str = _TEXTS,
     part: Literal["language", "functions"] = "language",
-    tokens: float = 120_000,
+    tokens: float = 250_000,
     num_test: int = 300,
     tiny: bool = False,
 ) -> Trial:
