@@ -23,7 +23,13 @@ from transformers import (
 from pretrial.cli import main
 from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
-from pretrial.methods.text.return_of_encoder import Config, Example, ReturnOfEncoder, examples
+from pretrial.methods.text.return_of_encoder import (
+    Config,
+    Example,
+    ReturnOfEncoder,
+    examples,
+    trial,
+)
 from pretrial.methods.text.return_of_encoder.building import new_student
 from pretrial.methods.text.return_of_encoder.teaching import aligned_logits
 from pretrial.models.seq2seq import pad_rows, shifted
@@ -369,6 +375,36 @@ def test_an_image_without_vision_is_refused_and_a_written_place_is_none(clip):
     method = built(replace(PLAIN, vision=str(clip)))
     place = method.network.config.image_token_id
     assert place not in method.reader.source(Example("an <image> of it"))
+
+
+# -- the trials -----------------------------------------------------------------------------------
+
+
+def test_the_trial_of_speed_measures_models_of_one_size():
+    made = trial(which="speed", tiny=True)
+    sizes = []
+    for arm in made.arms:
+        method = ReturnOfEncoder.build(arm.config, data=ROWS).eval()
+        sizes.append(sum(p.numel() for p in method.parameters()))
+        found = made.measure(method, None, 0)
+        assert len(found["first_token_ms"]) == len(found["tokens_per_second"]) == 2
+        assert made.metric in found
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.01)
+
+
+def test_the_trial_keeps_modules_apart_and_its_students_alike():
+    made = trial(num_test=20, tiny=True)
+    data = made.data()
+    assert len(data.test) == 8
+    assert not {row["source"] for row in data.train} & {row["source"] for row in data.test}
+    assert all('"""' not in row["source"] for row in data.test)
+    configs = {arm.name: arm.run.config for arm in made.arms}
+    assert configs["own-answers"].answers == "own"
+    assert configs["own-answers"] == configs["labels"]
+    assert not configs["own-answers"].teacher_counts
+    half, most = configs["half"], configs["most"]
+    assert half.num_encoder_layers + half.num_decoder_layers == 3
+    assert most.num_encoder_layers + most.num_decoder_layers == 3
 
 
 # -- the command line -----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pretrial.code_views import view
 from pretrial.compare.trial import Arm, Context, Data, Role, Trial
@@ -18,6 +18,7 @@ from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
 from pretrial.evaluate.generation import exact_match, subtoken_f1
 from pretrial.methods.text.return_of_encoder.config import Config
+from pretrial.methods.text.return_of_encoder.speed import speed_trial
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -30,6 +31,7 @@ _TEACHER = "teacher"
 
 def trial(
     *,
+    which: Literal["quality", "speed"] = "quality",
     data: str = "builtin:stdlib-code",
     num_test: int = 400,
     max_characters: int = 200,
@@ -39,6 +41,8 @@ def trial(
     """Encoder-decoder against decoder-only, and what a teacher adds, at equal work of the student.
 
     Args:
+        which: what counts: the answers' quality, or how fast they are written, of models of 10 M
+            parameters without any training.
         data: rows with `code`, `docstring` and `module`.
         num_test: functions to measure on, of modules that are not trained on.
         max_characters: longer functions are left out.
@@ -59,6 +63,8 @@ def trial(
         return replace(config, num_encoder_layers=encoder, num_decoder_layers=total - encoder)
 
     made = partial(_data, data, num_test, max_characters, 200 if tiny else 0)
+    if which == "speed":
+        return speed_trial(made, tiny)
     gold = replace(config, answers="gold")
     alone = partial(arm, taught=False)
     return Trial(
