@@ -31,8 +31,8 @@ def recurrence(step, gain, out, u):
     """y_l = Re out x_l with x_l = step x_(l-1) + gain u_l, for steps [H, N] and u [B, H, L]."""
     state = torch.zeros(u.shape[0], *step.shape, dtype=step.dtype)
     answers = []
-    for l in range(u.shape[-1]):  # noqa: E741
-        state = step * state + gain * u[..., l, None]
+    for place in range(u.shape[-1]):
+        state = step * state + gain * u[..., place, None]
         answers.append((out * state).sum(-1).real)
     return torch.stack(answers, -1)
 
@@ -142,10 +142,11 @@ def test_nothing_wraps_around(kind) -> None:
 
 @pytest.mark.parametrize("kind", KERNELS)
 def test_a_turned_sequence_with_swapped_kernels_gives_the_turned_answer(kind) -> None:
-    layer = StateSpaceLayer(kind(WIDTH, STATES, 2), WIDTH)
+    kernel = kind(WIDTH, STATES, 2)
+    layer = StateSpaceLayer(kernel, WIDTH)
     states = signal().transpose(1, 2)
     expected = layer(states).flip(1)
-    outputs = layer.kernel.W if kind is DLRKernel else layer.kernel.C
+    outputs = kernel.W if kind is DLRKernel else kernel.C
     with torch.no_grad():
         outputs.copy_(outputs.flip(0))
     torch.testing.assert_close(layer(states.flip(1)), expected, rtol=1e-4, atol=1e-5)

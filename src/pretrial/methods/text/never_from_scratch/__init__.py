@@ -98,9 +98,10 @@ CARD = Card(
             "abstract",
         ),
         Claim("The best figure of state spaces on PathX-256 rises by 20 points", "abstract"),
+        Claim("Structured initialisation of state spaces becomes mostly redundant", "abstract"),
         Claim(
-            "Structured initialisation of state spaces becomes mostly redundant",
-            "abstract",
+            "Path-X: 88.05 of a Transformer that first learnt to name the next pixel",
+            "(secondary) IdoAmos/not-from-scratch, issue 1; its author was left at chance",
         ),
     ),
 )
@@ -259,8 +260,8 @@ class NeverFromScratch(Method):
         coded = code([each._replace(label=None) for each in examples], self.network.config)
         for start in range(0, len(coded), batch_size):
             batch = classifier.batch(coded[start : start + batch_size], torch.Generator())
-            shares_of = classifier.logits(to_device(batch, self.network.device)).float().softmax(-1)
-            for best, place in zip(*(each.tolist() for each in shares_of.max(-1)), strict=True):
+            probs = classifier.logits(to_device(batch, self.network.device)).float().softmax(-1)
+            for best, place in zip(*(each.tolist() for each in probs.max(-1)), strict=True):
                 yield {"label": names[place], "probability": best}
 
     def export(self) -> nn.Module:

@@ -137,7 +137,7 @@ class Config:
         (the last one beyond it); "s4-image" and so on name a state space and a task; "s4d-example"
         is the repository's small model for sequential CIFAR.
         """
-        sizes = _sizes(cls())
+        sizes = _transformers(cls()) | _state_spaces(cls())
         if name not in sizes:
             raise UserError(f"published settings are {', '.join(sizes)}, not {name!r}")
         return sizes[name]
@@ -191,8 +191,8 @@ class Config:
         )
 
 
-def _sizes(image: Any) -> dict[str, Any]:
-    """The released settings by name; values are those of the files named in comments."""
+def _transformers(image: Any) -> dict[str, Any]:
+    """The released Transformers by task; values are those of the files named in comments."""
     listops = replace(  # transformer-lra-listops-mlm.yaml, its rate of 0.05 left at ours
         image,
         width=512,
@@ -219,6 +219,17 @@ def _sizes(image: Any) -> dict[str, Any]:
     path_x_256 = replace(  # transformer-lra-pathx256-mlm.yaml
         path_x, num_layers=8, feed_forward=512, max_length=65_536, window=8192
     )
+    return {
+        "image": image,
+        "listops": listops,
+        "pathfinder": pathfinder,
+        "path-x": path_x,
+        "path-x-256": path_x_256,
+    }
+
+
+def _state_spaces(image: Any) -> dict[str, Any]:
+    """The released state spaces by task; values are those of the files named in comments."""
     s4_image = replace(  # s4-lra-cifar-mlm.yaml
         image,
         mixer="s4",
@@ -276,11 +287,6 @@ def _sizes(image: Any) -> dict[str, Any]:
         batch_size=64,
     )
     return {
-        "image": image,
-        "listops": listops,
-        "pathfinder": pathfinder,
-        "path-x": path_x,
-        "path-x-256": path_x_256,
         "s4-image": s4_image,
         "s4d-image": replace(s4_image, mixer="s4d"),  # s4d-lra-cifar.yaml
         "s4-listops": s4_listops,

@@ -157,7 +157,10 @@ def code(examples: Sequence[Example], config: Any) -> list[Coded]:
     coded = []
     for number, example in enumerate(examples):
         if example.kind != kind:
-            raise UserError(f"the model reads {kind}, and row {number} holds {example.kind}")
+            raise UserError(
+                f"the model reads {kind}, and row {number} holds {example.kind}: name the field"
+                " that it was trained on, as in --fields tokens=OTHER"
+            )
         if example.label is not None and example.label not in places:
             raise UserError(
                 f"row {number} has the label {example.label!r}, which was not in the training data:"
