@@ -112,11 +112,6 @@ class Config:
     def __post_init__(self) -> None:
         if self.rounds < 0:
             raise UserError(f"rounds must be 0 or more, not {self.rounds}")
-        if self.rounds and not self.distill_weight:
-            raise UserError(
-                "a student that learns nothing from its teacher is further pre-training twice: set"
-                " rounds to 0, or distill_weight above 0"
-            )
         if not 0 <= self.finetune_ratio < 1:
             raise UserError(
                 f"finetune_ratio must be at least 0 and below 1, not {self.finetune_ratio}"

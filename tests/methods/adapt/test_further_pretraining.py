@@ -1,0 +1,444 @@
+"""Further pre-training: teacher and student, parity, checkpoints, texts, fine-tuning, refusals."""
+
+import copy
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    BartConfig,
+    BertConfig,
+    BertForMaskedLM,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTMAEForPreTraining,
+    ViTMAEModel,
+    ViTModel,
+)
+
+from pretrial.errors import UserError
+from pretrial.methods.adapt.further_pretraining import (
+    Config,
+    FurtherPretraining,
+    examples,
+    trial,
+)
+from pretrial.methods.adapt.further_pretraining.trials import _data
+from pretrial.models.tokenizers import learn_bpe
+from pretrial.train.budget import Budget
+from pretrial.train.loop import train
+from pretrial.train.run import Run
+
+IMAGES = FurtherPretraining.read(examples())
+TEXTS = FurtherPretraining.read(
+    [
+        {"text": f"{verb} {noun} and {then} it once more.", "label": verb}
+        for verb in ("Close", "Copy")
+        for noun in ("the list", "a file", "each name", "an open socket")
+        for then in ("print", "return")
+    ]
+)
+TINY = Config.tiny()
+TEXT = replace(TINY, input="text")
+BUDGET = Budget(9, "steps")
+DATA = {"image": IMAGES, "text": TEXTS}
+
+
+def make(config=TINY, source=None):
+    torch.manual_seed(0)
+    return FurtherPretraining.build(config, source, DATA[config.input])
+
+
+def run_of(folder, data=IMAGES, held_out=(), budget=BUDGET):
+    return Run(folder, data, held_out, budget=budget, quiet=True)
+
+
+def weights(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+def trained_through(method, folder, upto):
+    """Trains the stages before `upto` and returns that stage, not trained."""
+    run = run_of(folder, DATA[method.config.input])
+    stages = method.stages(run)
+    for stage in stages:
+        if stage.name == upto:
+            return stage, run
+        one_stage(stage, run)
+    raise AssertionError(upto)
+
+
+def one_stage(stage, run):
+    class Only(FurtherPretraining):
+        def stages(self, run):
+            yield stage
+
+    train(Only(stage.module.network), run)
+
+
+# -- teacher and student --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [TINY, TEXT], ids=["image", "text"])
+def test_the_student_begins_where_the_teacher_began_and_the_teacher_stays(config, tmp_path):
+    method = make(config)
+    initial = weights(method.network)
+    stage, run = trained_through(method, tmp_path, "student-1")
+    assert_equal(weights(method.network), initial)
+    teacher = weights(method.teacher)
+    assert any(not torch.equal(value, initial[name]) for name, value in teacher.items())
+    assert not method.teacher.training
+    one_stage(stage, run)
+    assert_equal(weights(method.teacher), teacher)
+    assert_equal(weights(method.initial), initial)
+
+
+def test_without_distillation_a_student_is_the_teacher_again(tmp_path):
+    method = make(replace(TINY, distill_weight=0.0))
+    stage, _ = trained_through(method, tmp_path / "one", "student-1")
+    again = run_of(tmp_path / "two")
+    one_stage(replace(stage, name="teacher"), again)  # the name is part of the seed
+    assert_equal(weights(method.network), weights(method.teacher))
+
+
+def test_a_teacher_that_is_the_student_teaches_nothing():
+    for config in (TINY, TEXT):
+        method = make(config).eval()
+        method.frozen["teacher"] = copy.deepcopy(method.network).eval()
+        batch = batch_of(method)
+        losses = method.losses(batch)
+        assert float(losses["distill_loss"].detach()) == 0
+        torch.testing.assert_close(losses["loss"], losses["ssl_loss"])
+
+
+def batch_of(method, size=8, seed=0):
+    data = method.prepared(DATA[method.config.input])
+    some = [data[place] for place in range(size)]
+    return method.batch(some, torch.Generator().manual_seed(seed))
+
+
+def with_other_teacher(config):
+    method = make(config)
+    torch.manual_seed(1)
+    other = FurtherPretraining.build(config, data=DATA[config.input])
+    method.frozen["teacher"] = other.network.eval().requires_grad_(False)
+    return method
+
+
+@pytest.mark.parametrize("config", [TINY, TEXT], ids=["image", "text"])
+def test_two_backward_passes_or_one_sum_give_the_same_gradients(config):
+    method = with_other_teacher(replace(config, distill_weight=1.0))
+    batch = batch_of(method)
+    method.losses(batch)["loss"].backward()
+    one = {name: p.grad.clone() for name, p in method.network.named_parameters() if p.requires_grad}
+    method.zero_grad()
+    losses = method.losses(batch)
+    losses["ssl_loss"].backward(retain_graph=True)
+    losses["distill_loss"].backward()
+    for name, parameter in method.network.named_parameters():
+        if parameter.requires_grad:
+            torch.testing.assert_close(parameter.grad, one[name], rtol=1e-4, atol=1e-6)
+    assert all(p.grad is None for p in method.teacher.parameters())
+
+
+def test_the_decoder_is_not_distilled():
+    method = with_other_teacher(TINY)
+    method.losses(batch_of(method))["distill_loss"].backward()
+    assert all(p.grad is None for p in method.network.model.decoder.parameters())
+
+
+def test_the_ablation_begins_at_the_teacher(tmp_path):
+    method = make(replace(TINY, start="teacher"))
+    trained_through(method, tmp_path, "student-1")
+    assert_equal(weights(method.network), weights(method.teacher))
+
+
+def test_a_second_round_has_the_first_student_as_its_teacher(tmp_path):
+    method = make(replace(TINY, rounds=2))
+    run = run_of(tmp_path)
+    names, before = [], {}
+    for stage in method.stages(run):
+        names.append(stage.name)
+        if stage.name == "finetune":
+            break
+        if "teacher" in method.frozen:
+            assert_equal(weights(method.teacher), before)
+        one_stage(stage, run)
+        before = weights(method.network)
+    assert names == ["teacher", "student-1", "student-2", "finetune"]
+
+
+def test_the_pull_to_the_start_adds_up_over_micro_batches(tmp_path):
+    method = make(replace(TINY, l2_weight=0.5, rounds=0))
+    stage = next(method.stages(run_of(tmp_path)))
+    with torch.no_grad():
+        for parameter in method.network.parameters():
+            parameter += 0.01
+    num = sum(p.numel() for p in method.network.encoder.parameters())
+    assert method.distance() == pytest.approx((num * 1e-4) ** 0.5, rel=1e-3)
+    whole = method.batch(IMAGES[:8], torch.Generator().manual_seed(0))
+    losses = method.losses(whole)
+    assert float(losses["l2_loss"].detach()) == pytest.approx(num * 1e-4, rel=1e-3)
+    torch.testing.assert_close(losses["loss"], losses["ssl_loss"] + 0.5 * losses["l2_loss"])
+    parts = [
+        method.losses({**batch_part, "counts": whole["counts"]})["loss"]
+        for batch_part in pieces(method, 2)
+    ]
+    torch.testing.assert_close(sum(parts), losses["loss"])
+    assert stage.name == "further"
+
+
+def pieces(method, size):
+    source = torch.Generator().manual_seed(0)
+    return [method.batch(IMAGES[i : i + size], source) for i in range(0, 8, size)]
+
+
+# -- parity ---------------------------------------------------------------------------------------
+
+
+def test_both_losses_are_those_of_the_release():
+    """What trainer.py of seanie12/self-distillation computes, with today's transformers."""
+    method = with_other_teacher(replace(TINY, normalised=True)).eval()
+    method.network.model.config.norm_pix_loss = True
+    batch = batch_of(method)
+    student: ViTMAEForPreTraining = method.network.model
+    teacher = ViTModel(vit_config(student.config), add_pooling_layer=False).eval()
+    teacher.load_state_dict(method.teacher.model.vit.state_dict())
+    with torch.no_grad():
+        wanted = teacher(batch["pixels"])[0][:, 0]
+        mae_loss = student(batch["pixels"], noise=batch["noise"]).loss
+    whole = ViTModel(vit_config(student.config), add_pooling_layer=False).eval()
+    whole.load_state_dict(student.vit.state_dict())
+    found = whole(batch["pixels"])[0][:, 0]
+    losses = method.losses(batch)
+    torch.testing.assert_close(losses["ssl_loss"], mae_loss, rtol=1e-5, atol=1e-5)
+    distill = torch.nn.MSELoss(reduction="sum")(found, wanted) / len(found)
+    torch.testing.assert_close(losses["distill_loss"], distill, rtol=1e-5, atol=1e-5)
+
+
+def vit_config(config):
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    names += ("image_size", "patch_size", "num_channels", "layer_norm_eps", "qkv_bias")
+    return ViTConfig(**{name: getattr(config, name) for name in names})
+
+
+def test_features_are_of_whole_images_with_the_patches_in_their_order():
+    network = make().network.eval()
+    pixels = network.inputs(IMAGES[:3])["pixels"]
+    states = network.states(pixels)
+    mae = ViTMAEModel(copy.deepcopy(network.model.config)).eval()
+    mae.load_state_dict(network.model.vit.state_dict())
+    mae.config.mask_ratio = 0.0
+    ordered = mae(pixels, noise=torch.arange(16.0).expand(3, -1)).last_hidden_state
+    torch.testing.assert_close(states, ordered, rtol=1e-6, atol=1e-6)
+    shuffled = mae(pixels, noise=torch.arange(16.0).flip(0).expand(3, -1)).last_hidden_state
+    torch.testing.assert_close(states[:, 0], shuffled[:, 0], rtol=1e-4, atol=1e-5)
+    assert (states[:, 1:] - shuffled[:, 1:]).abs().max() > 1e-3
+
+
+def test_the_loss_of_texts_is_that_of_transformers():
+    method = make(TEXT).eval()
+    batch = batch_of(method)
+    labels = torch.full_like(batch["ids"], -100).flatten()
+    labels[batch["positions"]] = batch["ids"].flatten()[batch["positions"]]
+    output = method.network.model(
+        input_ids=batch["inputs"],
+        attention_mask=batch["real"].long(),
+        labels=labels.view_as(batch["ids"]),
+    )
+    torch.testing.assert_close(method.losses(batch)["ssl_loss"], output.loss)
+    states = method.network.model.roberta(
+        input_ids=batch["ids"], attention_mask=batch["real"].long()
+    ).last_hidden_state
+    torch.testing.assert_close(method.network.features(batch), states[:, 0])
+
+
+# -- checkpoints ----------------------------------------------------------------------------------
+
+
+def test_a_mae_loads_with_its_decoder_or_without(tmp_path):
+    theirs = make().network.model
+    theirs.save_pretrained(tmp_path / "whole")
+    theirs.vit.save_pretrained(tmp_path / "encoder")
+    kept = load_file(tmp_path / "whole" / "model.safetensors")
+    kept = {name: value for name, value in kept.items() if name.startswith("vit.")}
+    (tmp_path / "vit").mkdir()
+    (tmp_path / "vit" / "config.json").write_text((tmp_path / "whole/config.json").read_text())
+    save_file(kept, tmp_path / "vit" / "model.safetensors", metadata={"format": "pt"})
+    for name in ("whole", "encoder", "vit"):
+        method = make(replace(Config(), finetune_ratio=0.0), tmp_path / name)
+        assert_equal(weights(method.network.model.vit), weights(theirs.vit))
+        assert method.config.image_size == 8
+        assert method.config.pixel_mean == (0.5,)  # those of three channels do not fit one
+        if name == "whole":
+            assert_equal(weights(method.network.model), weights(theirs))
+
+
+def test_what_is_kept_has_the_keys_of_a_vit(tmp_path):
+    method = make()
+    exported = method.export()
+    assert type(exported) is ViTModel
+    assert exported.state_dict().keys() == method.network.model.vit.state_dict().keys()
+    method.save(tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    assert {name.partition(".")[0] for name in saved} == {"vit", "decoder"}
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_masked_language_models_load_whole(kind, tmp_path):
+    if kind == "roberta":
+        theirs = make(TEXT)
+        model, tokenizer = theirs.network.model, theirs.tokenizer
+    else:
+        tokenizer = learn_bpe([e.content for e in TEXTS], 300, template="<cls> $A <sep>")
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+        sizes |= {"intermediate_size": 64, "max_position_embeddings": 40}
+        model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **sizes))
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    method = make(replace(Config(), input="text"), tmp_path)
+    assert type(method.network.model) is type(model)
+    assert_equal(weights(method.network.model), weights(model))
+    assert method.config.num_positions == (TINY.num_positions if kind == "roberta" else 40)
+    assert method.config.max_length == method.config.num_positions
+    long = method.prepared([replace(TEXTS[0], content="word " * 200)])
+    losses = method.losses(method.batch(list(long[:2]), torch.Generator()))
+    assert torch.isfinite(losses["loss"])
+
+
+def test_other_checkpoints_are_refused(tmp_path):
+    BartConfig().save_pretrained(tmp_path / "bart")
+    with pytest.raises(UserError, match="is bart, neither a ViT-MAE nor a masked"):
+        make(source=tmp_path / "bart")
+    make().network.model.save_pretrained(tmp_path / "mae")
+    saved = load_file(tmp_path / "mae" / "model.safetensors")
+    saved.pop("vit.layernorm.weight")
+    save_file(saved, tmp_path / "mae" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"layernorm\.weight"):
+        make(source=tmp_path / "mae")
+    with pytest.raises(UserError, match="nothing that can be read"):
+        make(source=tmp_path / "no")
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "whole"),
+    [("vit-mae-base", 85_798_656, 111_907_840), ("roberta-base", 124_697_433, 124_697_433)],
+)
+def test_published_sizes(name, kept, whole):
+    with torch.device("meta"):
+        method = FurtherPretraining.build(Config.paper(name))
+        assert sum(p.numel() for p in method.export().parameters()) == kept
+    assert sum(p.numel() for p in method.network.parameters()) == whole
+
+
+# -- fine-tuning and abilities --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [TINY, TEXT], ids=["image", "text"])
+def test_a_whole_run_gives_a_classifier_that_comes_back(config, tmp_path):
+    data = DATA[config.input]
+    method = make(replace(config, finetune_ratio=0.6, min_crop=0.7, flip_prob=0.5, rounds=1))
+    run = run_of(tmp_path / "run", data, data[:6], budget=Budget(60, "steps"))
+    train(method, run)
+    rows = list(method.classify(data))
+    right = [row["label"] == each.label for row, each in zip(rows, data, strict=True)]
+    assert sum(right) >= 14
+    assert all(0 < row["label_prob"] <= 1 for row in rows)
+    method.save(tmp_path / "model")
+    again = make(config, tmp_path / "model").eval()
+    assert again.classes == method.classes
+    assert torch.equal(again.labeller.logits(data), method.labeller.logits(data))
+    method.export().save_pretrained(tmp_path / "export")
+    auto = {"image": AutoModelForImageClassification, "text": AutoModelForSequenceClassification}
+    loaded = auto[config.input].from_pretrained(tmp_path / "export")
+    assert set(loaded.config.label2id) == {str(name) for name in method.classes}
+    log = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    told = [row for row in log if "eval/distance" in row]
+    assert [row["stage"] for row in told] == ["teacher", "student-1"]
+    assert all(row["eval/distance"] > 0 for row in told)
+    assert all({"eval/gap", "eval/probe_accuracy"} <= row.keys() for row in told)
+    assert "distill_loss" in {key for row in log for key in row if row["stage"] == "student-1"}
+
+
+def test_the_classifier_starts_from_the_encoder():
+    for config, kind in ((TINY, ViTForImageClassification), (TEXT, None)):
+        method = make(config)
+        labeller = method.classifier(3)
+        assert kind is None or type(labeller.model) is kind
+        theirs = method.network.encoder.state_dict()
+        for name, value in labeller.model.base_model.state_dict().items():
+            assert name not in theirs or torch.equal(theirs[name], value), name
+        assert labeller.logits(DATA[config.input]).shape == (len(DATA[config.input]), 3)
+        assert not any(p is q for p in labeller.parameters() for q in method.parameters())
+
+
+def test_vectors_do_not_depend_on_the_batch_and_take_bare_contents():
+    for config in (TINY, TEXT):
+        method, data = make(config), DATA[config.input]
+        vectors = method.encode(data)
+        assert vectors.shape == (len(data), TINY.width)
+        bare = method.encode([each.content for each in data], batch_size=3)
+        torch.testing.assert_close(bare, vectors, rtol=1e-4, atol=1e-5)
+
+
+# -- what a user may get wrong --------------------------------------------------------------------
+
+
+def test_mistakes_name_the_mend(tmp_path):
+    with pytest.raises(UserError, match=r"neither 'image' nor 'text' \(found: body\)"):
+        FurtherPretraining.read([{"body": 1}])
+    with pytest.raises(UserError, match="'text' of row 0 is a int"):
+        FurtherPretraining.read([{"text": 1}])
+    with pytest.raises(UserError, match="set --input text"):
+        FurtherPretraining.build(TINY, data=TEXTS)
+    with pytest.raises(UserError, match="0 label"):
+        next(make().stages(run_of(tmp_path, FurtherPretraining.read([{"image": [[0.5] * 8] * 8}]))))
+    with pytest.raises(UserError, match="train with a finetune_ratio above 0"):
+        next(make().classify(IMAGES))
+    with pytest.raises(UserError, match="give at least one"):
+        make().encode([])
+    with pytest.raises(UserError, match="not 8x8"):
+        make().encode([replace(IMAGES[0], content=[[0.5] * 9] * 9)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "mend"),
+    [
+        ({"rounds": -1}, "rounds must be 0 or more"),
+        ({"finetune_ratio": 1.0}, "below 1"),
+        ({"hidden_ratio": 1.0}, "between 0 and 1"),
+        ({"patch_size": 3}, "set image_size to a multiple"),
+        ({"pixel_mean": (0.1, 0.2)}, "1 or 1 numbers"),
+        ({"min_crop": 0.0}, "min_crop must be"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, mend):
+    with pytest.raises(UserError, match=mend):
+        replace(TINY, **changes)
+
+
+# -- the trial ------------------------------------------------------------------------------------
+
+
+def test_the_trial_keeps_its_images_apart():
+    made = trial(tiny=True)
+    assert [arm.name for arm in made.choose()] == ["self", "further", "half", "decay", "l2", "none"]
+    found = _data("builtin:digits", 200, 100, 1000)
+    parts = (found.train, found.held_out, found.test.test)
+    numbers = [{row["number"] for row in part} for part in parts]
+    assert [len(each) for each in numbers] == [200, 300, 1000]
+    assert not numbers[0] & numbers[1]
+    assert not numbers[2] & (numbers[0] | numbers[1])
+    labels = [row["label"] for row in found.test.learn]
+    assert all(labels.count(digit) == 10 for digit in range(10))
+    assert sum("label" in row for row in found.train) == 100
