@@ -57,8 +57,9 @@ PATIENCE = 600.0  # seconds after which a process that does not end is given up
 PARTIAL_READ = 97  # exit code of a run that read what was still being written
 KINDS = ("kill", "stop", "disk", "fsync", "memory", "clock")
 COMMAND = [
-    *("train", "coderl", "--tiny", "--rl-steps", "4", "--evaluate-every", "1"),
-    *("--held-out-ratio", "0.2", "--device", "cpu"),
+    *("train", "coderl", "--tiny", "--held-out-ratio", "0.2", "--device", "cpu"),
+    *("--num-samples", "2", "--max-target", "24", "--warmup-epochs", "1"),
+    *("--rl-steps", "4", "--resample-every", "2", "--evaluate-every", "2"),
 ]
 
 
