@@ -9,7 +9,7 @@ moments, and started again by the same command until they end:
     stop      SIGTERM
     disk      the disk that holds the run (a small tmpfs) is filled, but for a few kilobytes
     fsync     fsync fails with EIO
-    memory    the address space may not grow any more (RLIMIT_AS); a process that hangs over that
+    memory    the address space may not grow by a megabyte (RLIMIT_AS); a process that hangs over that
               (Python's Thread.start can, without memory) is killed after a while, and counted
     clock     the wall clock jumps, by up to ten years forwards or backwards; the run goes on
 
@@ -161,7 +161,7 @@ class Harness:
             os.kill(pid, signal.SIGTERM)
         elif kind == "memory":
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
-            size = pages * resource.getpagesize() + rng.randrange(1 << 24)
+            size = pages * resource.getpagesize() + rng.randrange(1 << 20)
             resource.prlimit(pid, resource.RLIMIT_AS, (size, size))
         elif kind == "disk":
             self.fill(rng.randrange(1 << 16))
