@@ -9,8 +9,8 @@ moments, and started again by the same command until they end:
     stop      SIGTERM
     disk      the disk that holds the run (a small tmpfs) is filled, but for a few kilobytes
     fsync     fsync fails with EIO
-    memory    the address space may not grow by a megabyte (RLIMIT_AS); a process that hangs over that
-              (Python's Thread.start can, without memory) is killed after a while, and counted
+    memory    the address space may grow by at most a megabyte (RLIMIT_AS); a process that hangs
+              then (Thread.start can, without memory) is killed after a while, and counted
     clock     the wall clock jumps, by up to ten years forwards or backwards; the run goes on
 
 The command is the real one. It runs in a fork of a process that has run it before, so that nothing
