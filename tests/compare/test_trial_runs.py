@@ -34,7 +34,8 @@ def _toy_methods(monkeypatch, tmp_path) -> None:
 
 
 def test_command_writes_record_and_page_and_runs_nothing_twice(tmp_path, capsys) -> None:
-    words = ["trial", "line", "--seeds", "2", "--arms", "line", "--steps", "12"]
+    places = ["--workers", "1", "--runs=runs/trials"]  # the record does not say where it was made
+    words = ["trial", "line", "--seeds", "2", *places, "--arms", "line", "--steps", "12"]
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "4 jobs (2 arms, 2 seeds)" in said

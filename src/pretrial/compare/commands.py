@@ -21,6 +21,7 @@ from pretrial.errors import UserError
 from pretrial.train.budget import Budget
 
 _AGAIN = Path("runs/again")
+_PLACES = ("--out", "--runs", "--on", "--workers")
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,15 @@ def _setting(slugs: tuple[str, ...], given: Mapping[str, Any], common: Common) -
 
 
 def _command(name: str, argv: Sequence[str]) -> str:
-    return shlex.join(["pretrial", name, *argv])
+    """The command line without what says only where it ran."""
+    words, skip = ["pretrial", name], False
+    for word in argv:
+        option, _, value = word.partition("=")
+        if skip or option in _PLACES:
+            skip = not skip and not value
+        else:
+            words.append(word)
+    return shlex.join(words)
 
 
 def _finish(record: Mapping[str, Any], out: Path) -> None:

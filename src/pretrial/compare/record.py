@@ -96,8 +96,8 @@ def read(path: Path) -> Record:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no record {path}: `pretrial trial SLUG` writes one") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({error}): `pretrial trial SLUG` writes it") from None
     check(record, str(path))
     return record
 
