@@ -6,15 +6,16 @@ fine-tuning. Any folder of images of one size with labels will do as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pretrial.compare.trial import Data
+from pretrial.data.images import pixels, size_of
 from pretrial.data.rows import require
 from pretrial.data.sources import load
 from pretrial.errors import UserError
+from pretrial.evaluate.classify import probe
 
 SOURCE = "builtin:digits"
 
@@ -51,9 +52,37 @@ def data(source: str, num_labels: int, num_test: int) -> Data:
     return Data(train=train, test=test, name=name)
 
 
-def right(labeller: Any, classes: Sequence[Any], examples: Sequence[Any]) -> list[float]:
-    """1.0 for each example that is classified rightly, else 0.0."""
-    guesses = labeller.logits(examples).argmax(-1).tolist()
-    return [
-        float(classes[guess] == each.label) for guess, each in zip(guesses, examples, strict=True)
-    ]
+def accuracies(method: Any, found: Data) -> dict[str, list[float]]:
+    """For each test image 1.0 where it was classified rightly.
+
+    Args:
+        method: pre-trained, and fine-tuned where it has a `labeller`.
+        found: what `data` gave.
+
+    Returns:
+        "accuracy" after fine-tuning, and "probe_accuracy" of a linear classifier on the mean of the
+        states that pre-training gives, of the labelled images.
+    """
+    learn = method.labelled(method.read(found.train))
+    test = method.read(found.test)
+    places = np.array([place for _, place in method.labelled(test)])
+    vectors = method.encode([each for each, _ in learn] + test, pretrained=True).numpy()
+    targets = [place for _, place in learn]
+    guesses = {"probe_accuracy": probe(vectors[: len(learn)], targets, vectors[len(learn) :])}
+    if method.labeller is not None:
+        guesses["accuracy"] = method.labeller.logits(test).argmax(-1).numpy()
+    return {name: (found == places).astype(float).tolist() for name, found in guesses.items()}
+
+
+def pixel_accuracies(found: Data) -> dict[str, list[float]]:
+    """The same of a linear classifier on plain pixels, as both metrics."""
+    sides = []
+    for rows in ([row for row in found.train if "label" in row], found.test):
+        height, width, _ = size_of(rows[0]["image"])
+        vectors = [pixels(row["image"], 1, (height, width)).flatten() for row in rows]
+        sides.append((np.stack(vectors), [str(row["label"]) for row in rows]))
+    (known, labels), (asked, wanted) = sides
+    names = sorted(set(labels))
+    guesses = probe(known, [names.index(label) for label in labels], asked)
+    right = [float(names[guess] == label) for guess, label in zip(guesses, wanted, strict=True)]
+    return {"accuracy": right, "probe_accuracy": right}

@@ -33,7 +33,7 @@ from pretrial.corrupt.draws import row_seeds, row_uniform
 from pretrial.errors import UserError
 from pretrial.methods.vision import patch_config, patch_method
 from pretrial.methods.vision.patch_inputs import Example, pixels
-from pretrial.models.patch_encoder import PatchEncoder
+from pretrial.models.patch_encoder import PatchEncoder, begin_by_width
 from pretrial.models.positions import sine_positions
 from pretrial.train.method import Batch
 
@@ -139,6 +139,7 @@ class MAE(patch_method.PatchMethod):
         self.class_token = nn.Parameter(whole.vit.embeddings.cls_token.detach().clone())
         self.register_buffer("places", sine_positions(encoder.grid, config.width))
         self.decoder: Any = whole.decoder
+        begin_by_width(self.decoder)
         decoded = sine_positions(encoder.grid, config.decoder_width)
         self.decoder.decoder_pos_embed.data.copy_(decoded)
 

@@ -21,7 +21,7 @@ from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.vision.patch_inputs import Example, pixels, read
 from pretrial.models.patch_classifier import PatchClassifier, Pooling
-from pretrial.models.patch_encoder import PatchEncoder
+from pretrial.models.patch_encoder import PatchEncoder, begin_by_width
 from pretrial.train.budget import Budget
 from pretrial.train.method import Method
 from pretrial.train.stage import Optim, Stage
@@ -67,7 +67,9 @@ class PatchMethod(Method):
             )
         classes = sorted(labels, key=str)
         if source is None:
-            return cls(config, PatchEncoder(config.network_config()), classes)
+            encoder = PatchEncoder(config.network_config())
+            begin_by_width(encoder)
+            return cls(config, encoder, classes)
         vit = load_vit(source)
         method = cls(config.sized_as(vit.config), PatchEncoder.of(vit), classes)
         method._adopt(Path(source))
@@ -157,24 +159,28 @@ class PatchMethod(Method):
         return pixels(contents, self.config, seeds)
 
     def states(self, images: Tensor) -> Tensor:
-        """The last states of all patches [B, n, d]; those fine-tuned, where there are."""
-        if self.labeller is not None:
-            return self.labeller.states(images)
+        """The last states of all patches [B, n, d], as pre-trained, of images [B, C, H, W]."""
         tokens, given = self.encoder.tokens(images), self.positions()
         return self.encoder.states(tokens if given is None else tokens + given[:, 1:])
 
     @torch.no_grad()
-    def encode(self, examples: Sequence[Any], batch_size: int = 64) -> Tensor:
+    def encode(
+        self, examples: Sequence[Any], *, pretrained: bool = False, batch_size: int = 64
+    ) -> Tensor:
         """One vector each [N, d]: the mean of the last states.
 
         Args:
             examples: as `read` gives them, or bare images or recordings.
+            pretrained: of the encoder as it was before fine-tuning.
             batch_size: of a forward pass.
         """
         device, mode = next(self.parameters()).device, self.training
+        states = self.states
+        if self.labeller is not None and not pretrained:
+            states = self.labeller.states
         self.eval()
         vectors = [
-            self.states(self.pixels(examples[start : start + batch_size]).to(device)).mean(1)
+            states(self.pixels(examples[start : start + batch_size]).to(device)).mean(1)
             for start in range(0, len(examples), batch_size)
         ]
         self.train(mode)
