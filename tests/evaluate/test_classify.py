@@ -168,3 +168,22 @@ def test_text_classifier_keeps_its_mode_and_ignores_padding():
     with torch.no_grad():
         want = cross_entropy(together[:2], torch.tensor([1, 0]))
         torch.testing.assert_close(classifier.losses(batch)["loss"], want)
+
+
+def test_a_classifier_with_labels_of_its_own_is_measured_on_all_rows() -> None:
+    class Reader:
+        """Says what the text says."""
+
+        @staticmethod
+        def read(rows):
+            return [row["text"] for row in rows]
+
+        def classify(self, examples):
+            return ({"label": text} for text in examples)
+
+    rows = [{"text": text, "label": label} for text, label in (("1", 1), ("2", 2), ("1", 2))]
+    result = evaluate("accuracy", Reader(), rows)
+    assert result.items["accuracy"] == [1.0, 1.0, 0.0]
+    assert result.notes["majority_accuracy"] == pytest.approx(2 / 3)
+    with pytest.raises(UserError, match="no field 'label' in row 0"):
+        evaluate("accuracy", Reader(), [{"text": "1"}])

@@ -162,7 +162,7 @@ def measure_accuracy(
     """
     require(data, (label,))
     wanted = [str(row[label]) for row in data]
-    found = [row["label"] for row in method.classify(method.read(data))]
+    found = [str(row["label"]) for row in method.classify(method.read(data))]
     right = [float(guess == name) for guess, name in zip(found, wanted, strict=True)]
     notes = {
         "num_test": len(wanted),

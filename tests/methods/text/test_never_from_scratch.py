@@ -303,7 +303,7 @@ def test_labels_are_learnt_and_named(tmp_path) -> None:
     found = list(method.classify(method.read([{"signal": row["signal"]} for row in SIGNALS])))
     right = [row["label"] == str(own["label"]) for row, own in zip(found, SIGNALS, strict=True)]
     assert np.mean(right) > 0.9
-    assert all(0.5 <= row["probability"] <= 1 for row in found)
+    assert all(0.5 <= row["label_prob"] <= 1 for row in found)
     assert evaluate("accuracy", method, SIGNALS).metrics["accuracy"].value == np.mean(right)
 
 

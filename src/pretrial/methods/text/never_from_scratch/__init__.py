@@ -262,7 +262,7 @@ class NeverFromScratch(Method):
             batch = classifier.batch(coded[start : start + batch_size], torch.Generator())
             probs = classifier.logits(to_device(batch, self.network.device)).float().softmax(-1)
             for best, place in zip(*(each.tolist() for each in probs.max(-1)), strict=True):
-                yield {"label": names[place], "probability": best}
+                yield {"label": names[place], "label_prob": round(best, 6)}
 
     def export(self) -> nn.Module:
         """The classifier, `LongSequenceForSequenceClassification`."""
