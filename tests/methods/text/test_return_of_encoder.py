@@ -265,6 +265,45 @@ def test_another_tokenizer_and_a_teacher_with_an_encoder_are_refused(teacher, tm
         replace(PLAIN, teacher="scratch")
 
 
+def test_the_release_is_a_student_and_comes_back_from_our_layout(tmp_path):
+    method = built(replace(PLAIN, num_kv_heads=4))  # one query head each: one order of heads
+    names = {
+        "embeddings.": "transformer.wte.",
+        "encoder.stack.layers.": "transformer.e.",
+        "encoder.stack.norm.": "transformer.ln_e.",
+        "decoder.layers.": "transformer.h.",
+        "decoder.norm.": "transformer.ln_f.",
+        "_proj.": "_linear.",
+        ".o_linear.": ".out_linear.",
+        "mlp.up_linear.": "mlp.fc1.",
+        "mlp.down_linear.": "mlp.fc2.",
+        ".self_norm.": ".ln1.",
+        ".cross_norm.": ".ln2.",
+    }
+    state = {}
+    for key, weight in method.network.state_dict().items():
+        if key.startswith("encoder.embeddings."):
+            continue
+        own = "causal_attn" if key.startswith("decoder.") else "attn"
+        third = "ln3" if key.startswith("decoder.") else "ln2"
+        for ours, theirs in names.items():
+            key = key.replace(ours, theirs)
+        key = key.replace("self_attn", own).replace("mlp_norm", third)
+        state[key] = weight
+    folder = tmp_path / "release"
+    folder.mkdir()
+    torch.save({"model_state_dict": state}, folder / "model.pt")
+    with pytest.raises(UserError, match="beside the weights"):
+        ReturnOfEncoder.build(PLAIN, source=folder / "model.pt")
+    method.tokenizer.save_pretrained(folder)
+    for source in (folder, folder / "model.pt"):
+        again = ReturnOfEncoder.build(PLAIN, source=source).eval()
+        assert again.nats(ROWS[:3]) == pytest.approx(method.nats(ROWS[:3]), rel=1e-4)
+    again.save(tmp_path / "ours")
+    third = ReturnOfEncoder.build(PLAIN, source=tmp_path / "ours").eval()
+    assert third.nats(ROWS[:3]) == again.nats(ROWS[:3])
+
+
 def test_decoder_only_has_as_many_parameters():
     for config in (PLAIN, Config.small()):
         plain = replace(config, teacher="", teacher_ratio=0.0)

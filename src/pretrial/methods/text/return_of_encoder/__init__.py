@@ -102,6 +102,7 @@ class ReturnOfEncoder(Method):
     """
 
     Config: ClassVar[type] = Config
+    skips_parameters = True  # a micro-batch may hold no image
 
     def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
         super().__init__(config)
@@ -161,12 +162,26 @@ class ReturnOfEncoder(Method):
         if pixels is not None:
             batch["pixel_values"] = pixels
         if "teacher" in self.frozen:
-            seen = [example.image is None for example in examples]
-            teacher: Any = self.frozen["teacher"]
-            draws = self.lessons.draws(len(examples), generator)
-            answers = self.lessons.answers(self.network, self.reader, sources, draws) or targets
-            self.lessons.add(batch, answers, seen, teacher)
+            self._ask_teacher(batch, examples, sources, targets, generator)
         return batch
+
+    def _ask_teacher(
+        self,
+        batch: Batch,
+        examples: Sequence[Example],
+        sources: list[list[int]],
+        targets: list[list[int]],
+        generator: torch.Generator,
+    ) -> None:
+        """Adds answers and what the teacher says of them, for the rows that it can read."""
+        draws = self.lessons.draws(len(examples), generator)
+        seen = torch.tensor([example.image is None for example in examples]).nonzero().squeeze(1)
+        answers = [targets[row] for row in seen.tolist()]
+        # on the meta device nothing can be drawn, and any answers will do
+        if self.config.answers == "own" and self.device.type != "meta":
+            known = [sources[row] for row in seen.tolist()]
+            answers = self.lessons.answers(self.network, self.reader, known, draws[seen])
+        self.lessons.add(batch, seen, answers, self.frozen["teacher"])
 
     @property
     def device(self) -> torch.device:

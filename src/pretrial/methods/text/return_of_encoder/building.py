@@ -42,8 +42,7 @@ def load_student(source: str | Path, config: Config) -> tuple[Any, Any]:
     if is_public_mu(source):
         network: Any = load_public_mu(source, config.head_width)
         folder = Path(source) if Path(source).is_dir() else Path(source).parent
-        own = any(folder.glob("tokenizer*"))
-        tokenizer = load_tokenizer(folder if own else _TOKENIZER)
+        tokenizer = _tokenizer_beside(folder)
         if tokenizer.eos_token_id is not None:
             network.config.eos_token_id = tokenizer.eos_token_id
     else:
@@ -51,6 +50,19 @@ def load_student(source: str | Path, config: Config) -> tuple[Any, Any]:
     if tokenizer.eos_token_id is None:
         raise UserError(f"the tokenizer of {source} has no end token: give it one")
     return network, tokenizer
+
+
+def _tokenizer_beside(folder: Path) -> Any:
+    """The tokenizer in a folder of the release, or the one that it was trained with."""
+    if any(folder.glob("tokenizer*")):
+        return load_tokenizer(folder)
+    try:
+        return load_tokenizer(_TOKENIZER)
+    except UserError as error:
+        raise UserError(
+            f"{folder} holds no tokenizer, and that of the release, {_TOKENIZER}, could not be"
+            " fetched: put its tokenizer.json and tokenizer_config.json beside the weights"
+        ) from error
 
 
 def new_student(config: Config, tokenizer: Any, data: Sequence[Any] | None) -> tuple[Any, Any]:

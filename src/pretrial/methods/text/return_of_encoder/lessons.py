@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -61,59 +62,62 @@ class Lessons(nn.Module):
 
     @torch.no_grad()
     def answers(
-        self, network: Any, reader: Reader, sources: list[list[int]], draws: Tensor
+        self, network: Any, reader: Reader, sources: Sequence[list[int]], draws: Tensor
     ) -> list[list[int]]:
-        """The student's own answers; none where the gold ones are judged, or nothing can be drawn.
+        """The student's own answers.
 
         Args:
-            network: of the student; without values, on the meta device, it draws nothing.
+            network: of the student.
             reader: knows its special tokens.
             sources: token ids.
             draws: see `draws`.
         """
-        if self.config.answers == "gold" or network.device.type == "meta":
-            return []
-        return self._booked(
-            "sample",
-            lambda: draw_answers(
-                network,
-                sources,
-                draws,
-                end=reader.end,
-                pad=reader.pad,
-                temperature=self.config.temperature,
-                top_k=self.config.top_k,
-                num_tokens=len(reader.tokenizer),
-            ),
-        )
+        run = self.ledger.run
+        with run.whole() if run is not None else nullcontext():
+            return self._booked(
+                "sample",
+                lambda: draw_answers(
+                    network,
+                    sources,
+                    draws,
+                    end=reader.end,
+                    pad=reader.pad,
+                    temperature=self.config.temperature,
+                    top_k=self.config.top_k,
+                    num_tokens=len(reader.tokenizer),
+                ),
+            )
 
     @torch.no_grad()
     def add(
-        self, batch: Batch, answers: Sequence[list[int]], seen: Sequence[bool], teacher: Any
+        self,
+        batch: Batch,
+        seen: Tensor,
+        answers: Sequence[list[int]],
+        teacher: Any,
     ) -> None:
         """Adds `answers` [B, U], -100 behind their end, and `teacher_logits` [B, U, V] to a batch.
 
         Args:
             batch: of `collate`.
-            answers: token ids.
-            seen: False where the teacher does not see what the student does.
+            seen: places of the rows that the teacher judges; the others have no answers [K].
+            answers: of these rows, token ids.
             teacher: a causal language model.
         """
-        judged = [ids if yes else [] for ids, yes in zip(answers, seen, strict=True)]
-        batch["counts"]["answers"] = float(sum(map(len, judged)))
-        if not any(judged):
+        batch["counts"]["answers"] = float(sum(map(len, answers)))
+        if not answers:
+            self._booked("teacher", lambda: None)  # as other processes do
             return
-        batch["answers"] = pad_rows(judged, IGNORE)
-        rows = torch.tensor(seen).nonzero().squeeze(1)
-        longest = int(batch["attention_mask"][rows].sum(1).max())
-        given = batch["input_ids"][rows, :longest], batch["attention_mask"][rows, :longest]
-        asked = to_device((*given, batch["answers"][rows]), teacher.device)
+        own = pad_rows(answers, IGNORE)
+        longest = int(batch["attention_mask"][seen].sum(1).max())
+        given = batch["input_ids"][seen, :longest], batch["attention_mask"][seen, :longest], own
+        asked = to_device(given, teacher.device)
         logits = self._booked("teacher", lambda: aligned_logits(teacher, *asked).float())
-        if len(rows) < len(seen):
-            whole = logits.new_zeros(len(seen), *logits.shape[1:])
-            whole[rows.to(logits.device)] = logits
-            logits = whole
-        batch["teacher_logits"] = logits
+        num_rows = len(batch["input_ids"])
+        batch["answers"] = own.new_full((num_rows, own.shape[1]), IGNORE)
+        batch["answers"][seen] = own
+        batch["teacher_logits"] = logits.new_zeros(num_rows, *logits.shape[1:])
+        batch["teacher_logits"][seen.to(logits.device)] = logits
 
     def _booked(self, purpose: str, work: Callable[[], Result]) -> Result:
         """Does work that the loop does not see, and books it."""
