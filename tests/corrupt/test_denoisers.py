@@ -115,6 +115,29 @@ def test_one_denoiser_packs_as_t5_does_token_for_token():
         assert (pair.inputs, pair.targets) == t5_reference(length, spans, text, SENTINELS)
 
 
+def t5_segments(total, parts, rng):
+    """Lengths of 1 or more that sum to `total`, all equally likely: cuts between the items."""
+    cuts = np.sort(rng.choice(total - 1, parts - 1, replace=False)) + 1
+    return np.diff([0, *cuts, total])
+
+
+def test_spans_of_t5_are_where_t5_draws_them():
+    rng, length, hidden, spans = np.random.default_rng(0), 20, 6, 3
+    wanted = np.zeros(length)
+    for _ in range(4000):  # visible and hidden stretches take turns, a visible one first
+        stretches = zip(
+            t5_segments(length - hidden, spans, rng), t5_segments(hidden, spans, rng), strict=True
+        )
+        places = np.cumsum([size for pair in stretches for size in pair])
+        for start, end in zip(places[::2], places[1::2], strict=True):
+            wanted[start:end] += 1 / 4000
+    found = np.zeros(length)
+    rows = [list(range(length))] * 4000
+    for pair in denoise(rows, [Denoiser(0.3, 2.0)] * 4000, SENTINELS, seeds(4000), t5_spans=True):
+        found[[token for token in pair.targets if token < length]] += 1 / 4000
+    assert found == pytest.approx(wanted, abs=0.04)
+
+
 def test_t5_rounding_makes_one_final_span_of_a_long_one():
     member = Denoiser(0.15, 64.0)
     length = raw_length(member, 512, 512, 100, t5_spans=True)

@@ -71,7 +71,10 @@ class Denoiser:
 
     @property
     def paradigm(self) -> Paradigm:
-        """R: short spans and few of them. X: long spans or many. S: one span at the end."""
+        """R: short spans and few of them. X: long spans or many. S: one span at the end.
+
+        The bounds are those of llm-foundry (llmfoundry/data/denoising.py).
+        """
         if not self.mean_length:
             return "S"
         extreme = self.mean_length >= _LONG_SPAN or self.ratio >= _HIGH_RATIO

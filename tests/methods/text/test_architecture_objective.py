@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
+from pretrial.compare.trial import Context
 from pretrial.errors import UserError
 from pretrial.evaluate.tasks import evaluate
 from pretrial.methods.text.architecture_objective import (
@@ -13,9 +14,10 @@ from pretrial.methods.text.architecture_objective import (
     Config,
     examples,
     tasks,
+    trial,
 )
 from pretrial.methods.text.architecture_objective.config import PAIRS
-from pretrial.methods.text.architecture_objective.trials import steps_to
+from pretrial.methods.text.architecture_objective.trials import prepare, steps_to
 from pretrial.models.conditional import new_llama
 from pretrial.models.t5_decoder import T5Decoder
 from pretrial.models.tokenizers import learn_bpe, sentinel_ids
@@ -292,3 +294,36 @@ def test_steps_to_a_loss_are_interpolated():
     assert steps_to(curve, 3.0) == 30
     assert steps_to(curve, 6.0) == 10
     assert steps_to(curve, 2.0) is None
+
+
+# -- trials ---------------------------------------------------------------------------------------
+
+
+def test_grid_has_six_arms_and_measures_what_no_arm_was_trained_on():
+    grid = trial(grid="multitask", tiny=True)
+    names = ["cd-flm", "cd-mlm", "nd-plm", "nd-mlm", "ed-plm", "ed-mlm"]
+    assert [arm.name for arm in grid.choose()][:6] == names
+    assert {arm.role for arm in grid.arms if arm.default} == {"baseline", "method", "control"}
+    data = grid.data()
+    taught = {row["task"] for row in data.train if "task" in row}
+    assert len(taught) == 6
+    assert {row["task"] for row in data.test["task"]} == set(tasks.HELD_OUT)
+    assert not taught & set(tasks.HELD_OUT)
+    few = replace(data, test={name: rows[:12] for name, rows in data.test.items()})
+    found = grid.measure(make(), few, 0)
+    assert set(found) == {"next_sentence_accuracy", "task_accuracy", "known_task_accuracy"}
+    assert all(0 <= value <= 1 for values in found.values() for value in values)
+
+
+def test_adaptation_is_timed_against_the_model_from_scratch(tmp_path):
+    made = trial(tiny=True)
+    data = made.data()
+    few = replace(data, train=data.train[:60], held_out=data.held_out[:8])
+    masked = replace(TINY, evaluate_every=1, **ND_MLM)
+    configs = replace(TINY, evaluate_every=1), masked
+    spent = prepare(configs, 4, few, 0, tmp_path / "prepared")
+    assert spent.total("steps") == 8
+    run = Run(tmp_path / "run", few.train, few.held_out, Budget(4, "steps"), seed=0, quiet=True)
+    found = made.arm("to-masked").run(Context(run, few, tmp_path / "prepared"))
+    assert set(found) == {"speedup", "steps", "loss", "scratch_loss"}
+    assert found["speedup"] == 0 or found["speedup"] == pytest.approx(4 / found["steps"])

@@ -13,7 +13,7 @@ from transformers import (
 from pretrial.corrupt.denoisers import Denoiser
 from pretrial.errors import UserError
 from pretrial.methods.text.prompted import Example
-from pretrial.methods.text.ul2 import UL2, Config, examples
+from pretrial.methods.text.ul2 import UL2, Config, examples, trial
 from pretrial.methods.text.ul2.answers import answer_in, vote
 from pretrial.methods.text.ul2.building import needed_sentinels
 from pretrial.models.conditional import new_llama
@@ -281,3 +281,33 @@ def test_settings_that_do_not_fit_are_refused():
         Config(denoisers=("3-0.15",))
     with pytest.raises(UserError, match="20b"):
         Config.paper("11b")
+
+
+# -- trial ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", ["prefix_decoder", "encoder_decoder"])
+def test_arms_differ_in_the_objective_and_share_a_vocabulary(architecture):
+    arms = {arm.name: arm.config for arm in trial(architecture=architecture).arms}
+    assert len({config.num_sentinels for config in arms.values()}) == 1
+    assert len({(c.lr, c.batch_size, c.max_inputs, c.vocab_size) for c in arms.values()}) == 1
+    assert {config.architecture for name, config in arms.items() if name != "causal"} == {
+        architecture
+    }
+    assert {member.paradigm for member in arms["no-x"].members()} == {"R", "S"}
+    assert [arms[name].mode_tokens for name in ("ul2", "no-x", "no-modes", "span")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_embeddings_of_a_t5_have_a_rate_of_their_own(tmp_path):
+    for architecture, number in (("encoder_decoder", 2), ("prefix_decoder", 1)):
+        made = make(embedding_lr_ratio=20.0, architecture=architecture)
+        run = Run(tmp_path / architecture, ROWS, budget=Budget(2, "steps"), quiet=True)
+        (stage,) = made.stages(run)
+        assert len(stage.optims) == number
+        train(made, run)  # every parameter has one optimiser, or the loop refuses
+    assert made.config.lr * 20 == pytest.approx(0.06)

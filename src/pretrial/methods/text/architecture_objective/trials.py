@@ -82,7 +82,7 @@ def trial(
         metric="speedup",
         direction="higher",
         budget=Budget(steps, "steps"),
-        prepare=partial(_prepare, (causal, masked), steps, data),
+        prepare=lambda seed, folder: prepare((causal, masked), steps, _data(data), seed, folder),
         claims=(
             ("to-causal", "scratch", "speedup", "higher"),
             ("to-masked", "scratch", "speedup", "higher"),
@@ -110,16 +110,16 @@ def _train(config: Config, source: Path | None, run: Run) -> ArchitectureObjecti
     return method.eval()
 
 
-def _prepare(
-    configs: tuple[Config, Config], steps: int, source: str, seed: int, folder: Path
+def prepare(
+    configs: tuple[Config, Config], steps: int, data: Data, seed: int, folder: Path
 ) -> Spent:
-    """The two models from scratch, "causal" and "masked", each with its last loss."""
-    spent, found = Spent(), _data(source)
+    """Trains the two models from scratch, "causal" and "masked", in folders of these names."""
+    spent = Spent()
     for config, name in zip(configs, ("causal", "masked"), strict=True):
         run = Run(
             folder / f"{name}-run",
-            found.train,
-            found.held_out,
+            data.train,
+            data.held_out,
             Budget(steps, "steps"),
             seed,
             quiet=True,

@@ -78,7 +78,9 @@ class Config:
 
     task: Literal["pretrain", "instruct"] = "pretrain"
     architecture: Architecture = "encoder_decoder"  # of the 20 B model
-    denoisers: tuple[str, ...] = (  # Table of the mixture; llm-foundry has the same seven
+    denoisers: tuple[
+        str, ...
+    ] = (  # the paper's seven, by llm-foundry's llmfoundry/data/denoising.py
         "3:0.15",
         "8:0.15",
         "S:0.25",
