@@ -40,6 +40,19 @@ def test_the_model_is_that_of_data_in_memory(
     assert sizes[0] == sizes[1] > 0
 
 
+def test_windows_of_tokens_stay_on_the_disk_too(texts: Path, tmp_path: Path) -> None:
+    outs = [tmp_path / "memory", tmp_path / "disk"]
+    for out, more in zip(outs, ([], ["--data-on-disk"]), strict=True):
+        words = ["train", "mlm", "--tiny", "--budget", "3steps", "--data", texts, "--out", out]
+        assert main([str(word) for word in [*words, *more]]) == 0
+    one, two = (out / "model" / "model.safetensors" for out in outs)
+    assert one.read_bytes() == two.read_bytes()
+    assert sorted(path.name for path in outs[1].glob("artefacts/*")) == [
+        "windows-data-22",
+        "windows-held-out-22",
+    ]
+
+
 def test_held_out_data_of_its_own(texts: Path, tmp_path: Path) -> None:
     memory, disk = tmp_path / "memory", tmp_path / "disk"
     more = ("--held-out", texts, "--skip-bad")
