@@ -226,7 +226,7 @@ def test_a_decoder_is_no_part_of_the_classifier(tmp_path) -> None:
 def test_dynamics_have_an_optimiser_of_their_own(mixer) -> None:
     method = make(mixer=mixer, lr=0.01, weight_decay=0.05)
     module = Classifier(method.network)
-    found = optims(method.config, module)
+    found = optims(method.config)
     assert isinstance(found, tuple) == (mixer != "transformer")
     if isinstance(found, tuple):
         rest, dynamics = found

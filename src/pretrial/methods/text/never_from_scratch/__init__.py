@@ -223,7 +223,7 @@ class NeverFromScratch(Method):
             module,
             data,
             budget,
-            optim=optims(config, module),
+            optim=optims(config),
             batch_size=config.batch_size,
             micro_batch_size=config.micro_batch_size or None,
             evaluate=evaluate if held_out else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -143,23 +144,14 @@ def states_of(encoder: LongSequenceModel, inputs: Tensor, real: Tensor | None) -
     return encoder(**{name: inputs}, attention_mask=real).last_hidden_state
 
 
-def optims(config: Config, module: nn.Module) -> Optim | tuple[Optim, ...]:
+def optims(config: Config) -> Optim | tuple[Optim, Optim]:
     """The optimisers of a stage: the dynamics of state spaces have one of their own."""
     rest = Optim(config.lr, config.weight_decay, schedule="constant", warmup=config.warmup)
     if config.mixer == "transformer":
         return rest
     rate = min(config.lr, config.state_lr)
-    dynamics = Optim(rate, 0.0, schedule="constant", warmup=config.warmup, match=_DYNAMICS)
-    return (
-        Optim(
-            config.lr,
-            config.weight_decay,
-            schedule="constant",
-            warmup=config.warmup,
-            match=rf"^(?!.*{_DYNAMICS})",
-        ),
-        dynamics,
-    )
+    dynamics = replace(rest, lr=rate, weight_decay=0.0, match=_DYNAMICS)
+    return replace(rest, match=rf"^(?!.*{_DYNAMICS})"), dynamics
 
 
 def shares(budget: Budget, ratios: Sequence[float]) -> list[Budget]:
