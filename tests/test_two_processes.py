@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -22,6 +23,7 @@ import torch.distributed.fsdp
 from launched import in_processes
 
 from pretrial import discover
+from pretrial.errors import UserError
 from pretrial.objectives import contrastive
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import read_tensors
@@ -31,6 +33,9 @@ from pretrial.train.seeds import seed_of
 
 METHODS = discover.methods()
 BUDGET = Budget(4, "steps")
+# attention does not depend on the biases of keys: their gradients are rounding errors, of which
+# Adam makes steps of full size
+_NOISE = re.compile(r"(key|k_proj|\.k)\.bias$")
 
 
 class Pair:
@@ -143,26 +148,29 @@ class StoppedRun(Run):
 class Course:
     """One method at its tiny size, trained in folders."""
 
-    def __init__(self, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, slug: str) -> None:
         loaded = discover.load(slug)
         self.method, self.config = loaded.method, loaded.config.tiny()
         module = importlib.import_module(METHODS[slug].module)
         self.examples = self.method.read(module.examples())
-        self.monkeypatch = monkeypatch
 
     def train(self, folder: Path, kind: type[Run] = Run, **how: bool) -> None:
         torch.manual_seed(0)
         method = self.method.build(self.config, data=self.examples)
         run = kind(folder, self.examples, budget=BUDGET, quiet=True, log_every=2)
-        in_halves(method, run, self.monkeypatch)
-        try:
-            train(method, run, **how)
-        finally:
-            run.close()
+        with pytest.MonkeyPatch.context() as patch:
+            in_halves(method, run, patch)
+            try:
+                train(method, run, **how)
+            finally:
+                run.close()
 
     def begin(self, folder: Path, **how: bool) -> None:
-        with pytest.raises(Stopped):
+        try:
             self.train(folder, StoppedRun, **how)
+        except Stopped:
+            return
+        raise AssertionError("the run was not stopped")
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
@@ -184,6 +192,8 @@ def assert_alike(folder: Path, expected: Path) -> None:
         )
         assert one.keys() == two.keys()
         for name, weight in one.items():
+            if _NOISE.search(name):
+                continue
             torch.testing.assert_close(
                 two[name],
                 weight,
@@ -194,17 +204,25 @@ def assert_alike(folder: Path, expected: Path) -> None:
 
 
 @pytest.mark.parametrize("slug", sorted(METHODS))
-def test_two_processes_learn_what_one_does(slug, tmp_path, monkeypatch):
-    course = Course(slug, monkeypatch)
+def test_two_processes_learn_what_one_does(slug, tmp_path):
+    course = Course(slug)
     course.train(tmp_path / "one")
     course.begin(tmp_path / "one-then-sharded")
 
     def both() -> None:
         course.train(tmp_path / "replicated")
-        course.train(tmp_path / "one-then-sharded", shard=True)
-        course.begin(tmp_path / "sharded-then-one", shard=True)
+        try:
+            course.begin(tmp_path / "sharded-then-one", shard=True)
+        except UserError as refusal:  # a method may say that it cannot, see docs/scale.md
+            if "leave out --shard" not in str(refusal):
+                raise
+            (tmp_path / "refused").touch()
+        else:
+            course.train(tmp_path / "one-then-sharded", shard=True)
 
     in_processes(2, both)
-    course.train(tmp_path / "sharded-then-one")
-    for name in ("replicated", "one-then-sharded", "sharded-then-one"):
-        assert_alike(tmp_path / name, tmp_path / "one")
+    assert_alike(tmp_path / "replicated", tmp_path / "one")
+    if not (tmp_path / "refused").exists():
+        course.train(tmp_path / "sharded-then-one")
+        assert_alike(tmp_path / "one-then-sharded", tmp_path / "one")
+        assert_alike(tmp_path / "sharded-then-one", tmp_path / "one")

@@ -13,12 +13,13 @@ import torch
 
 from pretrial import discover
 from pretrial.cli import data, on_disk, options, runs
-from pretrial.cli.dry_run import dry_run
+from pretrial.cli.dry_run import Target, dry_run
 from pretrial.compare.environment import commit, environment
 from pretrial.compare.setting import plain
 from pretrial.errors import UserError
 from pretrial.train import checkpoint, loop
 from pretrial.train.budget import Budget, Spent
+from pretrial.train.hardware import Machine
 from pretrial.train.method import Method
 from pretrial.train.run import Run, seed_everything, seed_of
 
@@ -88,12 +89,46 @@ class How:
     data_on_disk: bool = False
 
 
+@dataclass(frozen=True)
+class Hardware:
+    """Devices that --dry-run plans for, before they are paid for.
+
+    Attributes:
+        gpus: number of all of them; 0 plans for none.
+        nodes: that they stand in.
+        gpu: which ones; docs/scale.md has their table.
+        utilisation: share of their peak that products reach.
+    """
+
+    gpus: int = 0
+    nodes: int = 1
+    gpu: str = "a100-80gb"
+    utilisation: float = 0.4
+
+    def target(self, what: What, how: How) -> Target | None:
+        """What to plan for, None where nothing was asked.
+
+        Raises:
+            UserError: without --dry-run, or the numbers do not go together.
+        """
+        if not self.gpus:
+            return None
+        if not how.dry_run:
+            raise UserError(
+                "--gpus plans a run: add --dry-run; to train on several, start the command with"
+                " torchrun --nproc-per-node"
+            )
+        machine = Machine.of(self.gpu, self.gpus, self.nodes, self.utilisation)
+        return Target(machine, how.shard, what.dtype == "bf16")
+
+
 def train(argv: Sequence[str]) -> None:
     """Trains a method on the user's data."""
     slug, rest = options.first_word(argv, "pretrial train", "the slug of a method")
     loaded = discover.load(slug)
     parsed = _parse(loaded, rest)
     source, what, how = parsed.source, parsed.what, parsed.how
+    target = parsed.hardware.target(what, how)
     record = runs.Record(
         slug=slug,
         config=plain(parsed.config),
@@ -114,7 +149,8 @@ def train(argv: Sequence[str]) -> None:
         # without a checkpoint to read, shapes are enough: no memory is taken for weights
         with nullcontext() if what.init else torch.device("meta"):
             method = _build(loaded, parsed.config, what, examples)
-        dry_run(method, examples, held_out, what.parsed_budget(), what.seed)
+        budget = what.parsed_budget()
+        dry_run(method, examples, held_out, budget, what.seed, target=target)
     else:
         method = _build(loaded, parsed.config, what, examples)
         _train(method, record, examples, held_out, what, how)
@@ -136,6 +172,7 @@ def _parse(loaded: discover.Loaded, argv: Sequence[str]) -> Any:
         source=data.Source,
         what=What,
         how=How(out=Path("runs") / loaded.card.slug),
+        hardware=Hardware,
         config=config,
     )
     return options.parse(parts, argv, prog=prog, description=loaded.card.summary)

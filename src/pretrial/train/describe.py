@@ -26,8 +26,8 @@ from pretrial.train.stage import Stage
 _SLOTS = {"adamw": 2, "adam": 2, "sgd": 1}
 
 
-def describe(stage: Stage) -> dict[str, Any]:
-    """Parameters, memory, work and length of a stage, in one process.
+def describe(stage: Stage, num_processes: int = 1) -> dict[str, Any]:
+    """Parameters, memory, work and length of a stage, in one process or one of several.
 
     One micro-batch goes forward and backward, with shapes alone: nothing is allocated or computed,
     so a module on the meta device is told of as if it were on the CPU. Losses that look at values,
@@ -35,12 +35,14 @@ def describe(stage: Stage) -> dict[str, Any]:
 
     Args:
         stage: the stage; its module may stand on the meta device.
+        num_processes: that share a step's examples; memory is that of one which holds all weights.
 
     Returns:
         "stage", "module", "num_trainable", "num_frozen", "num_parameters", "num_examples",
-        "batch_size", "micro_batch_size", "budget"; "memory", bytes by "weights" (with buffers),
-        "gradients", "optimizer", "ema" and, if measured, "activations" (what one micro-batch keeps
-        for its backward pass); "tokens_per_step" and, if measured, "flops_per_step"; "num_steps"
+        "batch_size", "micro_batch_size", "compares_examples", "budget"; "memory", bytes by
+        "weights" (with buffers), "gradients", "optimizer", "ema" and, if measured, "activations"
+        (what one micro-batch keeps for its backward pass); "tokens_per_step" and, if measured,
+        "flops_per_step"; "num_steps"
         and "num_epochs", None where they cannot be told from the budget.
     """
     module = stage.module
@@ -60,7 +62,7 @@ def describe(stage: Stage) -> dict[str, Any]:
     }
     num_parameters = sum(parameter.numel() for parameter in parameters)
     num_trainable = sum(parameter.numel() for parameter in trainable)
-    micro = micro_batch_size(stage, 1)
+    micro = micro_batch_size(stage, num_processes)
     about: dict[str, Any] = {
         "stage": stage.name,
         "module": type(module).__name__,
@@ -70,10 +72,11 @@ def describe(stage: Stage) -> dict[str, Any]:
         "num_examples": len(stage.data),
         "batch_size": stage.batch_size,
         "micro_batch_size": micro,
+        "compares_examples": module.compares_examples,
         "budget": f"{stage.budget.amount:g} {stage.budget.unit}",
         "memory": memory,
     }
-    batch = first_batch(stage)
+    batch = first_batch(stage, num_processes)
     times = stage.batch_size // micro
     about["tokens_per_step"] = float(batch["counts"].get("tokens", 0)) * times
     a_step = {"steps": 1, "examples": stage.batch_size, "tokens": about["tokens_per_step"]}
@@ -89,9 +92,9 @@ def describe(stage: Stage) -> dict[str, Any]:
     return about
 
 
-def first_batch(stage: Stage) -> Batch:
+def first_batch(stage: Stage, num_processes: int = 1) -> Batch:
     """The micro-batch of the first examples."""
-    examples = [stage.data[index] for index in range(micro_batch_size(stage, 1))]
+    examples = [stage.data[index] for index in range(micro_batch_size(stage, num_processes))]
     return stage.module.batch(examples, torch.Generator().manual_seed(0))
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -161,22 +161,19 @@ def replicate(losses: nn.Module, module: Trainable) -> nn.Module:
     With more than two processes the order in which DDP adds gradients up can differ after a resume,
     and with it the last bit of a weight.
     """
-    return DistributedDataParallel(losses, find_unused_parameters=module.skips_parameters)
+    return DistributedDataParallel(
+        losses,
+        find_unused_parameters=module.skips_parameters,
+        gradient_as_bucket_view=True,  # else every gradient is held twice
+    )
 
 
-@contextmanager
-def accumulating(wrapped: nn.Module) -> Iterator[None]:
-    """Inside the block gradients are added up in each process, and not exchanged."""
-    set_sync = getattr(wrapped, "set_requires_gradient_sync", None)  # sharded modules have it
-    if set_sync is not None:
-        set_sync(False)
-        yield
-        set_sync(True)
-    elif isinstance(wrapped, DistributedDataParallel):
-        with wrapped.no_sync():
-            yield
-    else:
-        yield
+def accumulating(wrapped: nn.Module) -> AbstractContextManager[None]:
+    """Inside the block copies add gradients up in each process, and do not exchange them.
+
+    Sharded modules do all the same: between micro-batches they would have to keep whole gradients.
+    """
+    return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
 
 
 def is_sharded(tensor: Tensor) -> bool:

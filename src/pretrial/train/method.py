@@ -22,8 +22,10 @@ class Trainable(nn.Module):
     A stage trains a `Trainable`: the method itself, or a part of it such as a critic.
 
     Attributes:
-        skips_parameters: True where the loss of a micro-batch may leave trainable parameters out,
-            such as the head of another task; several processes must then look for them each time.
+        skips_parameters: True where it depends on a micro-batch which parameters its loss goes
+            through, or how often: the head of another task may be left out, or a network read once
+            for each of the objectives drawn. Several processes must then look for those left out
+            each time, and gather sharded weights all at once, not block by block.
         compares_examples: True where the loss of one example depends on the others of its batch,
             as with in-batch negatives. A process's share of a step is then one micro-batch, and
             `losses` gathers what it compares from all processes.

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from pretrial.train.checkpoint import frozen_prefixes
-from pretrial.train.distributed import Losses, wholes
+from pretrial.train.distributed import Losses, is_sharded, wholes
 from pretrial.train.method import Trainable
 
 # What `fully_shard` changes on a module, beside its class
@@ -25,6 +26,9 @@ _CHANGED = (
     "_forward_hooks_always_called",
     "_forward_pre_hooks",
     "_forward_pre_hooks_with_kwargs",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
 )
 
 
@@ -68,6 +72,9 @@ class Sharding:
         self._whole = [_Look(part) for part in modules]
         for block in [] if module.skips_parameters else blocks(module, prefixes):
             fully_shard(block, ignored_params=frozen)
+            for part in block.modules():
+                if part is not block:
+                    part.register_forward_pre_hook(partial(_gather, block))
         fully_shard(losses, ignored_params=frozen)
         self._added = [set(vars(look.module)) - look.names for look in self._whole]
         self._sharded = [_Look(part) for part in modules]
@@ -113,6 +120,12 @@ class Sharding:
             for name in names:
                 vars(look.module).pop(name, None)
             _module_state_mapping.pop(look.module, None)
+
+
+def _gather(block: Any, part: nn.Module, _: Any) -> None:
+    """Gathers a block whose part is called by itself; it stays gathered until its gradients go."""
+    if any(p is not None and is_sharded(p) for p in part._parameters.values()):
+        block.unshard()
 
 
 def _pairs(before: list[_Look], after: list[_Look]) -> list[tuple[nn.Parameter, Any]]:

@@ -33,6 +33,8 @@ class Unimodal(Trainable):
         objectives: the ways.
     """
 
+    skips_parameters = True  # the network is read once for each way that was drawn
+
     def __init__(
         self, network: Any, tokenizer: Any, config: Config, objectives: Sequence[Objective]
     ) -> None:
