@@ -11,9 +11,10 @@ import signal
 
 import pytest
 import torch
+from launched import in_child
 from safetensors import SafetensorError
 from torch import nn
-from train_toy import Regression, Toy, in_child, make_data
+from train_toy import Regression, Toy, make_data
 
 from pretrial.errors import UserError
 from pretrial.train import checkpoint

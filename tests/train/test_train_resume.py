@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from launched import in_child
 from torch import nn
 from train_toy import (
     Everything,
     Toy,
-    in_child,
     kill_at,
     make_data,
     rows_of,

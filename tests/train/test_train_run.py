@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from train_toy import in_child
+from launched import in_child
 
 from pretrial.errors import UserError
 from pretrial.train.run import Run
