@@ -341,6 +341,15 @@ def test_published_sizes(name, kept, whole):
     assert sum(p.numel() for p in method.network.parameters()) == whole
 
 
+@pytest.mark.parametrize("config", [TINY, TEXT], ids=["image", "text"])
+def test_all_stages_can_be_walked_without_memory(config, tmp_path):
+    with torch.device("meta"):
+        method = make(config)
+    run = run_of(tmp_path, DATA[config.input])
+    assert [stage.name for stage in method.stages(run)] == ["teacher", "student-1", "finetune"]
+    assert {p.device.type for p in method.labeller.parameters()} == {"meta"}
+
+
 # -- fine-tuning and abilities --------------------------------------------------------------------
 
 
@@ -357,6 +366,10 @@ def test_a_whole_run_gives_a_classifier_that_comes_back(config, tmp_path):
     method.save(tmp_path / "model")
     again = make(config, tmp_path / "model").eval()
     assert again.classes == method.classes
+    other = [replace(each, label=f"not {each.label}") for each in data]
+    anew = FurtherPretraining.build(config, tmp_path / "model", other)
+    assert anew.labeller is None
+    assert set(anew.classes) == {each.label for each in other}
     assert torch.equal(again.labeller.logits(data), method.labeller.logits(data))
     method.export().save_pretrained(tmp_path / "export")
     auto = {"image": AutoModelForImageClassification, "text": AutoModelForSequenceClassification}

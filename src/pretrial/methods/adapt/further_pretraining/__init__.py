@@ -127,12 +127,18 @@ class FurtherPretraining(Method):
         if source is None:
             return cls(NETWORKS[config.input].fresh(config, data), classes)
         method = cls(NETWORKS[kind_of(source)].load(config, source), classes)
-        folder = Path(source)
-        if (folder / _CLASSIFIER).is_file():
-            method.classes = json.loads((folder / _CLASSES).read_text(encoding="utf-8"))
-            method.labeller = method.classifier(len(method.classes))
-            load_strict(method.labeller.model, load_file(folder / _CLASSIFIER), folder)
+        method._adopt(Path(source))
         return method
+
+    def _adopt(self, folder: Path) -> None:
+        """Takes over a classifier that `save` has written, unless the data has other classes."""
+        if not (folder / _CLASSIFIER).is_file():
+            return
+        saved = json.loads((folder / _CLASSES).read_text(encoding="utf-8"))
+        if set(self.classes) <= set(saved):
+            self.classes = saved
+            self.labeller = self.classifier(len(saved))
+            load_strict(self.labeller.model, load_file(folder / _CLASSIFIER), folder)
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> list[Example]:
@@ -183,11 +189,11 @@ class FurtherPretraining(Method):
     def stages(self, run: Run) -> Iterator[Stage]:
         """The teacher, then each student from the initial weights, then fine-tuning."""
         config, labelled = self.config, self._labelled(run.data)
-        if config.finetune_ratio and len({label for _, label in labelled}) < 2:
+        num_labels = len({label for _, label in labelled})
+        if config.finetune_ratio and num_labels < 2:
             raise UserError(
-                f"the data has {len({label for _, label in labelled})} label(s), too few to"
-                " fine-tune on: name their field with --fields label=OTHER, or set finetune_ratio"
-                " to 0"
+                f"the data has {num_labels} label(s), too few to fine-tune on: name their field"
+                " with --fields label=OTHER, or set finetune_ratio to 0"
             )
         budget = run.budget
         share = budget.amount * (1 - config.finetune_ratio) / (1 + config.rounds)
@@ -211,9 +217,9 @@ class FurtherPretraining(Method):
     def _pretraining(self, name: str, run: Run, budget: Budget) -> Stage:
         config = self.config
         data, held_out = self.prepared(run.data), self.prepared(run.held_out)
-        known = {label for _, label in self._labelled(run.data)}
-        labelled = [example for example, _ in self._labelled(run.data)]
-        asked = [example for example, label in self._labelled(run.held_out) if label in known]
+        labelled, asked = (
+            [example for example, _ in self._labelled(part)] for part in (run.data, run.held_out)
+        )
         return Stage(
             name,
             self,

@@ -103,13 +103,15 @@ class ImageNetwork(Network):
         config = _vit_config(self.model.config)
         config.hidden_dropout_prob = self.config.finetune_dropout_prob
         config.num_labels = num_labels
-        model: Any = ViTForImageClassification(config)
+        with self.model.device:
+            model: Any = ViTForImageClassification(config)
         model.vit.load_state_dict(self.model.vit.state_dict())
-        return model.to(self.model.device)
+        return model
 
     def exported(self) -> Any:
         """A `ViTModel`."""
-        model: Any = ViTModel(_vit_config(self.model.config), add_pooling_layer=False)
+        with self.model.device:
+            model: Any = ViTModel(_vit_config(self.model.config), add_pooling_layer=False)
         model.load_state_dict(self.model.vit.state_dict())
         return model
 

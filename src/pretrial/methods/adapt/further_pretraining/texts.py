@@ -100,10 +100,11 @@ class TextNetwork(Network):
         config.num_labels = num_labels
         if hasattr(config, "hidden_dropout_prob"):
             config.hidden_dropout_prob = self.config.finetune_dropout_prob
-        model: Any = AutoModelForSequenceClassification.from_config(config)
+        with self.model.device:
+            model: Any = AutoModelForSequenceClassification.from_config(config)
         base = model.base_model
         base.load_state_dict(base.state_dict() | self.encoder.state_dict())  # it may have a pooler
-        return model.to(self.model.device)
+        return model
 
     def exported(self) -> Any:
         """The masked language model."""
