@@ -124,7 +124,7 @@ class Config:
             num_layers=2,
             state_size=16,
             max_length=64,
-            pretrain_ratio=0.7,
+            pretrain_ratio=0.6,
             warmup=0.05,
             batch_size=16,
         )
