@@ -35,8 +35,8 @@ def is_whole(path: Path) -> bool:
             with safe_open(path, "pt") as file:
                 for name in file.keys():  # noqa: SIM118 - it is no dict
                     file.get_tensor(name)
-    except (ValueError, SafetensorError):
-        return False
+    except (ValueError, RuntimeError, SafetensorError):
+        return False  # or removed meanwhile, which the caller finds out
     return True
 
 
