@@ -54,3 +54,12 @@ def test_what_could_not_be_collected_is_told():
 @pytest.mark.parametrize("text", ["", "all is well\n", "it took 3 passed years in all\n"])
 def test_other_output_has_no_counts(text):
     assert count_tests(text) is None
+
+
+@pytest.mark.parametrize(
+    "piece", ["\n", " ", "9", "a", "=", "ok ", "1 a", "1 passed", "Ran 1 test in 1s\nOK (", "\x1b["]
+)
+def test_a_megabyte_of_anything_is_read_in_no_time(piece):
+    # A pattern that takes the square of the length would need hours.
+    count_tests("1 passing" + piece * (10**6 // len(piece)))
+    count_tests(piece * (10**6 // len(piece)) + "1 tests completed")

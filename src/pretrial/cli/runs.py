@@ -85,12 +85,24 @@ class Record:
         """Reads `run.json`.
 
         Raises:
-            UserError: the folder holds no run.
+            UserError: the folder holds no run, or its record is damaged.
         """
         path = folder / NAME
         if not path.is_file():
             raise UserError(f"{folder} holds no run (no {NAME}): give what train --out named")
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+        try:
+            found = cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"{path} is no record of a run ({error}): write it as it was, or train anew"
+            ) from error
+        for field, kind in (("slug", str), ("config", dict), ("arguments", dict)):
+            if not isinstance(getattr(found, field), kind):
+                raise UserError(
+                    f"{path} is no record of a run ({field} is no {kind.__name__}): write it as it"
+                    " was, or train anew"
+                )
+        return found
 
 
 def has_begun(folder: Path) -> bool:
@@ -108,8 +120,24 @@ def load_method(record: Record, folder: Path) -> Method:
     if not (folder / MODEL).is_dir():
         raise UserError(f"the run in {folder} is not finished: run its train command again")
     loaded = discover.load(record.slug)
-    config = from_json(loaded.config, record.config)
+    config = read_config(loaded.config, record.config)
     return loaded.method.build(config, source=folder / MODEL).eval()
+
+
+def read_config(kind: Any, value: dict[str, Any]) -> Any:
+    """The Config of a method that `plain` made JSON of.
+
+    Raises:
+        UserError: it was made by another version, or somebody has damaged it.
+    """
+    try:
+        return from_json(kind, value)
+    except UserError:
+        raise
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        raise UserError(
+            f"the config in {NAME} does not make sense ({error}): write it as it was, or train anew"
+        ) from error
 
 
 def from_json(kind: Any, value: Any) -> Any:

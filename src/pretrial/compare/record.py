@@ -92,21 +92,25 @@ def read(path: Path) -> Record:
     Raises:
         UserError: no such file, not JSON, or not a record.
     """
+    record = _json(Path(path))
+    check(record, str(path))
+    return record
+
+
+def _json(path: Path) -> Any:
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no record {path}: `pretrial trial SLUG` writes one") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON ({error}): `pretrial trial SLUG` writes it") from None
-    check(record, str(path))
-    return record
+        raise UserError(f"{path} is not JSON ({error}): take it away or write it anew") from None
 
 
 def read_all(folder: Path) -> list[Record]:
     """All trial records of a folder, by slug; other JSON files in it are passed over."""
     found = []
     for path in sorted(Path(folder).glob("*.json")):
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = _json(path)
         if isinstance(value, dict) and value.get("kind") in ("trial", "comparison"):
             check(value, str(path))
             found.append(value)

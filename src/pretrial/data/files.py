@@ -176,6 +176,10 @@ def _json(path: Path, skipped: Skipped) -> Iterator[Row]:
             return
         where = f"{path}, line {error.lineno}"
         raise UserError(f"{where} is not JSON ({error.msg}): mend it") from error
+    except ValueError as error:  # a number of too many digits
+        raise UserError(f"{path} is not JSON ({error}): mend it") from error
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply: write it as JSON lines") from error
     for number, row in enumerate(_records(value, path)):
         if isinstance(row, dict):
             yield row
@@ -226,5 +230,5 @@ def _parquet(path: Path) -> Iterator[Row]:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
                 yield from batch.to_pylist()
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path} is not a parquet file ({error}): check its name") from error

@@ -20,25 +20,28 @@ class Counts(NamedTuple):
     whole: bool = True
 
 
-_PYTEST = re.compile(r"^=*[ ]?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s\b.*$", re.M)
+# Repeats are bounded, since a program may print anything: unbounded, some would take the square of
+# the length of its output.
+_PYTEST = re.compile(r"^=*[ ]?((?:\d{1,9} [a-z]+(?:, )?)+) in [\d.]+s\b.*$", re.M)
 _UNITTEST = re.compile(
-    r"^Ran (\d+) tests? in .*\n\s*(?:OK|FAILED|NO TESTS RAN)(?: \((.*)\))?", re.M
+    r"^Ran (\d{1,9}) tests? in .*\n\s*(?:OK|FAILED|NO TESTS RAN)(?: \((.*)\))?", re.M
 )
 _TAP = re.compile(r"^(not )?ok\b(?! +# )", re.M)
-_GO = re.compile(r"^\s*--- (PASS|FAIL):", re.M)
+_GO = re.compile(r"^[ \t]{0,80}--- (PASS|FAIL):", re.M)
 # Lines in which one tool sums up; `total` counts all tests, the failed ones included.
 _SUMMARIES = (
     # Maven, JUnit's own runner
-    r"Tests run:\s*(?P<total>\d+),\s*Failures:\s*(?P<failed>\d+)(?:,\s*Errors:\s*(?P<errors>\d+))?"
-    r"(?:,\s*Skipped:\s*(?P<skipped>\d+))?",
-    r"^OK \((?P<total>\d+) tests?\b.*\)",  # JUnit, PHPUnit
-    r"(?P<total>\d+) tests? completed(?:, (?P<failed>\d+) failed)?",  # Gradle
-    r"^Tests:\s+(?:(?P<failed>\d+) failed, )?(?:\d+ \w+, )*?(?:(?P<passed>\d+) passed, )?\d+ total",
-    r"^Tests: (?P<total>\d+), Assertions: \d+(?:, Errors: (?P<errors>\d+))?"
-    r"(?:, Failures: (?P<failed>\d+))?",  # PHPUnit; the line above is Jest's
-    r"(?P<passed>\d+) passing\b(?:[^\n]*\s+(?P<failed>\d+) failing\b)?",  # Mocha
-    r"^(?P<total>\d+) examples?, (?P<failed>\d+) failures?",  # RSpec
-    r"^test result: \w+\. (?P<passed>\d+) passed; (?P<failed>\d+) failed",  # Cargo
+    r"Tests run:\s*(?P<total>\d{1,9}),\s*Failures:\s*(?P<failed>\d{1,9})"
+    r"(?:,\s*Errors:\s*(?P<errors>\d{1,9}))?(?:,\s*Skipped:\s*(?P<skipped>\d{1,9}))?",
+    r"^OK \((?P<total>\d{1,9}) tests?\b.*\)",  # JUnit, PHPUnit
+    r"(?P<total>\d{1,9}) tests? completed(?:, (?P<failed>\d{1,9}) failed)?",  # Gradle
+    r"^Tests:\s+(?:(?P<failed>\d{1,9}) failed, )?(?:\d{1,9} \w+, )*?"
+    r"(?:(?P<passed>\d{1,9}) passed, )?\d{1,9} total",
+    r"^Tests: (?P<total>\d{1,9}), Assertions: \d{1,9}(?:, Errors: (?P<errors>\d{1,9}))?"
+    r"(?:, Failures: (?P<failed>\d{1,9}))?",  # PHPUnit; the line above is Jest's
+    r"(?P<passed>\d{1,9}) passing\b(?:[^\n]{0,80}\s{1,20}(?P<failed>\d{1,9}) failing\b)?",  # Mocha
+    r"^(?P<total>\d{1,9}) examples?, (?P<failed>\d{1,9}) failures?",  # RSpec
+    r"^test result: \w+\. (?P<passed>\d{1,9}) passed; (?P<failed>\d{1,9}) failed",  # Cargo
 )
 _SUMMARIES_READ = [re.compile(pattern, re.M) for pattern in _SUMMARIES]
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
@@ -58,7 +61,7 @@ def _pytest(output: str) -> Counts | None:
     found = _PYTEST.findall(output)
     if not found:
         return None
-    numbers = {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", found[-1])}
+    numbers = {word: int(number) for number, word in re.findall(r"(\d{1,9}) ([a-z]+)", found[-1])}
     failed = sum(numbers.get(word, 0) for word in ("failed", "error", "errors"))
     broken = re.search(
         r"errors? during collection|^ERROR collecting|_ ERROR collecting", output, re.M
@@ -70,7 +73,7 @@ def _unittest(output: str) -> Counts | None:
     found = _UNITTEST.findall(output)
     if not found:
         return None
-    total, remarks = int(found[-1][0]), dict(re.findall(r"(\w+)=(\d+)", found[-1][1]))
+    total, remarks = int(found[-1][0]), dict(re.findall(r"(\w{1,20})=(\d{1,9})", found[-1][1]))
     failed = int(remarks.get("failures", 0)) + int(remarks.get("errors", 0))
     passed = max(0, total - failed - int(remarks.get("skipped", 0)))
     return Counts(passed, failed, "unittest.loader._FailedTest" not in output)
