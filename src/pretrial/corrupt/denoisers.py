@@ -59,7 +59,7 @@ class Denoiser:
             UserError: it is neither.
         """
         length, _, ratio = text.partition(":")
-        try:
+        try:  # a length of 0, which is none, is not to mean a final span
             return cls(float(ratio), 0.0 if length == "S" else max(float(length), 0.5))
         except ValueError as error:
             if isinstance(error, UserError):

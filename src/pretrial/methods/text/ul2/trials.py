@@ -31,8 +31,7 @@ _NOTES = (
     " (unverified).",
     "All arms are decoders of one size, so that only the objective differs; the prefix decoder sees"
     " its inputs in both directions, the causal one does not. --architecture encoder_decoder makes"
-    " the others T5s, with as many layers in each stack as the causal decoder has in half of its"
-    " own.",
+    " the others T5s, with half of the causal decoder's layers in each stack.",
     "Windows are 64 tokens instead of 512, so that the long spans are 12 tokens instead of 64; a"
     " span of 12 is where the paper's rule begins to call a denoiser extreme.",
     "A column is the mean cost of a hidden token on texts of modules that were not trained on: R"
