@@ -24,7 +24,7 @@ def export_model(
 
     A model of transformers goes through `save_pretrained`; any other module is written as
     `model.safetensors`, tied weights once. The tokenizer is the first `tokenizer` that the method
-    or one of its parts has.
+    or one of its parts has; a method of images has its preparation as `processor`.
 
     Args:
         method: the trained method.
@@ -56,5 +56,8 @@ def export_model(
         tokenizer = next(filter(None, tokenizers), None)
         if tokenizer is not None:
             tokenizer.save_pretrained(partial)
+        processor = getattr(method, "processor", None)
+        if processor is not None:
+            processor.save_pretrained(partial)
         text = model_card(card, record, data_note, library, loader)
         (partial / "README.md").write_text(text, encoding="utf-8")

@@ -83,9 +83,9 @@ class PatchClassifier(Trainable):
         states = self.states(pixels)
         return self.head(states[:, 0] if self.pooling == "first" else states.mean(1))
 
-    def states(self, pixels: Tensor) -> Tensor:
+    def states(self, images: Tensor) -> Tensor:
         """The states that are pooled [B, n or 1 + n, d]."""
-        tokens = self.encoder.tokens(pixels)
+        tokens = self.encoder.tokens(images)
         if self.class_token is not None:
             tokens = torch.cat((self.class_token.expand(len(tokens), -1, -1), tokens), dim=1)
         if self.embeddings is not None:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from transformers import ViTConfig, ViTForImageClassification, ViTModel
 
 from pretrial.errors import UserError
+from pretrial.methods.vision import digits
 from pretrial.methods.vision.mp3 import MP3, Config, examples, trial
 from pretrial.methods.vision.patch_inputs import pixels
 from pretrial.objectives.positions import near_targets, position_loss
@@ -274,6 +275,18 @@ def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
         MP3.build(SOUND, source=tmp_path / "vit")
 
 
+def test_what_is_exported_prepares_images_as_we_do(method: MP3, tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    from transformers import AutoImageProcessor
+
+    method.processor.save_pretrained(tmp_path)
+    processor = AutoImageProcessor.from_pretrained(tmp_path)
+    images = [each.content[None] for each in ROWS[:2]]
+    found = processor(images, return_tensors="pt", input_data_format="channels_first")
+    torch.testing.assert_close(found["pixel_values"], pixels(ROWS[:2], TINY))
+    assert MP3(SOUND, method.encoder).processor is None
+
+
 def test_an_untuned_run_says_that_it_cannot_classify(method: MP3) -> None:
     with pytest.raises(UserError, match="finetune_ratio above 0"):
         list(method.classify(ROWS))
@@ -288,6 +301,9 @@ def test_the_trial_gives_all_arms_the_same_images() -> None:
     assert all(labels.count(digit) == 10 for digit in range(10))
     numbers = {row["number"] for row in data.train}
     assert not numbers & {row["number"] for row in data.test}
-    assert all(arm.config.hidden_ratio == 0.5 for arm in made.choose())
+    assert all(arm.config.hidden_ratio == 0.5 for arm in made.choose() if arm.config)
+    right = digits.pixel_accuracies(replace(data, test=data.test[:100]))["accuracy"]
+    assert len(right) == 100
+    assert sum(right) > 70
     with pytest.raises(UserError, match="lower --num-labels"):
         trial(num_labels=1500).data()

@@ -149,6 +149,22 @@ class PatchMethod(Method):
             self.positions(),
         )
 
+    @property
+    def processor(self) -> Any:
+        """How transformers prepares images for what `export` gives; None for sound."""
+        from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+        config = self.config
+        if config.input == "audio":
+            return None
+        height, width = config.shape
+        return ViTImageProcessorPil(
+            do_resize=config.resize,
+            size={"height": height, "width": width},
+            image_mean=[0.5] * config.num_channels,
+            image_std=[0.5] * config.num_channels,
+        )
+
     def positions(self) -> Tensor | None:
         """Absolute positions that pre-training gives [1, 1 + n, d], the class token's first."""
         return None
