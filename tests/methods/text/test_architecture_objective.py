@@ -192,10 +192,11 @@ def test_what_is_exported_is_what_transformers_loads(tmp_path):
     assert isinstance(loaded, LlamaForCausalLM)
     (row,) = method.generate(ROWS[:1], max_new_tokens=6)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    ids = [0, *tokenizer(ROWS[0].text)["input_ids"][: TINY.max_inputs - 1]]
-    wanted = loaded.generate(
-        torch.tensor([ids]), max_new_tokens=6, do_sample=False, pad_token_id=0
-    )[0, len(ids) :]
+    inputs = tokenizer(
+        ROWS[0].text, truncation=True, max_length=TINY.max_inputs, return_tensors="pt"
+    )
+    wanted = loaded.generate(**inputs, max_new_tokens=6, do_sample=False)
+    wanted = wanted[0, inputs["input_ids"].shape[1] :]
     assert row["text"] == tokenizer.decode(wanted, skip_special_tokens=True).strip()
 
 

@@ -49,7 +49,7 @@ def from_scratch(config: Config, data: Sequence[Example] | None) -> tuple[Any, A
             num_sentinels=max_spans(config),
             task_tokens=[SEPARATOR],
             specials=_SPECIALS,
-            template="$A </s>" if encoder else None,
+            template="$A </s>" if encoder else "<pad> $A",  # as it begins in training
         )
         vocab_size = len(tokenizer)
     sizes: dict[str, Any] = {

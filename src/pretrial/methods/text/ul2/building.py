@@ -41,7 +41,7 @@ def from_scratch(config: Config, data: Sequence[Example] | None) -> tuple[Any, A
             num_sentinels=config.num_sentinels or needed_sentinels(config),
             task_tokens=[token_of(mode) for mode in MODES.values()],
             specials=_SPECIALS,
-            template="$A </s>" if encoder else None,
+            template="$A </s>" if encoder else "<pad> $A",  # as it begins in training
         )
         vocab_size = len(tokenizer)
     sizes: dict[str, Any] = {
