@@ -223,7 +223,8 @@ def test_teaching_is_taken_from_the_budget_or_booked_beside_it(teacher, tmp_path
 def test_a_teacher_learns_the_task_first_by_low_rank_updates(teacher, tmp_path):
     config = replace(PLAIN, teacher=str(teacher), teacher_ratio=0.5, teacher_rank=2)
     method = built(config)
-    before = {name: p.clone() for name, p in method.frozen["teacher"].named_parameters()}
+    network = method.frozen["teacher"]
+    before = {name: p.clone() for name, p in network.named_parameters()}
     run = Run(tmp_path, ROWS, budget=Budget(12, "steps"), quiet=True)
     names = []
     for stage in method.stages(run):
@@ -234,7 +235,8 @@ def test_a_teacher_learns_the_task_first_by_low_rank_updates(teacher, tmp_path):
             for p in trained:
                 nn.init.normal_(p, std=0.1)
     assert names == ["teacher", "train"]
-    after = dict(method.frozen["teacher"].named_parameters())
+    assert "teacher" not in method.frozen  # it is no part of what was trained
+    after = dict(network.named_parameters())
     assert before.keys() == after.keys()
     assert not any(p.requires_grad for p in after.values())
     changed = {name for name in before if not torch.equal(before[name], after[name])}

@@ -140,4 +140,5 @@ class Lessons(nn.Module):
         run = self.ledger.run
         if run is not None and self.beside.device.type != "meta" and self.beside.any():
             for purpose, number in zip(_BOOKED, self.beside.tolist(), strict=True):
-                run.book(purpose, flops=number)
+                if number:
+                    run.book(purpose, flops=number)

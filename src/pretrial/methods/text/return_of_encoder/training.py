@@ -54,6 +54,8 @@ class Training:
         budget = Budget(whole.amount * (1 - ratio), whole.unit)
         yield self._stage("train", self.method, budget, config.lr)
         self.method.lessons.book_rest()
+        if "teacher" in self.method.frozen:  # no part of what was trained
+            del self.method.frozen["teacher"]
 
     def _teacher(self) -> Any:
         """The teacher, as it comes."""

@@ -40,8 +40,10 @@ class Config:
         cascade: settings of the cascade.
         reference: source of texts as they are wanted, for the learnt filters.
         copy_layers: layers that deepening copies.
-        copy_first: the first of them; -1 takes the block whose layers change their input least.
+        copy_first: the first of them; -1 takes the block whose layers change their input least, and
+            -2 that whose layers change it most, as a control.
         train_copies: deepening trains the copies alone.
+        deepen_in_place: train the layers that would be copied, and copy none, as a control.
         deepen_lr: constant learning rate of deepening.
         long_length: tokens of a window after lengthening.
         long_base: of the rotary positions after lengthening.
@@ -76,6 +78,7 @@ class Config:
     copy_layers: int = 16  # Yi-9B, layers 12 to 28 of 32
     copy_first: int = -1
     train_copies: bool = False  # the paper trains all
+    deepen_in_place: bool = False
     deepen_lr: float = 3e-5  # Yi-9B
     long_length: int = 200_000  # the paper, long context
     long_base: float = 5_000_000.0  # config of Yi-6B-200K

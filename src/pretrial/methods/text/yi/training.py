@@ -150,16 +150,19 @@ class Training:
                 (folder / "cosines.json").write_text(json.dumps(cosines))
 
             cosines = json.loads((self.run.once("cosines", make) / "cosines.json").read_text())
-            first = likest_block(cosines, config.copy_layers)
+            likeness = cosines if first == -1 else [-cosine for cosine in cosines]
+            first = likest_block(likeness, config.copy_layers)
             shown = ", ".join(f"{number}: {value:.3f}" for number, value in enumerate(cosines))
             self.run.say(f"cosine of each layer's input and output: {shown}")
-        before = len(layers_of(network))
-        copies = deepen(network, first, config.copy_layers)
-        last = first + config.copy_layers - 1
-        self.run.say(f"layers {first} to {last} of {before} are copied: {before + len(copies)} now")
-        if config.train_copies:
+        before, end = len(layers_of(network)), first + config.copy_layers
+        trained = range(first, end)
+        if not config.deepen_in_place:
+            trained = deepen(network, first, config.copy_layers)
+            after = len(layers_of(network))
+            self.run.say(f"layers {first} to {end - 1} of {before} are copied: {after} now")
+        if config.train_copies or config.deepen_in_place:
             network.requires_grad_(False)
-            for place in copies:
+            for place in trained:
                 layers_of(network)[place].requires_grad_(True)
         return self._on_texts("deepen", texts, config.max_length, budget)
 

@@ -7,13 +7,14 @@ import random
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pretrial.compare.trial import Arm, Context, Data, Trial
 from pretrial.data.rows import Row
 from pretrial.data.sources import load
 from pretrial.errors import UserError
 from pretrial.methods.text.yi.config import Config
+from pretrial.methods.text.yi.growth import deepen_trial, lengthen_trial
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 
@@ -42,14 +43,32 @@ _NOTES = (
 )
 
 
-def trial(*, data: str = _TEXTS, tokens: float = 300_000, tiny: bool = False) -> Trial:
-    """Does filtering help a small model, and what does each filter find?
+def trial(
+    *,
+    which: Literal["clean", "deepen", "lengthen"] = "clean",
+    data: str = _TEXTS,
+    tokens: float = 300_000,
+    steps: int = 40,
+    model: str = "",
+    copy_layers: int = 0,
+    tiny: bool = False,
+) -> Trial:
+    """Does filtering help a small model, and what does each filter find? Or another step's trial.
 
     Args:
+        which: the step on trial: the cascade (clean), depth up-scaling (deepen) or a longer context
+            (lengthen).
         data: a built-in source of texts with the splits train, valid and test.
-        tokens: that each arm is trained on.
+        tokens: that each arm is trained on; of clean.
+        steps: of training; of deepen and lengthen.
+        model: name or folder of the checkpoint to deepen, such as smollm2; "" trains one first.
+        copy_layers: that deepen copies; 0 takes a third.
         tiny: networks and data small enough for a test.
     """
+    if which == "deepen":
+        return deepen_trial(data=data, model=model, copy_layers=copy_layers, steps=steps, tiny=tiny)
+    if which == "lengthen":
+        return lengthen_trial(data=data, steps=steps, tiny=tiny)
     config = replace(Config.small(), reference=f"{data}?split=valid")
     if tiny:
         config = replace(Config.tiny(), steps=("pretrain",), reference=f"{data}?split=valid")
