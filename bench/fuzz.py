@@ -39,6 +39,10 @@ APPS = {
     "input_output": json.dumps({"inputs": ["1 2\n"], "outputs": ["3\n"], "fn_name": ""}),
     "solutions": json.dumps(["print(3)"]), "starter_code": "",
 }  # fmt: skip
+APPS_FILES = {
+    "question.txt": b"Add.", "input_output.json": APPS["input_output"].encode(),
+    "solutions.json": b'["print(3)"]', "metadata.json": b'{"difficulty": "easy"}',
+}  # fmt: skip
 MBPP = {"text": "Add.", "task_id": 1, "code": "def add(a): pass", "test_list": ["assert add(1)"]}
 HUMAN_EVAL = {
     "task_id": "HumanEval/47", "prompt": "def median(l):\n    '''>>> median([3, 1, 2])\n    2'''\n",
@@ -107,6 +111,33 @@ def _rows(content: bytes) -> None:
         return
     rows = value if isinstance(value, list) else [value]
     read_problems([row for row in rows if isinstance(row, dict)])
+
+
+def _apps_folder(file: str) -> Callable[[bytes], None]:
+    def read(content: bytes) -> None:
+        from pretrial.data.layouts import read_problems
+
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in {**APPS_FILES, file: content}.items():
+                Path(folder, name).write_bytes(text)
+            read_problems(folder, skip_bad=file != "metadata.json")
+
+    return read
+
+
+def _quixbugs(content: bytes) -> None:
+    from pretrial.data.sources import load
+
+    with tempfile.TemporaryDirectory() as folder:
+        for inner, text in (
+            ("python_programs/gcd.py", content),
+            ("correct_python_programs/gcd.py", b"def gcd(a, b):\n    return a\n"),
+            ("python_testcases/test_gcd.py", b""),
+        ):
+            path = Path(folder, inner)
+            path.parent.mkdir()
+            path.write_bytes(text)
+        list(load(folder, streaming=True))
 
 
 def _statement(content: bytes) -> None:
@@ -241,6 +272,11 @@ TARGETS = {
     "text": Target(_data_file(".txt"), "Some text.\n".encode("utf-8-sig"), "pretrial.data.files"),
     "problems": Target(_rows, json.dumps([PROBLEM, APPS, MBPP, HUMAN_EVAL]).encode(),
                        "pretrial.data.layouts"),
+    "apps_tests": Target(_apps_folder("input_output.json"), APPS_FILES["input_output.json"],
+                         "pretrial.data.apps"),
+    "apps_metadata": Target(_apps_folder("metadata.json"), APPS_FILES["metadata.json"],
+                            "pretrial.data.apps"),
+    "quixbugs": Target(_quixbugs, b"def gcd(a, b):\n    return b\n", "pretrial.data.quixbugs"),
     "statement": Target(_statement, STATEMENT.encode(), "pretrial.data.examples"),
     "literal": Target(_literal, b"{'a': (1, 2.5, {3}, None)}", "pretrial.data.literals"),
     "code": Target(_code, b'def f(a):\n    return f"{a!r:>{3}}"  # text\n',

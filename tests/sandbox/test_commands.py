@@ -163,3 +163,11 @@ def test_a_tree_is_read_without_what_tools_leave(tmp_path):
     assert tree["run.sh"].mode & 0o100
     assert not tree["a.py"].mode & 0o100
     assert read_tree(tmp_path / "a.py") == {"a.py": tree["a.py"]}
+
+
+@pytest.mark.parametrize("path", ["../m.py", "/etc/m.py", "a/../../m.py", "", ".", "a\0b"])
+def test_paths_that_lead_out_of_the_tree_are_refused(cases, path):
+    with pytest.raises(UserError, match="not inside the tree"):
+        cases.run({path: RIGHT})
+    with pytest.raises(UserError, match="not inside the tree"):
+        TestCommand("true", {path: File(b"")})

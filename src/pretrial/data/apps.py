@@ -41,12 +41,22 @@ def apps_folder_rows(folder: Path) -> Iterator[dict[str, Any]]:
                 row[name] = path.read_text(encoding="utf-8") if path.exists() else ""
             except UnicodeDecodeError as error:
                 raise UserError(f"{path} is not UTF-8 text: convert it or leave it out") from error
-        metadata = _json(row.pop("metadata")) or {}
+        metadata = _metadata(question.with_name(_FILES["metadata"]), row.pop("metadata"))
         name = question.parent.relative_to(folder).as_posix()
         row["problem_id"] = question.parent.name if name == "." else name
         row["difficulty"] = metadata.get("difficulty", "")
         row["url"] = metadata.get("url", "")
         yield row
+
+
+def _metadata(path: Path, text: str) -> dict[str, Any]:
+    try:
+        found = _json(text) or {}
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({error}): mend it or leave it out") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is not a JSON object: mend it or leave it out")
+    return found
 
 
 def apps_problem(row: dict[str, Any], name: str) -> Problem:

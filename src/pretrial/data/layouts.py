@@ -75,7 +75,7 @@ def read_problems(
         name = f"problem {number}"
         try:
             problem = row if isinstance(row, Problem) else _read(row, str(number), mbpp_shown)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             reason = f"{name}: {_reason(error)}"
             if isinstance(error, _UnknownLayoutError):
                 raise

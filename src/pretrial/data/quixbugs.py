@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pretrial.code_views import view
 from pretrial.data.rows import Row
+from pretrial.errors import UserError
 
 WRONG, RIGHT, TESTS = "python_programs", "correct_python_programs", "python_testcases"
 
@@ -34,8 +35,14 @@ def quixbugs_rows(root: Path) -> Iterator[Row]:
         if not (right.is_file() and tests.is_file()):
             continue
         inside = f"{WRONG}/{path.name}"
-        texts = [each.read_text(encoding="utf-8") for each in (path, right)]
-        hunks = changed_lines(*texts)
+        try:
+            texts = [each.read_text(encoding="utf-8") for each in (path, right)]
+            hunks = changed_lines(*texts)
+        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+            raise UserError(
+                f"{path} or {right} is no Python that can be read ({error}): mend it, or take both"
+                " away"
+            ) from error
         if hunks:
             yield {
                 "name": path.stem,

@@ -25,7 +25,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from pretrial.errors import UserError
@@ -192,7 +192,7 @@ class TestCommand:
             changes: files that replace those of the tree, or come to it.
 
         Raises:
-            UserError: the command cannot be started.
+            UserError: the command cannot be started, or a path leads out of the tree.
         """
         limits, changed = self.limits, dict(changes or {})
         job = {
@@ -264,6 +264,12 @@ def _interpreter() -> list[str]:
 
 
 def _pack(tree: Tree) -> list[list[Any]]:
+    for path in tree:
+        parts = PurePosixPath(path).parts
+        if not parts or ".." in parts or parts[0].startswith("/") or "\0" in path:
+            raise UserError(
+                f"the file {path!r} is not inside the tree: give paths in it, such as src/name.py"
+            )
     return [[p, base64.b64encode(f.content).decode(), f.mode] for p, f in tree.items()]
 
 
