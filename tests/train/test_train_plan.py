@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from launched import in_processes
 from torch import nn
 
 from pretrial.errors import UserError
 from pretrial.train.budget import Budget
 from pretrial.train.describe import describe
+from pretrial.train.distributed import Losses, join
 from pretrial.train.hardware import DEVICES, Device, Machine
 from pretrial.train.method import Trainable
 from pretrial.train.plan import BF16_ACTIVATIONS, USABLE, mend, plan
-from pretrial.train.sharding import blocks
+from pretrial.train.sharding import Sharding, blocks
 from pretrial.train.stage import Optim, Stage
 
 WIDTH, DEPTH = 12, 3
@@ -95,6 +97,28 @@ def test_sharded_weights_are_dealt_out_by_rows():
     }
     assert found.evaluation == PART + FIXED + 2 * PART + PART + TRAINED
     assert found.needed == max(sum(found.memory.values()), found.evaluation)
+
+
+def test_a_sharded_process_holds_what_is_planned(tmp_path):
+    stage, about = made(2)
+    found = plan(stage, about, machine(2), sharded=True, bf16=False)
+
+    def work() -> None:
+        world = join()
+        sharding = Sharding(Losses(stage.module), stage.module)
+        own = [p for n, p in stage.module.named_parameters() if "frozen" not in n]
+        held = sum(p.to_local().nbytes for p in own)
+        (tmp_path / str(world.rank)).write_text(str(held))
+        assert all(p.numel() == 0 for p, _ in sharding._pairs)  # the whole ones are let go
+        with sharding.aside():
+            assert sum(p.nbytes for p in stage.module.parameters()) == TRAINED + FIXED - 4 * 5
+        sharding.end()
+        assert not any(hasattr(p, "device_mesh") for p in stage.module.parameters())
+
+    in_processes(2, work)
+    held = [int((tmp_path / str(rank)).read_text()) for rank in range(2)]
+    assert held[0] == found.memory["gradients"] == found.memory["weights"] - FIXED
+    assert sum(held) == TRAINED
 
 
 def test_sgd_keeps_one_number_a_weight_and_bf16_a_copy():

@@ -15,7 +15,7 @@ from pretrial.train.sharding import blocks
 from pretrial.train.stage import Stage
 
 USABLE = 0.9  # of a device's memory, beside its driver's, what NCCL takes and what lies fallow
-BF16_ACTIVATIONS = 0.7  # of what they take in fp32; measured, see docs/scale.md
+BF16_ACTIVATIONS = 0.65  # of what they take in fp32: the most measured, see docs/scale.md
 # fp32 numbers an element that an optimiser step moves: weight, gradient and state, read and written
 _MOVED = {"adamw": 7, "adam": 7, "sgd": 5}
 
