@@ -57,19 +57,7 @@ def diagnose_sides(
     Raises:
         UserError: a target is missing, or there are too few pairs.
     """
-    for number, (_, target) in enumerate(pairs):
-        if not target.strip():
-            raise UserError(
-                f"fine-tuning needs a field 'target' and example {number} has none: name it with"
-                " --fields target=OTHER"
-            )
-    num_test = round(test_ratio * len(pairs))
-    if not 0 < num_test <= len(pairs) - batch_size:
-        raise UserError(
-            f"{len(pairs)} examples with a test_ratio of {test_ratio:g} leave {num_test} to measure"
-            f" on and {len(pairs) - num_test} to learn from, of which a batch takes {batch_size}:"
-            " give more examples, or another test_ratio or batch_size"
-        )
+    num_test = _num_test(pairs, batch_size, test_ratio)
     learn, test = pairs[:-num_test], pairs[-num_test:]
     settings = [("both", "none"), *((s, c) for c in ("fresh", "frozen") for s in SIDES)]
     for side, change in settings:
@@ -92,6 +80,24 @@ def diagnose_sides(
     for name, ratios in active_ratios(make(), test).items():
         mean = sum(ratios) / len(ratios)
         yield {"side": name, "active_ratio": mean, "active_ratio_by_layer": ratios}
+
+
+def _num_test(pairs: Sequence[tuple[str, str]], batch_size: int, test_ratio: float) -> int:
+    """Pairs to measure on; see `diagnose_sides`."""
+    for number, (_, target) in enumerate(pairs):
+        if not target.strip():
+            raise UserError(
+                f"fine-tuning needs a field 'target' and example {number} has none: name it with"
+                " --fields target=OTHER"
+            )
+    num_test = round(test_ratio * len(pairs))
+    if not 0 < num_test <= len(pairs) - batch_size:
+        raise UserError(
+            f"{len(pairs)} examples with a test_ratio of {test_ratio:g} leave {num_test} to measure"
+            f" on and {len(pairs) - num_test} to learn from, of which a batch takes {batch_size}:"
+            " give more examples, or another test_ratio or batch_size"
+        )
+    return num_test
 
 
 def change_side(model: Any, side: Side, change: Literal["fresh", "frozen"], seed: int = 0) -> None:

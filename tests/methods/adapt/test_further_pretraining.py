@@ -27,7 +27,7 @@ from pretrial.methods.adapt.further_pretraining import (
     examples,
     trial,
 )
-from pretrial.methods.adapt.further_pretraining.trials import _data
+from pretrial.methods.adapt.further_pretraining.trial_data import image_data, text_data
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
@@ -446,7 +446,7 @@ def test_settings_that_make_no_sense_are_refused(changes, mend):
 def test_the_trial_keeps_its_images_apart():
     made = trial(tiny=True)
     assert [arm.name for arm in made.choose()] == ["self", "further", "half", "decay", "l2", "none"]
-    found = _data("builtin:digits", 200, 100, 1000)
+    found = image_data("builtin:digits", 200, 100, 1000)
     parts = (found.train, found.held_out, found.test.test)
     numbers = [{row["number"] for row in part} for part in parts]
     assert [len(each) for each in numbers] == [200, 300, 1000]
@@ -455,3 +455,20 @@ def test_the_trial_keeps_its_images_apart():
     labels = [row["label"] for row in found.test.learn]
     assert all(labels.count(digit) == 10 for digit in range(10))
     assert sum("label" in row for row in found.train) == 100
+
+
+def test_the_trial_of_texts_keeps_its_modules_apart():
+    assert trial(input="text", tiny=True).arm("self").config.input == "text"
+    found = text_data("builtin:stdlib-docstrings", "idlelib", 60)
+    texts = [{row["text"] for row in part} for part in (found.train, found.held_out)]
+    assert not texts[0] & texts[1]
+    assert all(row["text"] in texts[0] for row in found.test.learn)
+    assert all(row["text"] in texts[1] for row in found.test.test)
+    assert sum("label" in row for row in found.train) == 60
+    for half in (found.test.learn, found.test.test):
+        labels = [row["label"] for row in half]
+        assert labels.count(True) == labels.count(False) > 10
+    with pytest.raises(UserError, match="no package 'idlelob'; the nearest: idlelib"):
+        text_data("builtin:stdlib-docstrings", "idlelob", 60)
+    with pytest.raises(UserError, match="too few texts for 9999 labels"):
+        text_data("builtin:stdlib-docstrings", "idlelib", 9999)

@@ -163,9 +163,10 @@ class FurtherPretraining(Method):
             parts["distill_loss"] = feature_loss(self.network.features(batch), wanted, count)
             total = total + config.distill_weight * parts["distill_loss"]
         if config.l2_weight:
-            # of one example's share, so that micro-batches add up to it
-            share = _num_examples(batch) / batch["counts"]["examples"]
-            parts["l2_loss"] = share * squared_distance(self.network.encoder, self.initial.encoder)
+            # each example pays its share, so that micro-batches add up to the whole
+            num = len(batch["noise"] if "noise" in batch else batch["ids"])
+            distance = squared_distance(self.network.encoder, self.initial.encoder)
+            parts["l2_loss"] = distance * num / batch["counts"]["examples"]
             total = total + config.l2_weight * parts["l2_loss"]
         return {"loss": total, **parts}
 
@@ -333,11 +334,6 @@ class FurtherPretraining(Method):
         if self.labeller is not None:
             save_file(self.labeller.model.state_dict(), folder / _CLASSIFIER)
             (folder / _CLASSES).write_text(json.dumps(self.classes), encoding="utf-8")
-
-
-def _num_examples(batch: Batch) -> int:
-    """Examples of this forward pass."""
-    return len(batch["noise"] if "noise" in batch else batch["ids"])
 
 
 def examples() -> list[dict[str, Any]]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,24 +14,31 @@ import torch
 
 from pretrial import discover
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.data.glyphs import glyphs
-from pretrial.data.rows import require
-from pretrial.data.sources import load
-from pretrial.errors import UserError
-from pretrial.methods.adapt.further_pretraining.config import Config
+from pretrial.methods.adapt.further_pretraining import trial_data
+from pretrial.methods.adapt.further_pretraining.config import Config, Input
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
 from pretrial.train.method import Method
 from pretrial.train.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pretrial.compare.trial import Context
+    from pretrial.data.rows import Row
     from pretrial.train.stage import Stage
 
-_SOURCE = "builtin:digits"
 _METRIC = "accuracy"
+
+_CLAIMS = (
+    ("self", "further", _METRIC, "higher"),
+    ("self", "half", _METRIC, "higher"),
+    ("self", "none", _METRIC, "higher"),
+    ("self", "decay", _METRIC, "higher"),
+    ("self", "l2", _METRIC, "higher"),
+    ("half", "further", _METRIC, "higher"),
+    ("self", "further", "distance", "lower"),
+)
 
 _NOTES = (
     "0.2 M parameters and images of 8x8 pixels in 16 patches; the paper has ViT-MAE-base, images of"
@@ -53,17 +59,11 @@ _NOTES = (
 )
 
 
-@dataclass(frozen=True)
-class Halves:
-    """What is fine-tuned on, and what is tested on: rows."""
-
-    learn: Sequence[Any]
-    test: Sequence[Any]
-
-
 def trial(
     *,
-    data: str = _SOURCE,
+    input: Input = "image",
+    data: str = "",
+    package: str = "idlelib",
     num_target: int = 200,
     num_labels: int = 100,
     num_test: int = 1000,
@@ -74,10 +74,15 @@ def trial(
 ) -> Trial:
     """A model of letters is pre-trained further on a few digits, in several ways, and fine-tuned.
 
+    With `input=text`: a model of docstrings of all packages but one, and the docstrings of that.
+
     Args:
-        data: images of 8x8 pixels with `image` and `label`.
+        input: "image" or "text".
+        data: images of 8x8 pixels with `image` and `label`, by default digits; or rows with `text`,
+            `label`, `kind` and `module`, by default docstrings.
+        package: of texts, the label to adapt to.
         num_target: images to pre-train further on.
-        num_labels: those among them that keep their label.
+        num_labels: those among them that keep their label; of texts too.
         num_test: images to test on.
         steps: of further pre-training; self-distillation has half for the teacher and half for the
             student.
@@ -89,91 +94,63 @@ def trial(
     if tiny:
         config = replace(Config.tiny(), finetune_ratio=0.0)
         num_test, steps, pretrain_steps, finetune_steps = 100, 16, 8, 8
+    config = replace(config, input=input)
+    source = data or (trial_data.DIGITS if input == "image" else trial_data.DOCSTRINGS)
+    if input == "image":
+        rows = partial(trial_data.image_data, source, num_target, num_labels, num_test)
+        before = partial(trial_data.letters, config.image_size)
+    else:
+        rows = partial(trial_data.text_data, source, package, num_labels)
+        before = partial(trial_data.other_packages, source, package)
     alone = replace(config, rounds=0)
-    arm = partial(Arm, method="further_pretraining")
-    ablation = partial(arm, role="ablation", default=False)
     return Trial(
         question="A model is to be fine-tuned on few data unlike what it has learnt: does"
         " self-distillation prepare it better than further pre-training alone, in equal steps?",
-        data=lambda: _data(data, num_target, num_labels, num_test),
-        arms=(
-            arm("self", "self-distillation", "method", config=config),
-            arm("further", "further pre-training", "baseline", config=alone),
-            Arm("half", "further, half of the steps", "baseline", run=partial(_half, config)),
-            arm("decay", "further, strong weight decay", "control", config=_decayed(alone)),
-            arm(
-                "l2", "further, near to the start", "control", config=replace(alone, l2_weight=0.01)
-            ),
-            arm("none", "fine-tuning only", "control", config=alone, trains=False),
-            ablation(
-                "teacher-start",
-                "the student starts from the teacher",
-                config=replace(config, start="teacher"),
-            ),
-            ablation("weak", "weight 0.1", config=replace(config, distill_weight=0.1)),
-            ablation("strong", "weight 10", config=replace(config, distill_weight=10.0)),
-            ablation("two-rounds", "two rounds", config=replace(config, rounds=2)),
-        ),
+        data=rows,
+        arms=_arms(config, alone),
         measure=partial(_measure, steps=finetune_steps),
         metric=_METRIC,
         direction="higher",
         budget=Budget(steps, "steps"),
         num_seeds=5,
-        claims=(
-            ("self", "further", _METRIC, "higher"),
-            ("self", "half", _METRIC, "higher"),
-            ("self", "none", _METRIC, "higher"),
-            ("self", "decay", _METRIC, "higher"),
-            ("self", "l2", _METRIC, "higher"),
-            ("half", "further", _METRIC, "higher"),
-            ("self", "further", "distance", "lower"),
-        ),
-        prepare=partial(_prepare, alone, pretrain_steps),
-        notes=_NOTES if data == _SOURCE and not tiny else (),
+        claims=_CLAIMS,
+        prepare=partial(_prepare, before, alone, pretrain_steps),
+        notes=_NOTES if source == trial_data.DIGITS and not tiny else (),
     )
 
 
-def _decayed(config: Config) -> Config:
-    return replace(config, weight_decay=0.3)
+def _arms(config: Config, alone: Config) -> tuple[Arm, ...]:
+    """The arms; `alone` has no student."""
+    arm = partial(Arm, method="further_pretraining")
+    ablation = partial(arm, role="ablation", default=False)
+    decayed, pulled = replace(alone, weight_decay=0.3), replace(alone, l2_weight=0.01)
+    return (
+        arm("self", "self-distillation", "method", config=config),
+        arm("further", "further pre-training", "baseline", config=alone),
+        Arm("half", "further, half of the steps", "baseline", run=partial(_half, config)),
+        arm("decay", "further, strong weight decay", "control", config=decayed),
+        arm("l2", "further, near to the start", "control", config=pulled),
+        arm("none", "fine-tuning only", "control", config=alone, trains=False),
+        ablation(
+            "teacher-start",
+            "the student starts from the teacher",
+            config=replace(config, start="teacher"),
+        ),
+        ablation("weak", "weight 0.1", config=replace(config, distill_weight=0.1)),
+        ablation("strong", "weight 10", config=replace(config, distill_weight=10.0)),
+        ablation("two-rounds", "two rounds", config=replace(config, rounds=2)),
+    )
 
 
-def _data(source: str, num_target: int, num_labels: int, num_test: int) -> Data:
-    """Target images of which some keep their label, others to test on, and a few held out.
-
-    Raises:
-        UserError: there are too few images.
-    """
-    rows = load(source)
-    require(rows, ("image", "label"))
-    order = np.random.default_rng(0).permutation(len(rows))
-    rows_in_order = [rows[place] for place in order]
-    test, rest = rows_in_order[:num_test], rows_in_order[num_test:]
-    target, held_out = rest[:num_target], rest[num_target : num_target + 300]
-    names = sorted({row["label"] for row in rows}, key=str)
-    share, counts = num_labels // len(names), dict.fromkeys(names, 0)
-    train = []
-    for row in target:
-        counts[row["label"]] += 1
-        kept = counts[row["label"]] <= share
-        train.append(row if kept else {k: v for k, v in row.items() if k != "label"})
-    if share < 1 or min(counts.values()) < share or not held_out:
-        raise UserError(
-            f"{source} has {len(rows)} images of {len(names)} classes, too few for {num_target}"
-            f" targets with {num_labels} labels, {num_test} to test on and some held out: lower"
-            " --num-labels or --num-test, or raise --num-target"
-        )
-    learn = [row for row in train if "label" in row]
-    name = f"{source}: {len(train)} images, {len(learn)} with labels"
-    return Data(train=train, held_out=held_out, test=Halves(learn, test), name=name)
-
-
-def _prepare(config: Config, steps: int, seed: int, folder: Path) -> Spent:
-    """Pre-trains the initial model on letters."""
+def _prepare(
+    before: Callable[[], list[Row]], config: Config, steps: int, seed: int, folder: Path
+) -> Spent:
+    """Pre-trains the initial model."""
     method_class = discover.load("further_pretraining").method
-    letters = method_class.read(glyphs(config.image_size))
+    learnt = method_class.read([{**row, "label": None} for row in before()])
     torch.manual_seed(seed)
-    method = method_class.build(replace(config, batch_size=64), data=letters)
-    run = Run(folder / "run", letters, budget=Budget(steps, "steps"), seed=seed, quiet=True)
+    method = method_class.build(replace(config, batch_size=64), data=learnt)
+    run = Run(folder / "run", learnt, budget=Budget(steps, "steps"), seed=seed, quiet=True)
     train(method, run)
     run.close()
     method.save(folder)

@@ -64,32 +64,12 @@ def trial(
     if tiny:
         config, num_texts, pretrain_flops = Config.tiny(), 40, 1e9
     rows = partial(packages.data, data, num_labels)
-    changed = partial(replace, config)
-    ablation = partial(Arm, role="ablation", method="e2s2", default=False)
-
-    def untrained(context: Context) -> Any:
-        method_class = discover.load("e2s2").method
-        torch.manual_seed(context.run.seed)
-        return method_class.build(
-            config.infilling(), data=method_class.read(context.data.train)
-        ).eval()
-
     metric = packages.METRICS["probe"]
     return Trial(
         question="Does an encoder-decoder whose encoder also finds noise and matches views know"
         " more of texts than one that goes on with infilling alone, at equal FLOPs?",
         data=rows,
-        arms=(
-            Arm("e2s2", "E2S2", "method", "e2s2", config),
-            Arm("infilling", "text infilling alone", "baseline", "e2s2", config.infilling()),
-            Arm("before", "before going on", "control", "e2s2", config.infilling(), trains=False),
-            Arm("random", "random weights", "control", run=untrained, trains=False),
-            ablation("no-denoise", "without finding noise", config=changed(denoise_weight=0.0)),
-            ablation("no-contrast", "without the contrast", config=changed(contrast_weight=0.0)),
-            ablation("shuffle", "shuffles only", config=changed(replace_ratio=0.0)),
-            ablation("replace", "replacements only", config=changed(shuffle_ratio=0.0)),
-            ablation("prompt", "vectors by a prompt", config=changed(pooling="prompt")),
-        ),
+        arms=_arms(config),
         measure=partial(_measure, num_labels=num_labels, num_texts=num_texts),
         metric=metric,
         direction="higher",
@@ -106,6 +86,31 @@ def trial(
         counted=("train",),
         prepare=partial(_prepare, rows, config.infilling(), pretrain_flops),
         notes=_NOTES,
+    )
+
+
+def _arms(config: Config) -> tuple[Arm, ...]:
+    """The arms; `config` has all of E2S2."""
+    changed = partial(replace, config)
+    ablation = partial(Arm, role="ablation", method="e2s2", default=False)
+
+    def untrained(context: Context) -> Any:
+        method_class = discover.load("e2s2").method
+        torch.manual_seed(context.run.seed)
+        return method_class.build(
+            config.infilling(), data=method_class.read(context.data.train)
+        ).eval()
+
+    return (
+        Arm("e2s2", "E2S2", "method", "e2s2", config),
+        Arm("infilling", "text infilling alone", "baseline", "e2s2", config.infilling()),
+        Arm("before", "before going on", "control", "e2s2", config.infilling(), trains=False),
+        Arm("random", "random weights", "control", run=untrained, trains=False),
+        ablation("no-denoise", "without finding noise", config=changed(denoise_weight=0.0)),
+        ablation("no-contrast", "without the contrast", config=changed(contrast_weight=0.0)),
+        ablation("shuffle", "shuffles only", config=changed(replace_ratio=0.0)),
+        ablation("replace", "replacements only", config=changed(shuffle_ratio=0.0)),
+        ablation("prompt", "vectors by a prompt", config=changed(pooling="prompt")),
     )
 
 
