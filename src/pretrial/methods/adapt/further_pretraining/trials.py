@@ -46,9 +46,9 @@ _NOTES = (
     "The initial model is a masked autoencoder of 2,288 letters in 22 fonts, one a seed, which all"
     " arms go on from. The target is 200 digits without labels, of which 100 keep their label for"
     " fine-tuning; 1,000 others are tested on. The data does not say who wrote which digit.",
-    "All arms take equally many optimiser steps. A student's step costs about four times as many"
-    " FLOPs as one of further pre-training, since it reads whole images twice: --budget in flops"
-    " makes that equal too.",
+    "All arms take equally many optimiser steps. A student's step costs nearly five times as many"
+    " FLOPs as one of further pre-training, since it and the teacher read whole images; --budget in"
+    " flops makes these equal instead.",
     "Further pre-training for half of the steps, which is the teacher of self-distillation, is"
     " trained by all of the steps of that arm, of which the later ones are thrown away.",
     "The recipe is equal for all arms and was not tuned: AdamW (0.9, 0.95), a peak learning rate of"
