@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pretrial.data import indexed
 from pretrial.data.indexed import DiskRows, check_index, write_index
 from pretrial.data.rows import Column, is_on_disk, require, texts
 from pretrial.data.sources import load
@@ -75,7 +76,11 @@ def test_other_forms_are_copied(tmp_path: Path, name: str) -> None:
     assert DiskRows(folder, "odd")[0] == expected[1]
 
 
-def test_shards_in_a_folder_and_renamed_fields(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most_open", [1, 256])
+def test_shards_in_a_folder_and_renamed_fields(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_open: int
+) -> None:
+    monkeypatch.setattr(indexed, "_MOST_OPEN", most_open)
     shards = tmp_path / "shards"
     shards.mkdir()
     write(shards / "b.jsonl", ROWS[20:])
@@ -83,7 +88,8 @@ def test_shards_in_a_folder_and_renamed_fields(tmp_path: Path) -> None:
     folder = index(shards, fields={"body": "text", "number": "n"}, limit=40)
     rows = DiskRows(folder, "even")
     assert list(rows) == [{"body": r["text"], "number": r["n"]} for r in ROWS[:40:2]]
-    assert rows[15] == {"body": ROWS[30]["text"], "number": 30}
+    for number in (15, 0, 14, 1):  # from one shard to the other
+        assert rows[number]["number"] == 2 * number
     assert len(DiskRows(folder, "odd")) == 20
 
 

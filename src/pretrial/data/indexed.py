@@ -31,6 +31,7 @@ from pretrial.errors import UserError
 _INDEX, _COPY = "index.json", "rows.jsonl"
 _PLACE = struct.Struct("<3q")
 _PLACES_AT_ONCE = 4096
+_MOST_OPEN = 256
 _DIGEST = "blake2b"
 Place = tuple[int, int, int]
 
@@ -47,13 +48,13 @@ class DiskRows(Sequence[Row]):
     on_disk = True
 
     def __init__(self, folder: Path, part: str) -> None:
+        self._places, self._files = -1, dict[int, int]()
         about = _read_index(folder)
         self.source: str = about["source"]
         self.skipped: list[str] = about["skipped"]
         self._fields: dict[str, str] = about["fields"]
         in_place = about["in_place"]
         self._paths = [Path(f["path"]) for f in about["files"]] if in_place else [folder / _COPY]
-        self._files: dict[int, int] = {}
         self._places = os.open(folder / f"{part}.places", os.O_RDONLY)
         self._count = os.fstat(self._places).st_size // _PLACE.size
 
@@ -85,10 +86,16 @@ class DiskRows(Sequence[Row]):
             with contextlib.suppress(OSError):
                 os.close(file)
 
-    def _at(self, number: int, start: int, length: int) -> Row:
+    def _file(self, number: int) -> int:
+        """An open file; a system lets a process have about a thousand, and shards may be more."""
         if number not in self._files:
+            if len(self._files) >= _MOST_OPEN:
+                os.close(self._files.pop(next(iter(self._files))))
             self._files[number] = os.open(self._paths[number], os.O_RDONLY)
-        line = os.pread(self._files[number], length, start)
+        return self._files[number]
+
+    def _at(self, number: int, start: int, length: int) -> Row:
+        line = os.pread(self._file(number), length, start)
         try:
             row = json_line(line, start == 0)
         except BadLineError as error:

@@ -80,7 +80,9 @@ class DiskWindows(Sequence[list[int]]):
     on_disk = True
 
     def __init__(self, folder: Path) -> None:
-        self._ids, self._ends = (os.open(folder / n, os.O_RDONLY) for n in (_IDS, _ENDS))
+        self._ids = self._ends = -1
+        self._ids = os.open(folder / _IDS, os.O_RDONLY)
+        self._ends = os.open(folder / _ENDS, os.O_RDONLY)
         self._count = os.fstat(self._ends).st_size // _NUMBER.size - 1
 
     def __len__(self) -> int:
