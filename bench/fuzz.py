@@ -205,6 +205,37 @@ def _config(content: bytes) -> None:
     _file("config.json", content, read)
 
 
+def _state(content: bytes) -> None:
+    from pretrial.train import checkpoint
+
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, checkpoint.STATE).write_bytes(content)
+        Path(folder, "weights.safetensors").write_bytes(_safetensors())
+        checkpoint.read_tensors(Path(folder), "weights")
+        checkpoint.read_state(Path(folder), "setting", "journal")
+
+
+def _index(content: bytes) -> None:
+    import numpy as np
+
+    from pretrial.evaluate.index import Index
+
+    vectors = io.BytesIO()
+    np.save(vectors, np.ones((1, 2), np.float32))
+    with tempfile.TemporaryDirectory() as folder:
+        parts = content.split(b"\xfe", 2)
+        files = {
+            "vectors.npy": vectors.getvalue(),
+            "rows.jsonl": b'{"a": 1}\n',
+            "index.json": b"{}",
+        }
+        for part, name in zip(parts, ("index.json", "rows.jsonl", "vectors.npy"), strict=False):
+            files[name] = part or files[name]
+        for name, text in files.items():
+            Path(folder, name).write_bytes(text)
+        Index.load(Path(folder))
+
+
 def _weights(suffix: str) -> Callable[[bytes], None]:
     def read(content: bytes) -> None:
         from pretrial.convert.keys import read_weights
@@ -292,6 +323,10 @@ TARGETS = {
     "config": Target(_config, b'{"model_type": "gpt2", "n_embd": 8, "vocab_size": 11}',
                      "pretrial.convert.guard"),
     "safetensors": Target(_weights(".safetensors"), _safetensors(), "pretrial.convert.keys"),
+    "state": Target(_state, b'{"tied": {"weights": {"v": "w"}}, "setting": {}, "journal": 0}',
+                    "pretrial.train.checkpoint"),
+    "index": Target(_index, b'{"num_vectors": 1, "num_rows": 1, "origin": "x"}\xfe{"a": 1}\n',
+                    "pretrial.evaluate.index"),
     "pickle": Target(_weights(".bin"), _pickle(), "torch._weights_only_unpickler"),
     "report": Target(_report, b'{"v": 3}\n{"v": {"d": [["7", [1.0, {"t": [2]}]]]}}\n{"d": "x"}\n'
                      b'{"e": ["test", "X", "text", 1]}\n{"x": 0}\n', "pretrial.sandbox.judge"),
@@ -336,10 +371,9 @@ def main() -> None:
     for name in names:
         command = [sys.executable, __file__, name, "--here", "--seconds", str(options.seconds)]
         ended = subprocess.run(command, capture_output=True, text=True, errors="replace")
-        runs = [line.split()[-1] for line in ended.stderr.splitlines() if "units_executed" in line]
-        print(
-            f"{name:<12} {runs[0] if runs else '?':>9} inputs  exit {ended.returncode}", flush=True
-        )
+        counts = [line.split()[-1] for line in ended.stderr.splitlines() if "d_units" in line]
+        count = counts[0] if counts else "?"
+        print(f"{name:<14} {count:>9} inputs, exit code {ended.returncode}", flush=True)
         if ended.returncode:
             failed.append(name)
             print(ended.stderr[-3000:], flush=True)

@@ -129,12 +129,14 @@ class Index:
             rows = [json.loads(line) for line in lines]
             if (len(vectors), len(rows)) != (about["num_vectors"], about["num_rows"]):
                 raise ValueError("it is not complete")
-        except (OSError, ValueError, KeyError) as error:
+            if vectors.ndim != 2 or not all(isinstance(row, dict) for row in rows):
+                raise ValueError("it holds something else")
+            return cls(vectors, rows, about["origin"])
+        except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"the folder {folder} holds no index that can be read ({error}): delete it to have"
                 " it made anew"
             ) from error
-        return cls(vectors, rows, about["origin"])
 
 
 def kept_index(

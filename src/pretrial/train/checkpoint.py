@@ -135,9 +135,34 @@ def _without_duplicates(tensors: Tensors) -> tuple[Tensors, dict[str, str]]:
     return single, same
 
 
-def read_state(folder: Path) -> dict[str, Any]:
-    """The JSON part of a checkpoint."""
-    return json.loads((folder / STATE).read_text())
+def read_object(path: Path, *names: str) -> dict[str, Any]:
+    """A JSON object that a run has written.
+
+    Raises:
+        UserError: it is damaged, or lacks one of the names.
+    """
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
+        lost = [name for name in names if name not in found]
+        if lost:
+            raise ValueError(f"it lacks {lost[0]}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}): delete the folder {path.parent} and run the same"
+            " command again"
+        ) from error
+    return found
+
+
+def read_state(folder: Path, *names: str) -> dict[str, Any]:
+    """The JSON part of a checkpoint.
+
+    Raises:
+        UserError: it is damaged, or lacks one of the names.
+    """
+    return read_object(folder / STATE, "tied", *names)
 
 
 def read_tensors(folder: Path, name: str) -> Tensors:
@@ -153,8 +178,15 @@ def read_tensors(folder: Path, name: str) -> Tensors:
             f"{folder / name}.safetensors cannot be read ({error}): delete {folder} to go on from"
             " the checkpoint before it"
         ) from error
-    for duplicate, original in read_state(folder)["tied"][name].items():
-        tensors[duplicate] = tensors[original]
+    tied = read_state(folder)["tied"]
+    try:
+        for duplicate, original in tied[name].items():
+            tensors[duplicate] = tensors[original]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{folder / STATE} does not belong to {name}.safetensors beside it: delete {folder} to"
+            " go on from the checkpoint before it"
+        ) from error
     return tensors
 
 

@@ -121,11 +121,10 @@ class Run:
         return device
 
     def _known_rows(self) -> int:
-        states = [
-            *self.folder.glob(f"stages/*/[!.]*/{checkpoint.STATE}"),
-            *self.folder.glob(f"artefacts/[!.]*/{_BOOK}"),
-        ]
-        return max((json.loads(path.read_text())["journal"] for path in states), default=0)
+        names = f"stages/*/[!.]*/{checkpoint.STATE}", f"artefacts/[!.]*/{_BOOK}"
+        states = [path for name in names for path in self.folder.glob(name)]
+        known = [checkpoint.read_object(path, "journal")["journal"] for path in states]
+        return max(known, default=0)
 
     def close(self) -> None:
         """Lets go of the folder: its log is closed, and other processes may claim it."""
@@ -304,7 +303,7 @@ class Run:
 
     def _found(self, folder: Path) -> Path:
         """Goes on after an artefact that is there now."""
-        book = json.loads((folder / _BOOK).read_text())
+        book = checkpoint.read_object(folder / _BOOK, "seed", "spent", "journal")
         if book["seed"] != self.seed:
             raise UserError(
                 f"the artefact {folder.name!r} in {self.folder} was made with seed {book['seed']},"

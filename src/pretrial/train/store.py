@@ -39,7 +39,7 @@ class Store:
         Raises:
             UserError: it was made with other settings or does not fit the module.
         """
-        state = checkpoint.read_state(folder)
+        state = checkpoint.read_state(folder, "setting", "journal")
         for name, now in self.setting.items():
             before = state["setting"][name]
             if before != now:
