@@ -8,11 +8,10 @@
     verdict.passed, verdict.isolation      # (True, 'namespaces')
 
 Each program runs in a process forked for it alone from a small clean interpreter that lives in
-namespaces of
-its own: no network, no files but the standard library and an empty folder, no privileges, with
-limits on time, memory, output and processes. `describe_isolation()` says which of these layers this
-machine grants. Whatever a program does, `run_programs` returns a `Verdict` for it and raises
-nothing because of it.
+namespaces of its own: no network, no files but the standard library and an empty folder, no
+privileges, a filter of system calls, with limits on time, memory, output and processes.
+`describe_isolation()` says which of these layers this machine grants. Whatever a program does,
+`run_programs` returns a `Verdict` for it and raises nothing because of it.
 
 For `call` and `stdin` tests the expected outputs never enter the program's process; answers come
 back as plain values and are compared here, so a program cannot forge a pass. An `assert` script has
@@ -21,12 +20,15 @@ after the script's last line, so leaving early is no pass; but a program that se
 interpreter for that token could forge one. Use `call` tests where programs have a reason to cheat,
 as in reinforcement learning.
 
+`ClusterRunner` runs programs on all machines of a Ray cluster.
+
 `TestCommand` runs a user's own test command in a copy of a tree of files, see `commands`.
 
 This package imports neither torch nor numpy.
 """
 
 from pretrial.sandbox.apps import APPS_PREAMBLE, apps_outcome
+from pretrial.sandbox.cluster import AnyRunner, ClusterRunner, runner_on
 from pretrial.sandbox.commands import COMMAND_LIMITS, File, TestCommand, TestRun, read_tree
 from pretrial.sandbox.compare import same_output, same_value
 from pretrial.sandbox.isolation import Isolation, describe_isolation
@@ -38,6 +40,8 @@ __all__ = [
     "APPS_PREAMBLE",
     "COMMAND_LIMITS",
     "RUNNER_VERSION",
+    "AnyRunner",
+    "ClusterRunner",
     "Differences",
     "File",
     "Isolation",
@@ -53,6 +57,7 @@ __all__ = [
     "limits_from_reference",
     "read_tree",
     "run_programs",
+    "runner_on",
     "same_output",
     "same_value",
 ]
