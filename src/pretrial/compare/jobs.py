@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -12,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pretrial import cluster
 from pretrial.compare.worker import RESULT
-from pretrial.errors import UserError, missing_package
+from pretrial.errors import UserError
 
 _POLL_SECONDS = 0.05
-_RETRIES = 3
 # One thread a job: two threads in one process were many times slower on a busy machine.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
@@ -95,43 +94,29 @@ def run_on_ray(jobs: Sequence[Job], progress: Progress) -> None:
     Raises:
         UserError: Ray is not installed, or a job failed.
     """
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise missing_package("ray", "cluster") from error
-    own = not ray.is_initialized()
-    if own:
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
-    variables = {k: v for k, v in os.environ.items() if k.startswith(("PRETRIAL_", "PYTHONPATH"))}
-    task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_ray_task).options(
-        runtime_env={"env_vars": variables}
-    )
-    refs: dict[Any, Job] = {}
-    for job in jobs:
-        if not job.done:
-            needed = [ref for ref, other in refs.items() if other == job.needs]
-            refs[task.remote(str(job.folder), *needed)] = job
-    waiting = list(refs)
-    try:
-        while waiting:
-            ready, waiting = ray.wait(waiting)
-            for ref in ready:
-                code, seconds = ray.get(ref)
-                if code:
-                    raise _failure(refs[ref])
-                progress(refs[ref], seconds)
-    except KeyboardInterrupt:
-        raise UserError("stopped; run the same command again to go on") from None
-    except ray.exceptions.RayError as error:
-        raise UserError(
-            f"a job was lost {_RETRIES + 1} times on the cluster ({str(error).splitlines()[0]}):"
-            " run the same command again to go on"
-        ) from error
-    finally:
-        for ref in waiting:
-            ray.cancel(ref)
-        if own:
-            ray.shutdown()
+    with cluster.joined() as ray:
+        task = cluster.remote(ray, _ray_task)
+        refs: dict[Any, Job] = {}
+        for job in jobs:
+            if not job.done:
+                needed = [ref for ref, other in refs.items() if other == job.needs]
+                refs[task.remote(str(job.folder), *needed)] = job
+        waiting = list(refs)
+        try:
+            while waiting:
+                ready, waiting = ray.wait(waiting)
+                for ref in ready:
+                    code, seconds = ray.get(ref)
+                    if code:
+                        raise _failure(refs[ref])
+                    progress(refs[ref], seconds)
+        except KeyboardInterrupt:
+            raise UserError("stopped; run the same command again to go on") from None
+        except ray.exceptions.RayError as error:
+            raise cluster.lost(error, "a job") from error
+        finally:
+            for ref in waiting:
+                ray.cancel(ref)
 
 
 def _ray_task(folder: str, *_needed: Any) -> tuple[int, float]:

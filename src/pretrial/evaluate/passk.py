@@ -67,6 +67,7 @@ def measure_programs(
     seed: int = 0,
     seconds: float = 4.0,
     compare: Literal["strict", "apps"] = "strict",
+    execute_on: Literal["local", "ray"] = "local",
     problems_at_once: int = 64,
 ) -> Result:
     """pass@k and n@k of the programs that a method writes, run in the sandbox.
@@ -87,6 +88,7 @@ def measure_programs(
         seed: of sampling and of the bootstrap.
         seconds: that a program's tests may take together.
         compare: "strict" or "apps", how outputs are compared.
+        execute_on: where programs run: "local", or "ray" for all machines of a cluster.
         problems_at_once: problems whose programs are generated together.
 
     Returns:
@@ -120,7 +122,15 @@ def measure_programs(
         "generate_seconds": round(time.monotonic() - started, 2),
     }
     return score_programs(
-        problems, programs, notes, k=k, n=n, seed=seed, seconds=seconds, compare=compare
+        problems,
+        programs,
+        notes,
+        k=k,
+        n=n,
+        seed=seed,
+        seconds=seconds,
+        compare=compare,
+        execute_on=execute_on,
     )
 
 
@@ -149,16 +159,17 @@ def score_programs(
     seed: int = 0,
     seconds: float = 4.0,
     compare: Literal["strict", "apps"] = "strict",
+    execute_on: Literal["local", "ray"] = "local",
 ) -> Result:
     """pass@k and n@k of programs that were written already, as many for each problem.
 
     The arguments and the result are those of `measure_programs`.
     """
-    from pretrial.sandbox import Limits, Runner
+    from pretrial.sandbox import Limits, runner_on
 
     began = time.monotonic()
     limits = Limits(seconds=seconds)
-    with Runner(compare=compare) as runner:
+    with runner_on(execute_on, compare=compare) as runner:
         hidden = _judge(runner, programs, [problem.tests for problem in problems], limits)
         shown = _judge(runner, programs, [problem.examples for problem in problems], limits)
     num_samples = len(programs[0])

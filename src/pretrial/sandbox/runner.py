@@ -115,7 +115,7 @@ class Runner:
             One verdict per job, in the order of the jobs.
         """
         jobs = list(jobs)
-        each = _limits_of(limits, len(jobs))
+        each = limits_of(limits, len(jobs))
         for program, _ in jobs:
             if not isinstance(program, str):
                 raise UserError(f"a program must be a str, not {type(program).__name__}")
@@ -275,7 +275,8 @@ def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _limits_of(limits: Limits | Sequence[Limits] | None, count: int) -> list[Limits]:
+def limits_of(limits: Limits | Sequence[Limits] | None, count: int) -> list[Limits]:
+    """Limits for each of `count` programs."""
     if limits is None or isinstance(limits, Limits):
         return [limits or Limits()] * count
     if len(limits) != count:

@@ -43,7 +43,7 @@ from pretrial.methods.code.coderl.critic import Critic
 from pretrial.methods.code.coderl.model import ProgramModel
 from pretrial.methods.code.coderl.prompt import prompt
 from pretrial.methods.code.coderl.search import Candidate, CriticSampler, Search
-from pretrial.sandbox import APPS_PREAMBLE, Limits, Runner
+from pretrial.sandbox import APPS_PREAMBLE, AnyRunner, Limits, runner_on
 from pretrial.train.method import Method
 from pretrial.train.run import Run
 from pretrial.train.stage import Stage
@@ -263,7 +263,7 @@ class CodeRL(Method):
                 for problem, candidates, ranking in zip(problems, found, scored, strict=True):
                     yield _answer(problem, candidates, ranking)
 
-    def sampler(self, runner: Runner) -> CriticSampler:
+    def sampler(self, runner: AnyRunner) -> CriticSampler:
         """The critic sampling of this model."""
         if self.checker is None or self.repairer is None:
             raise parts.untrained()
@@ -271,11 +271,13 @@ class CodeRL(Method):
             self.actor, self.checker, self.repairer, runner, self.limits, self.config.layout
         )
 
-    def runner(self, processes: int = 1) -> Runner:
-        """A program runner, isolated as the config says, for one of so many processes."""
-        preamble = APPS_PREAMBLE if self.config.apps_preamble else ""
-        isolation = self.config.isolation
-        return Runner(processes=processes, isolation=isolation, preamble=preamble)
+    def runner(self, processes: int = 1) -> AnyRunner:
+        """A program runner, where and isolated as the config says, for one of so many processes."""
+        c = self.config
+        preamble = APPS_PREAMBLE if c.apps_preamble else ""
+        return runner_on(
+            c.execute_on, processes=processes, isolation=c.isolation, preamble=preamble
+        )
 
     @property
     def limits(self) -> Limits:

@@ -69,6 +69,7 @@ class Config:
         micro_batch: examples a forward pass; 0 takes the whole batch.
         seconds: time limit of a program's tests.
         apps_preamble: give every program the imports that APPS solutions take for granted.
+        execute_on: where programs run: local, or ray for all machines of a Ray cluster.
         isolation: of programs: auto, namespaces, rlimits, or none (they run with your rights).
     """
 
@@ -131,6 +132,7 @@ class Config:
     micro_batch: int = 8
     seconds: float = 4.0  # testing_util.py of the release
     apps_preamble: bool = False
+    execute_on: Literal["local", "ray"] = "local"
     isolation: Literal["auto", "namespaces", "rlimits", "none"] = "auto"
 
     @classmethod

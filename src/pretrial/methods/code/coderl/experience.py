@@ -29,7 +29,7 @@ from pretrial.methods.code.coderl.samples import (
     write_samples,
 )
 from pretrial.objectives.reinforce import advantage, linear_weights
-from pretrial.sandbox import Runner
+from pretrial.sandbox import AnyRunner
 from pretrial.train.batches import Order
 from pretrial.train.budget import Spent
 from pretrial.train.run import Run
@@ -167,7 +167,7 @@ class Experience:
 
         return make, math.ceil(len(problems) / size)
 
-    def runner(self) -> Runner:
+    def runner(self) -> AnyRunner:
         """A program runner with this process's share of the machine's cores."""
         return self.method.runner(self.run.world.local_size)
 

@@ -12,7 +12,7 @@ import torch
 
 from pretrial.data.problems import Problem
 from pretrial.methods.code.coderl.model import ProgramModel
-from pretrial.sandbox import Limits, Outcome, Runner, Verdict
+from pretrial.sandbox import AnyRunner, Limits, Outcome, Verdict
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read_samples(path: Path) -> list[Sample]:
 def judge(
     problems: Sequence[Problem],
     groups: Sequence[Sequence[str]],
-    runner: Runner,
+    runner: AnyRunner,
     limits: Limits,
     *,
     visible: bool,
@@ -113,7 +113,7 @@ def execute(
     actor: ProgramModel,
     problems: Sequence[Problem],
     groups: Sequence[list[list[int]]],
-    runner: Runner,
+    runner: AnyRunner,
     limits: Limits,
 ) -> list[Sample]:
     """What `draw` gave, run on the hidden tests. The greedy program is its problem's baseline."""

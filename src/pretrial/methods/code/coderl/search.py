@@ -17,7 +17,7 @@ from pretrial.methods.code.coderl.critic import Critic, Judged
 from pretrial.methods.code.coderl.model import ProgramModel
 from pretrial.methods.code.coderl.prompt import Layout, prompt, repair_prompt
 from pretrial.methods.code.coderl.samples import judge
-from pretrial.sandbox import Limits, Outcome, Runner, Verdict
+from pretrial.sandbox import AnyRunner, Limits, Outcome, Verdict
 
 PASSED = 1  # class of the binary critic
 Kind = Literal["plain", "refine", "repair"]
@@ -129,7 +129,7 @@ class CriticSampler:
         actor: ProgramModel,
         checker: Critic,
         repairer: ProgramModel,
-        runner: Runner,
+        runner: AnyRunner,
         limits: Limits | None = None,
         layout: Layout = "ours",
         batch_size: int = 512,
