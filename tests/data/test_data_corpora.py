@@ -28,6 +28,7 @@ def test_every_data_set_says_where_it_comes_from() -> None:
         "stdlib-docstrings",
         "installed-code",
         "digits",
+        "spoken-words",
         "listops",
         "pathfinder",
     ]

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pretrial.data.glyphs import glyphs
 from pretrial.data.installed import installed_code
 from pretrial.data.listops import listops
 from pretrial.data.miniapps import mini_apps
 from pretrial.data.pathfinder import pathfinder
 from pretrial.data.rows import Row, Rows
 from pretrial.data.splits import split_by_group
+from pretrial.data.spoken import spoken_words
 from pretrial.data.stdlib import MIN_WORDS, stdlib_code, stdlib_docstrings
 from pretrial.errors import UserError, missing_package, nearest
 
@@ -152,6 +154,13 @@ def _digits(split: str | None = None, seed: int = 0) -> list[Row]:
     return list(_part("digits", split_by_group(rows, "number", _RATIOS, seed), split))
 
 
+def _glyphs(split: str | None = None, size: int = 8, copies: int = 2, seed: int = 0) -> list[Row]:
+    rows = glyphs(size, copies, seed)
+    if split is None:
+        return rows
+    return list(_part("glyphs", split_by_group(rows, "font", _RATIOS, seed), split))
+
+
 def _listops(
     split: str | None = None,
     num_train: int = 10_000,
@@ -192,6 +201,15 @@ def _pathfinder(
     )
     parts = {"train": rows[:num_train], "test": rows[num_train:]}
     return _part("pathfinder", parts, split or "train")
+
+
+def _spoken_words(split: str | None = None, seed: int = 0) -> list[Row]:
+    if split is not None:
+        _part("spoken-words", _RATIOS, split)  # speaking takes seconds
+    rows = spoken_words(seed=seed)
+    if split is None:
+        return rows
+    return list(_part("spoken-words", split_by_group(rows, "voice", _RATIOS, seed), split))
 
 
 def _by_module(name: str, rows: list[Row], split: str | None, seed: int) -> list[Row]:
@@ -253,6 +271,24 @@ _ALL = (
         " Alpaydin and Kaynak 1998, doi.org/10.24432/C50P49",
         "CC-BY-4.0",
         _digits,
+    ),
+    Builtin(
+        "spoken-words",
+        "720 recordings of a second, ten English words in 24 voices at three speeds; splits by"
+        " voice: train, valid, test",
+        "spoken by espeak-ng (github.com/espeak-ng/espeak-ng), which must be installed; generated"
+        " by pretrial.data.spoken",
+        "Apache-2.0, as this project",
+        _spoken_words,
+    ),
+    Builtin(
+        "glyphs",
+        "letters of 22 fonts as small images, with their letter and font; options size, copies"
+        " (of each letter in each font), seed; splits by font: train, valid, test",
+        "drawn by pretrial.data.glyphs in the fonts that matplotlib ships: DejaVu, STIX and"
+        " Computer Modern",
+        "of each font, as matplotlib states them",
+        _glyphs,
     ),
     Builtin(
         "listops",

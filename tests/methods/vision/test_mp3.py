@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import ViTConfig, ViTForImageClassification, ViTModel
 
+from pretrial.data import spoken
 from pretrial.errors import UserError
 from pretrial.methods.vision import digits
 from pretrial.methods.vision.mp3 import MP3, Config, examples, trial
@@ -307,3 +308,23 @@ def test_the_trial_gives_all_arms_the_same_images() -> None:
     assert sum(right) > 70
     with pytest.raises(UserError, match="lower --num-labels"):
         trial(num_labels=1500).data()
+
+
+def test_the_trial_on_words_keeps_voices_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spoken, "_speak", lambda *_: np.full(3000, 0.1))
+    made = trial(track="words")
+    assert all(arm.config.num_tokens == 24 for arm in made.arms)
+    assert {arm.name for arm in made.choose()} == {
+        "mp3",
+        "mp3-none",
+        "scratch",
+        "scratch-none",
+        "short",
+    }
+    data = made.data()
+    assert not {row["voice"] for row in data.train} & {row["voice"] for row in data.test}
+    assert sum("label" in row for row in data.train) == 50
+    batch = MP3.build(made.arms[0].config, data=MP3.read(data.train)).batch(
+        MP3.read(data.train[:2]), seeded()
+    )
+    assert batch["pixels"].shape == (2, 1, 40, 96)

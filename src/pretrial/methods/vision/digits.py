@@ -20,21 +20,28 @@ from pretrial.evaluate.classify import probe
 SOURCE = "builtin:digits"
 
 
-def data(source: str, num_labels: int, num_test: int) -> Data:
+def data(source: str, num_labels: int, num_test: int, field: str = "image") -> Data:
     """Images to train on, of which some keep their label, and images to test on.
 
     Args:
-        source: as `data.sources.load` takes it, with fields `image` and `label`.
+        source: as `data.sources.load` takes it, with the field and `label`. Rows with a `voice` are
+            split by it: voices that are tested on are not trained on.
         num_labels: images that keep their label, in equal shares of the classes.
         num_test: images to test on.
+        field: "image" or "audio".
 
     Raises:
         UserError: there are too few images.
     """
     rows = load(source)
-    require(rows, ("image", "label"))
-    order = np.random.default_rng(0).permutation(len(rows))
+    require(rows, (field, "label"))
+    order = np.random.default_rng(0).permutation(len(rows)).tolist()
+    if "voice" in rows[0]:
+        voices = list(dict.fromkeys(rows[i]["voice"] for i in order))
+        order.sort(key=lambda i: voices.index(rows[i]["voice"]))
     test, rest = [rows[i] for i in order[:num_test]], [rows[i] for i in order[num_test:]]
+    heard = {row["voice"] for row in test if "voice" in row}
+    rest = [row for row in rest if row.get("voice") not in heard]
     names = sorted({row["label"] for row in rows}, key=str)
     share = num_labels // len(names)
     counts = dict.fromkeys(names, 0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from pretrial.compare.trial import Arm, Trial
 from pretrial.methods.vision import digits, mae
@@ -36,13 +36,29 @@ _NOTES = (
     " ones.",
 )
 
+# A second of sound: 24 tokens of four frames.
+_SOUND: dict[str, Any] = {
+    "input": "audio",
+    "sampling_rate": 8000,
+    "seconds": 1.0,
+    "num_mels": 40,
+    "frames": 4,
+}
+
 
 def trial(
-    *, data: str = digits.SOURCE, num_labels: int = 100, num_test: int = 500, tiny: bool = False
+    *,
+    track: Literal["digits", "words"] = "digits",
+    data: str = digits.SOURCE,
+    num_labels: int = 100,
+    num_test: int = 500,
+    tiny: bool = False,
 ) -> Trial:
     """Position prediction, then few labels, against no pre-training and against MAE.
 
     Args:
+        track: "words" takes recordings of spoken words instead of images, which needs espeak-ng;
+            it has data, sizes and numbers of its own, five labels a word.
         data: images of 8x8 pixels with `image` and `label`.
         num_labels: images that keep their label.
         num_test: images to test on.
@@ -51,6 +67,10 @@ def trial(
     config, painter = (
         (Config.tiny(), mae.Config.tiny()) if tiny else (Config.small(), mae.Config.small())
     )
+    load = partial(digits.data, data, num_labels, num_test)
+    if track == "words":
+        config = replace(config, **_SOUND)
+        load = partial(digits.data, "builtin:spoken-words", 50, 180, "audio")
     config = replace(config, finetune_ratio=1 / 3)
     painter = replace(painter, finetune_ratio=1 / 3)
     bare = replace(config, positions="none")
@@ -60,16 +80,37 @@ def trial(
         return replace(config, finetune_ratio=1.0, positions=positions)
 
     ablation = partial(Arm, role="ablation", method="mp3", default=False)
+    of_images = (
+        Arm("mae", "MAE", "baseline", "mae", painter),
+        Arm(
+            "pixels",
+            "linear on plain pixels",
+            "control",
+            run=lambda context: None,
+            trains=False,
+        ),
+    )
+    claims = (
+        ("mp3", "scratch", "accuracy", "higher"),
+        ("mp3", "short", "accuracy", "higher"),
+        ("mp3-none", "scratch-none", "accuracy", "higher"),
+        ("mp3-none", "scratch", "accuracy", "higher"),
+        ("mp3", "scratch", "probe_accuracy", "higher"),
+    )
+    against_mae = (
+        ("mp3", "mae", "accuracy", "higher"),
+        ("mp3", "mae", "probe_accuracy", "higher"),
+    )
+    images = track == "digits"
     return Trial(
         question="Does predicting the places of patches help when labels are few, and can it stand"
         " in for position embeddings?",
-        data=lambda: digits.data(data, num_labels, num_test),
+        data=load,
         arms=(
             Arm("mp3", "MP3", "method", "mp3", config),
             Arm("mp3-none", "MP3, no positions", "method", "mp3", bare),
             Arm("scratch", "from scratch, all steps", "baseline", "mp3", scratch("absolute")),
             Arm("scratch-none", "the same, no positions", "baseline", "mp3", scratch("none")),
-            Arm("mae", "MAE", "baseline", "mae", painter),
             Arm(
                 "short",
                 "from scratch, the steps of fine-tuning",
@@ -78,13 +119,7 @@ def trial(
                 scratch("absolute"),
                 trains=False,
             ),
-            Arm(
-                "pixels",
-                "linear on plain pixels",
-                "control",
-                run=lambda context: None,
-                trains=False,
-            ),
+            *(of_images if images else ()),
             ablation("layer", "a context for each layer", config=replace(config, context="layer")),
             ablation("open", "no token hidden", config=replace(config, hidden_ratio=0.0)),
             ablation("quarter", "25 % hidden", config=replace(config, hidden_ratio=0.25)),
@@ -107,16 +142,8 @@ def trial(
         metric="accuracy",
         direction="higher",
         budget=budget,
-        claims=(
-            ("mp3", "scratch", "accuracy", "higher"),
-            ("mp3", "short", "accuracy", "higher"),
-            ("mp3", "mae", "accuracy", "higher"),
-            ("mp3-none", "scratch-none", "accuracy", "higher"),
-            ("mp3-none", "scratch", "accuracy", "higher"),
-            ("mp3", "scratch", "probe_accuracy", "higher"),
-            ("mp3", "mae", "probe_accuracy", "higher"),
-        ),
-        notes=_NOTES if data == digits.SOURCE and not tiny else (),
+        claims=(*claims, *(against_mae if images else ())),
+        notes=_NOTES if images and data == digits.SOURCE and not tiny else (),
     )
 
 
