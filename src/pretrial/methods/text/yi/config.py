@@ -55,6 +55,8 @@ class Config:
         chat_lr: constant learning rate of chat training.
         chat_batch_size: dialogues a step.
         mixture: shares of dialogues to keep by their field `ability`, pairs such as math=0.25.
+        search_ratio: share of the budget of chat that a search for the mixture takes; 0 searches
+            none.
     """
 
     steps: tuple[Step, ...] = ("pretrain",)
@@ -89,6 +91,7 @@ class Config:
     chat_lr: float = 1e-5  # the paper, fine-tuning
     chat_batch_size: int = 64  # the paper, fine-tuning
     mixture: tuple[str, ...] = ()
+    search_ratio: float = 0.0
 
     published: ClassVar[dict[str, float]] = {"6b": 6.06e9, "9b": 8.83e9, "34b": 34.39e9}
 
@@ -103,6 +106,8 @@ class Config:
             )
         if self.long_boost < 1 or not 0 <= self.recite_ratio <= 1:
             raise UserError("long_boost must be 1 or more, and recite_ratio a share")
+        if not 0 <= self.search_ratio < 1:
+            raise UserError(f"search_ratio must be a share below 1, not {self.search_ratio}")
         if self.noise < 0:
             raise UserError(f"noise must be 0 or more, not {self.noise}")
         self.kept_shares()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.text.yi.chat import ChatTuner, Turns, mix, turns
 from pretrial.methods.text.yi.config import Step
+from pretrial.methods.text.yi.mixture import search_mixture
 from pretrial.models.causal_lm import CausalLM
 from pretrial.models.context import context_values, extend_context
 from pretrial.models.depth import deepen, layer_cosines, layers_of, likest_block
@@ -47,6 +49,7 @@ class Training:
     def __init__(self, method: Yi, run: Run) -> None:
         self.method, self.run, self.config = method, run, method.config
         self.network = method.language_model.network
+        self.shares = self.config.kept_shares()
 
     def stages(self) -> Iterator[Stage]:
         """The steps in their order."""
@@ -62,6 +65,10 @@ class Training:
         for step, ratio in zip(config.steps, ratios, strict=True):
             whole = self.run.budget
             budget = Budget(whole.amount * ratio / sum(ratios), whole.unit)
+            if step == "chat" and config.search_ratio:
+                spared = Budget(budget.amount * config.search_ratio, budget.unit)
+                self.shares = yield from self._search(spared)
+                budget = Budget(budget.amount - spared.amount, budget.unit)
             yield make[step](texts, budget)
             self.network.requires_grad_(True)
 
@@ -186,11 +193,31 @@ class Training:
     def _chat(self, texts: list[str], budget: Budget) -> Stage:
         """Responses, with noise on the token vectors."""
         tuner = ChatTuner(self.network, self.method.tokenizer, self.config.noise)
-        data = self._dialogues(mix(self._chats(self.run.data), self.config.kept_shares()))
+        data = self._dialogues(mix(self._chats(self.run.data), self.shares))
         if not data:
             raise UserError("the step chat needs rows with 'messages': give some dialogues")
         held_out = self._dialogues(self._chats(self.run.held_out))[:_HELD_OUT]
         return self._stage("chat", tuner, data, budget, held_out)
+
+    def _search(self, budget: Budget) -> Generator[Stage, None, dict[str, float]]:
+        """Searches the mixture of abilities, with as much for each copy that is tried."""
+
+        def stage(name: str, twin: ChatTuner, examples: list[Turns], number: int) -> Stage:
+            made = self._stage(
+                "chat", twin, examples, Budget(budget.amount / number, budget.unit), []
+            )
+            size = min(made.batch_size, len(examples))
+            return replace(made, name=name, batch_size=size, purpose="search")
+
+        return search_mixture(
+            ChatTuner(self.network, self.method.tokenizer, self.config.noise),
+            self._chats(self.run.data),
+            self._chats(self.run.held_out),
+            self.shares,
+            tokens=self._dialogues,
+            stage=stage,
+            run=self.run,
+        )
 
     def _chats(self, rows: Sequence[Row]) -> list[Row]:
         return [row for row in rows if "messages" in row]
