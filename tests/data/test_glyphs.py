@@ -4,6 +4,7 @@ import string
 
 import numpy as np
 
+from pretrial.data.builtin import builtin
 from pretrial.data.glyphs import FONTS, glyphs
 
 
@@ -26,3 +27,10 @@ def test_a_seed_gives_the_same_images_and_another_one_others():
     assert one[0]["image"].shape == (12, 12)
     assert all((a["image"] == b["image"]).all() for a, b in zip(one, same, strict=True))
     assert [row["label"] for row in one] != [row["label"] for row in other]
+
+
+def test_splits_have_fonts_of_their_own():
+    parts = [builtin("glyphs", split=split, copies=1) for split in ("train", "valid", "test")]
+    fonts = [{row["font"] for row in part} for part in parts]
+    assert all(fonts)
+    assert sum(map(len, fonts)) == len(FONTS)
