@@ -12,14 +12,18 @@ def patches(vision: Any, pixels: Tensor, layer: int = -2) -> Tensor:
 
     Args:
         vision: a `CLIPVisionModel`.
-        pixels: normalised tiles [N, 3, h, w].
+        pixels: normalised tiles [N, 3, h, w]; where they are of another size than those that it was
+            trained on, its positions are interpolated.
         layer: whose states, counted as in `hidden_states`; -2 is the last but one.
 
     Returns:
         [N, patches, width]
     """
     kind = next(vision.parameters()).dtype
-    states = vision(pixels.to(kind), output_hidden_states=True).hidden_states
+    other = (
+        {"interpolate_pos_encoding": True} if pixels.shape[-1] != vision.config.image_size else {}
+    )
+    states = vision(pixels.to(kind), output_hidden_states=True, **other).hidden_states
     return states[layer][:, 1:]
 
 

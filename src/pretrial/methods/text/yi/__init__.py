@@ -9,15 +9,20 @@ Few but good dialogues make it a chat model: the loss is on the responses alone,
 to the token vectors. Each step is a stage of one run, or a run of its own on any checkpoint of
 Llama's layout: `pretrial train yi --steps deepen --init CHECKPOINT`.
 
+Images go before the text: CLIP's patches, through a projector of two layers with norms.
+
 Deviations from the paper:
 1. The batch is not grown when the loss stalls, as it is in the training of Yi-9B.
 2. The language gate tells scripts, not languages; the classifiers are linear models on counts of
    runs of bytes, taught by one's own reference texts.
-3. Of the model for images, and of quantised weights, there is nothing here.
+3. Of quantised weights there is nothing here. `export` gives the language model; `save` writes the
+   vision model and its projector into the folder `sight` inside.
 
 | field | content |
 | --- | --- |
-| text | a document; for all steps but chat |
+| text | a document, or what is said of an image; for all steps but chat |
+| image | a path or an image; for align, sharpen and see |
+| source | of an image, for `pairs_per_source` |
 | messages | a dialogue, a list of `role` and `content`; for chat |
 | ability | of a dialogue, such as math, for `mixture` |
 | url | of a document, for lists of domains |
@@ -41,6 +46,7 @@ from pretrial.evaluate.needle import needle_grid
 from pretrial.evaluate.perplexity import causal_nll
 from pretrial.methods.text.yi.chat import BEGIN, END, ChatTuner, check_messages, prompt, turns
 from pretrial.methods.text.yi.config import Config
+from pretrial.methods.text.yi.seeing import Seer, Sight
 from pretrial.methods.text.yi.training import Training
 from pretrial.methods.text.yi.trials import trial
 from pretrial.models.causal_lm import CausalLM
@@ -68,6 +74,8 @@ CARD = Card(
         Field("messages", "a dialogue: a list of role and content", required=False),
         Field("ability", "of a dialogue, such as math", required=False),
         Field("url", "of a document", required=False),
+        Field("image", "a path or an image", required=False),
+        Field("source", "of an image", required=False),
     ),
     claims=(
         Claim(
@@ -82,12 +90,15 @@ CARD = Card(
     ),
 )
 
+_SIGHT = "sight"  # folder of the vision model inside a saved one
+
 
 class Yi(Method):
     """A language model of Llama's layout. See the module's text.
 
     Attributes:
         language_model: what the steps train.
+        sight: reads images; None without.
         passed: the texts that the cascade let pass in this process's run; None without it.
     """
 
@@ -96,6 +107,7 @@ class Yi(Method):
     def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
         super().__init__(config)
         self.language_model = CausalLM(network, tokenizer)
+        self.sight: Sight | None = None
         self.passed: list[str] | None = None
 
     @property
@@ -117,9 +129,9 @@ class Yi(Method):
             if tokenizer.eos_token_id is None:
                 raise UserError(f"the tokenizer of {source} has no end token: give it one")
             longest = context_values(network)["max_position_embeddings"]
-            return cls(
-                replace(config, max_length=min(config.max_length, longest)), network, tokenizer
-            )
+            config = replace(config, max_length=min(config.max_length, longest))
+            own = Path(source) / _SIGHT
+            return cls(config, network, tokenizer)._seeing(own if own.is_dir() else config.vision)
         if data is None:
             return cls(config, LlamaForCausalLM(config.network_config(config.vocab_size, None)))
         tokenizer = learn_bpe(
@@ -130,7 +142,13 @@ class Yi(Method):
             split_digits=True,
         )
         sizes = config.network_config(len(tokenizer), tokenizer.eos_token_id)
-        return cls(config, LlamaForCausalLM(sizes), tokenizer)
+        return cls(config, LlamaForCausalLM(sizes), tokenizer)._seeing(config.vision)
+
+    def _seeing(self, source: str | Path) -> Self:
+        """Itself, with the sight of a checkpoint if one is named."""
+        if source:
+            self.sight = Sight.load(source, self.language_model.network.config.hidden_size)
+        return self
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -186,6 +204,10 @@ class Yi(Method):
         stop = self.tokenizer.convert_tokens_to_ids(END)
         ends = {self.language_model.end} | ({stop} if END in self.tokenizer.get_vocab() else set())
         for row in examples:
+            if row.get("image") is not None:
+                how = {"do_sample": temperature > 0, "temperature": temperature or None}
+                yield {"generate": self._describe(row, max_new_tokens, how, seed)}
+                continue
             text = prompt(row["messages"]) if "messages" in row else row["text"]
             ids = self.tokenizer(text)["input_ids"][-room:]
             ((written,),) = sample(
@@ -201,6 +223,18 @@ class Yi(Method):
                 generator=generator,
             )
             yield {"generate": self.tokenizer.decode(written, skip_special_tokens=True)}
+
+    def _describe(self, row: dict[str, Any], most: int, how: dict[str, Any], seed: int) -> str:
+        """Continues the text of a row with an image."""
+        if self.sight is None:
+            raise UserError("this model sees no images: train it with --steps align, and --vision")
+        seer = Seer(self.language_model, self.sight, self.config.large_image)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            written = seer.write(
+                row["image"], self.tokenizer(row["text"])["input_ids"], most, **how
+            )
+        return self.tokenizer.decode(written, skip_special_tokens=True)
 
     def needle(
         self,
@@ -268,6 +302,8 @@ class Yi(Method):
         """Network and tokenizer in the layout of transformers."""
         self.language_model.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        if self.sight is not None:
+            self.sight.save(folder / _SIGHT)
 
 
 def _texts_of(row: dict[str, Any]) -> list[str]:

@@ -11,8 +11,10 @@ from pretrial.data.cascade_stages import Options
 from pretrial.errors import UserError
 from pretrial.train.stage import Optim
 
-Step = Literal["pretrain", "deepen", "lengthen", "chat"]
+Step = Literal["pretrain", "deepen", "lengthen", "chat", "align", "sharpen", "see"]
 STEPS = ("pretrain", "deepen", "lengthen", "chat")
+#: Of images: the vision model learns for the language model, at two sizes, then both learn.
+VISION_STEPS = ("align", "sharpen", "see")
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,9 @@ class Config:
 
     Attributes:
         steps: what is done, in this order, each with its share of the budget: "pretrain" on `text`,
-            "deepen" (copy layers, train on), "lengthen" (longer context), "chat" on `messages`.
+            "deepen" (copy layers, train on), "lengthen" (longer context), "chat" on `messages`; and
+            on `image` and `text`: "align" and "sharpen" (CLIP and the projector, at small and large
+            images) and "see" (all).
         ratios: shares of the budget, one a step; empty divides it evenly.
         vocab_size: of a tokenizer that is learnt.
         width: of the hidden states.
@@ -55,6 +59,14 @@ class Config:
         chat_lr: constant learning rate of chat training.
         chat_batch_size: dialogues a step.
         mixture: shares of dialogues to keep by their field `ability`, pairs such as math=0.25.
+        vision: name or folder of the CLIP model of the steps of images.
+        small_image: side in pixels of images in "align".
+        large_image: in "sharpen", "see" and afterwards.
+        align_lr: constant learning rate of "align" and "sharpen".
+        see_lr: of "see".
+        align_batch_size: images a step of "align" and "sharpen".
+        see_batch_size: of "see".
+        pairs_per_source: images in "see" of each value of the field `source`, at most.
         search_ratio: share of the budget of chat that a search for the mixture takes; 0 searches
             none.
     """
@@ -92,12 +104,23 @@ class Config:
     chat_batch_size: int = 64  # the paper, fine-tuning
     mixture: tuple[str, ...] = ()
     search_ratio: float = 0.0
+    vision: str = ""  # the paper has CLIP ViT-H/14
+    small_image: int = 224  # the paper, vision-language
+    large_image: int = 448  # the paper, vision-language
+    align_lr: float = 1e-4  # the paper, vision-language
+    see_lr: float = 2e-5  # the paper, vision-language
+    align_batch_size: int = 4096  # the paper, vision-language
+    see_batch_size: int = 256  # the paper, vision-language
+    pairs_per_source: int = 50_000  # the paper, vision-language
 
     published: ClassVar[dict[str, float]] = {"6b": 6.06e9, "9b": 8.83e9, "34b": 34.39e9}
 
     def __post_init__(self) -> None:
         if not self.steps or len(set(self.steps)) < len(self.steps):
-            raise UserError(f"steps are some of {', '.join(STEPS)}, each once, not {self.steps}")
+            names = ", ".join((*STEPS, *VISION_STEPS))
+            raise UserError(f"steps are some of {names}, each once, not {self.steps}")
+        if set(self.steps) & set(VISION_STEPS) and not self.vision:
+            raise UserError("align, sharpen and see need a CLIP model: name one with --vision")
         if self.ratios and (len(self.ratios) != len(self.steps) or min(self.ratios) <= 0):
             raise UserError(f"ratios must be {len(self.steps)} shares above 0, one a step")
         if self.num_heads % self.num_kv_heads or self.width % self.num_heads:
@@ -224,4 +247,5 @@ class Config:
                 final_ratio=0.1,  # assumed
             )
         rates = {"deepen": self.deepen_lr, "lengthen": self.lengthen_lr, "chat": self.chat_lr}
+        rates |= {"align": self.align_lr, "sharpen": self.align_lr, "see": self.see_lr}
         return Optim(rates[step], self.weight_decay, schedule="constant")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,13 @@ from pretrial.data.windows import JoinedWindows, TokenWindows
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.text.yi.chat import ChatTuner, Turns, mix, turns
-from pretrial.methods.text.yi.config import Step
+from pretrial.methods.text.yi.config import VISION_STEPS, Step
 from pretrial.methods.text.yi.mixture import search_mixture
-from pretrial.models.causal_lm import CausalLM
+from pretrial.methods.text.yi.seeing import Pair, Seer, capped
 from pretrial.models.context import context_values, extend_context
 from pretrial.models.depth import deepen, layer_cosines, layers_of, likest_block
 from pretrial.train.budget import Budget
+from pretrial.train.method import Trainable
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
 from pretrial.train.stage import Stage
@@ -56,11 +57,14 @@ class Training:
         config = self.config
         ratios = config.ratios or (1.0,) * len(config.steps)
         texts = self._texts()
-        make = {
+        make: dict[Step, Callable[[list[str], Budget], Stage]] = {
             "pretrain": self._pretrain,
             "deepen": self._deepen,
             "lengthen": self._lengthen,
             "chat": self._chat,
+            "align": partial(self._look, "align"),
+            "sharpen": partial(self._look, "sharpen"),
+            "see": partial(self._look, "see"),
         }
         for step, ratio in zip(config.steps, ratios, strict=True):
             whole = self.run.budget
@@ -76,8 +80,8 @@ class Training:
 
     def _texts(self) -> list[str]:
         """The texts of the run, through the cascade if it is asked for."""
-        rows = [row for row in self.run.data if "text" in row]
-        if set(self.config.steps) == {"chat"}:
+        rows = [row for row in self.run.data if "text" in row and row.get("image") is None]
+        if set(self.config.steps) <= {"chat", *VISION_STEPS}:
             return []
         if not rows:
             raise UserError(f"{', '.join(self.config.steps)} need rows with 'text': give some")
@@ -119,10 +123,12 @@ class Training:
         return windows
 
     def _stage(
-        self, step: Step, module: CausalLM, data: Sequence[Any], budget: Budget, held_out: Any
+        self, step: Step, module: Trainable, data: Sequence[Any], budget: Budget, held_out: Any
     ) -> Stage:
         config = self.config
-        size = config.chat_batch_size if step == "chat" else config.batch_size
+        sizes = {"chat": config.chat_batch_size, "see": config.see_batch_size}
+        sizes |= {"align": config.align_batch_size, "sharpen": config.align_batch_size}
+        size = sizes.get(step, config.batch_size)
         return Stage(
             step,
             module,
@@ -198,6 +204,26 @@ class Training:
             raise UserError("the step chat needs rows with 'messages': give some dialogues")
         held_out = self._dialogues(self._chats(self.run.held_out))[:_HELD_OUT]
         return self._stage("chat", tuner, data, budget, held_out)
+
+    def _look(self, step: Step, texts: list[str], budget: Budget) -> Stage:
+        """The texts of images; the language model learns in the last of these steps alone."""
+        config, rows = self.config, [row for row in self.run.data if row.get("image") is not None]
+        if step == "see":
+            rng = random.Random(seed_of(self.run.seed, step))
+            rows = capped(rows, config.pairs_per_source, rng)
+        if not rows:
+            raise UserError(f"the step {step} needs rows with 'image' and 'text': give some")
+        assert self.method.sight is not None
+        size = config.small_image if step == "align" else config.large_image
+        seer = Seer(self.method.language_model, self.method.sight, size)
+        self.network.requires_grad_(step == "see")
+        aside = [row for row in self.run.held_out if row.get("image") is not None][:_HELD_OUT]
+        return self._stage(step, seer, self._pairs(rows), budget, self._pairs(aside))
+
+    def _pairs(self, rows: Sequence[Row]) -> list[Pair]:
+        """Images with the tokens of their texts."""
+        tokenizer, length = self.method.tokenizer, self.config.max_length
+        return [Pair(row["image"], tokenizer(row["text"])["input_ids"][:length]) for row in rows]
 
     def _search(self, budget: Budget) -> Generator[Stage, None, dict[str, float]]:
         """Searches the mixture of abilities, with as much for each copy that is tried."""

@@ -1,0 +1,142 @@
+"""Images before the text: CLIP's patches, projected into token vectors."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import CLIPVisionModel
+
+from pretrial.convert.keys import load_pretrained, load_strict, read_weights
+from pretrial.data.rows import Row
+from pretrial.models.causal_lm import CausalLM, predicting
+from pretrial.models.images import open_image, tiles
+from pretrial.models.vision import patches, projector
+from pretrial.train.method import Batch, Trainable
+
+#: Weights in a CLIP checkpoint that are not of its vision model.
+_BESIDE = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
+_PROJECTOR = "projector.safetensors"
+_LAYER = -2  # whose patches are read; assumed
+
+
+class Sight(nn.Module):
+    """A vision model and a projector of two layers with norms.
+
+    Args:
+        vision: a `CLIPVisionModel`.
+        width: of the language model.
+    """
+
+    def __init__(self, vision: Any, width: int) -> None:
+        super().__init__()
+        self.vision = vision
+        self.projector = projector(vision.config.hidden_size, width, norms=True)
+        # what lies behind the layer that is read gets no gradient
+        inner = getattr(vision, "vision_model", vision)
+        inner.encoder.layers[_LAYER + 1 :].requires_grad_(False)
+        inner.post_layernorm.requires_grad_(False)
+
+    @classmethod
+    def load(cls, source: str | Path, width: int) -> Sight:
+        """From a CLIP checkpoint, with a new projector, or from a folder written by `save`."""
+        with torch.device("cpu"):  # also where the language model has shapes alone
+            made = cls(load_pretrained(CLIPVisionModel, source, beside=_BESIDE), width)
+            if (Path(source) / _PROJECTOR).is_file():
+                load_strict(made.projector, read_weights(Path(source) / _PROJECTOR), source)
+        return made
+
+    def save(self, folder: Path) -> None:
+        """Vision model and projector."""
+        self.vision.save_pretrained(folder)
+        save_file(self.projector.state_dict(), folder / _PROJECTOR)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Token vectors [B, patches, d] of images [B, 3, h, w]."""
+        return self.projector(patches(self.vision, pixels, _LAYER))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image, as `open_image` takes it, and the token ids of its text."""
+
+    image: Any
+    ids: list[int]
+
+
+class Seer(Trainable):
+    """Learns to write the texts of images.
+
+    Args:
+        language_model: reads the patches before the text.
+        sight: makes them.
+        size: side of the images in pixels; positions of CLIP are interpolated to it.
+    """
+
+    def __init__(self, language_model: CausalLM, sight: Sight, size: int) -> None:
+        super().__init__()
+        self.language_model = language_model
+        self.sight = sight
+        self.size = size
+
+    def batch(self, examples: Sequence[Pair], generator: torch.Generator) -> Batch:
+        """Pixels, and texts with an end token before them and behind."""
+        end = self.language_model.end
+        windows = [[end, *pair.ids, end] for pair in examples]
+        batch = predicting(windows, [[True] * len(window) for window in windows], end)
+        batch["pixels"] = torch.cat([tiles(open_image(p.image), self.size, 0) for p in examples])
+        return batch
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Mean cross-entropy of the texts' tokens."""
+        network = self.language_model.network
+        seen = self.sight(batch["pixels"])  # [B, P, d]
+        vectors = torch.cat([seen, network.get_input_embeddings()(batch["ids"])], dim=1)
+        rows, length = batch["ids"].shape
+        places, number = batch["positions"], seen.shape[1]
+        moved = places + (places // length + 1) * number
+        behind = batch["ids"].new_full((rows, number), self.language_model.end)
+        ids = torch.cat([behind, batch["ids"]], dim=1)
+        return self.language_model.losses_of(
+            {"ids": ids, "positions": moved, "counts": batch["counts"]}, vectors
+        )
+
+    @torch.no_grad()
+    def write(self, image: Any, ids: list[int], max_new_tokens: int, **how: Any) -> list[int]:
+        """Continues a text about an image.
+
+        Args:
+            image: as `open_image` takes it.
+            ids: of the text so far.
+            max_new_tokens: longest continuation.
+            how: options of transformers' `generate`.
+        """
+        network, end = self.language_model.network, self.language_model.end
+        pixels = tiles(open_image(image), self.size, 0).to(network.device)
+        given = torch.tensor([[end, *ids]], device=network.device)
+        vectors = torch.cat([self.sight(pixels), network.get_input_embeddings()(given)], dim=1)
+        rows = network.generate(
+            inputs_embeds=vectors, max_new_tokens=max_new_tokens, pad_token_id=end, **how
+        )
+        return rows[0].tolist()
+
+
+def capped(rows: Sequence[Row], most: int, rng: random.Random) -> list[Row]:
+    """At most so many rows of each `source`, drawn; those without one count as one source."""
+    order = list(rows)
+    rng.shuffle(order)
+    seen: Counter[str] = Counter()
+    kept = []
+    for row in order:
+        source = str(row.get("source") or "")
+        seen[source] += 1
+        if seen[source] <= most:
+            kept.append(row)
+    return kept
