@@ -113,7 +113,7 @@ HEADERS = {
 def test_an_absurd_header_of_safetensors_is_refused(folder, name):
     (folder / "model.safetensors").write_bytes(HEADERS[name])
     for read in (lambda: load_pretrained(GPT2LMHeadModel, folder), lambda: read_weights(folder)):
-        with pytest.raises(UserError, match=r"broken or cut off|or were cut off"):
+        with pytest.raises(UserError, match=r"cannot be read .*broken or cut off"):
             read()
 
 
@@ -158,8 +158,8 @@ def test_a_broken_index_is_told(folder, text):
     ("changes", "message"),
     [
         ({"n_layer": 10**6}, "asks for 1000000 layers"),
-        ({"vocab_size": 10**9}, "1000000000 x 8 embeddings"),
-        ({"n_embd": 10**5}, "11 x 100000 embeddings"),
+        ({"vocab_size": 10**9}, "matrices of 1000000000 x 8,"),
+        ({"n_embd": 10**5}, "matrices of 100000 x 100000,"),
         ({"n_embd": "wide"}, "cannot be read"),
         ({"n_embd": -3}, "cannot be read"),
         ({"n_head": 0}, "cannot be read"),

@@ -21,6 +21,7 @@ _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_la
 _WIDTHS = ("hidden_size", "d_model", "n_embd")
 _MOST_LAYERS = 1024
 _WEIGHTS_PER_BYTE = 8  # no format packs more
+_LARGE = 1 << 28  # numbers, for which memory is taken without a thought; libraries tell misfits
 
 
 def trust_remote_code() -> None:
@@ -66,10 +67,11 @@ def check_folder(source: str | Path) -> None:
         )
     files = [path for kind in ("*.safetensors", "*.bin", "*.pt") for path in folder.glob(kind)]
     num_bytes = sum(path.stat().st_size for path in files)
-    rows, width = _number(config, "vocab_size"), max(_number(config, name) for name in _WIDTHS)
-    if files and rows * width > _WEIGHTS_PER_BYTE * num_bytes:
+    width = max(_number(config, name) for name in _WIDTHS)
+    rows = max(_number(config, "vocab_size"), width)
+    if files and rows * width > max(_LARGE, _WEIGHTS_PER_BYTE * num_bytes):
         raise UserError(
-            f"{folder}/config.json asks for {rows} x {width} embeddings, and its weights are"
+            f"{folder}/config.json asks for matrices of {rows} x {width}, and its weights are"
             f" {num_bytes} bytes in all: the files do not belong together, or were cut off"
         )
 
