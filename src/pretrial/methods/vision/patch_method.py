@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from transformers import PreTrainedModel
 from pretrial.convert.keys import load_strict
 from pretrial.convert.vit import load_vit
 from pretrial.corrupt.draws import row_seeds
-from pretrial.errors import UserError
+from pretrial.errors import UserError, missing_package
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.vision.patch_inputs import Example, pixels, read
 from pretrial.models.patch_classifier import PatchClassifier, Pooling
@@ -151,12 +152,18 @@ class PatchMethod(Method):
 
     @property
     def processor(self) -> Any:
-        """How transformers prepares images for what `export` gives; None for sound."""
-        from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+        """How transformers prepares images for what `export` gives; None for sound.
 
+        Raises:
+            UserError: Pillow, which it needs, is not installed.
+        """
         config = self.config
         if config.input == "audio":
             return None
+        if importlib.util.find_spec("PIL") is None:
+            raise missing_package("pillow", "vision")
+        from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
         height, width = config.shape
         return ViTImageProcessorPil(
             do_resize=config.resize,
