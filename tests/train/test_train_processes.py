@@ -169,23 +169,48 @@ run.say(f"{{run.world.size}} processes")
 """
 
 
-@pytest.mark.parametrize(
-    "launcher",
-    [
-        ["torch.distributed.run", "--standalone", "--nproc-per-node=2"],
-        # on a machine without GPUs "multi_gpu" is accelerate's way to say several processes
-        ["accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"],
-    ],
-    ids=["torchrun", "accelerate"],
-)
-def test_launchers(tmp_path, launcher):
-    if launcher[0].startswith("accelerate"):
-        pytest.importorskip("accelerate")
-        launcher = [*launcher, f"--main_process_port={free_port()}"]
-    one = small(tmp_path / "one")
-    here, script = Path(__file__).parent, tmp_path / "script.py"
+def launched(folder: Path, commands: list[list[str]]) -> None:
+    """Runs the same training from all the commands, side by side."""
+    here, script = Path(__file__).parent, folder / "script.py"
     script.write_text(SCRIPT.format(tests=[str(here), str(here.parent)]))
-    command = [sys.executable, "-m", *launcher, str(script), str(tmp_path / "two")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=90)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", *words, str(script), folder / "two"], env=environment
+        )
+        for words in commands
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0] * len(commands)
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
+def test_launchers(tmp_path, launcher):
+    words = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    if launcher == "accelerate":
+        pytest.importorskip("accelerate")
+        # on a machine without GPUs "multi_gpu" is accelerate's way to say several processes
+        words = ["accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
+        words += ["--num_machines=1", f"--main_process_port={free_port()}"]
+    one = small(tmp_path / "one")
+    launched(tmp_path, [words])
+    check_equal(tmp_path / "two", one.folder)
+
+
+def test_launched_on_two_machines(tmp_path):
+    """One process on each, which meet at an address."""
+    one, address = small(tmp_path / "one"), f"127.0.0.1:{free_port()}"
+    nodes = [
+        [
+            "torch.distributed.run",
+            "--nnodes=2",
+            "--nproc-per-node=1",
+            f"--node-rank={node}",
+            "--rdzv-backend=c10d",
+            f"--rdzv-endpoint={address}",
+            f"--rdzv-conf=is_host={node == 0}",
+            "--local-addr=127.0.0.1",
+        ]
+        for node in range(2)
+    ]
+    launched(tmp_path, nodes)
     check_equal(tmp_path / "two", one.folder)
