@@ -400,6 +400,17 @@ def test_images_stand_before_the_text_and_train_the_projector(clip, teacher, tmp
     assert list(again.generate(rows, max_new_tokens=4)) == written
 
 
+def test_a_teacher_of_text_learns_from_rows_of_text_alone(clip, tmp_path):
+    config = replace(Config.tiny(), vision=str(clip), max_tiles=0)
+    seen = [replace(row, image=image(0)) for row in ROWS[:8]]
+    run = Run(tmp_path, [*seen, *ROWS[8:]], budget=Budget(4, "steps"), quiet=True)
+    sizes = {stage.name: len(stage.data) for stage in built(config).stages(run)}
+    assert sizes == {"teacher": 8, "train": 16}
+    run = Run(tmp_path / "b", seen, budget=Budget(4, "steps"), quiet=True)
+    with pytest.raises(UserError, match="every row has an image"):
+        next(iter(built(config).stages(run)))
+
+
 def test_training_the_vision_model_leaves_out_what_is_not_read(clip):
     method = built(replace(PLAIN, vision=str(clip), train_vision=True))
     rows = [replace(ROWS[0], image=image(0))]

@@ -194,6 +194,7 @@ class Config:
             num_encoder_layers=0,
             num_decoder_layers=num_layers or total,
             feed_forward=inner,
+            vision="",
             teacher="",
             teacher_ratio=0.0,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import torch
 from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.config import SCRATCH
 from pretrial.methods.text.return_of_encoder.lessons import Ledger
+from pretrial.methods.text.return_of_encoder.reading import Example
 from pretrial.methods.text.return_of_encoder.teaching import load_teacher
 from pretrial.models.low_rank import add_low_rank, merge_low_rank
 from pretrial.models.mu import MuForCausalLM
@@ -52,7 +53,7 @@ class Training:
             self.method.frozen["teacher"] = teacher.to(self.run.device).eval()
             self.method.lessons.ledger = Ledger(self.run)
         budget = Budget(whole.amount * (1 - ratio), whole.unit)
-        yield self._stage("train", self.method, budget, config.lr)
+        yield self._stage("train", self.method, self.run.data, budget, config.lr)
         self.method.lessons.book_rest()
         if "teacher" in self.method.frozen:  # no part of what was trained
             del self.method.frozen["teacher"]
@@ -77,19 +78,32 @@ class Training:
         if narrow:
             output = (teacher.get_output_embeddings(),)
             add_low_rank(teacher, narrow, _ALPHA_RATIO * narrow, leave=output)
-        plain = replace(config, architecture="decoder_only", teacher="", teacher_ratio=0.0)
+        plain = replace(
+            config, architecture="decoder_only", vision="", teacher="", teacher_ratio=0.0
+        )
         tuner = type(self.method)(plain, teacher, self.method.tokenizer)
-        yield self._stage("teacher", tuner, budget, config.teacher_lr)
+        rows = [row for row in self.run.data if row.image is None]
+        if not rows:
+            raise UserError(
+                "every row has an image, and a teacher of text cannot learn from them: set"
+                " --teacher-ratio 0, or --teacher ''"
+            )
+        yield self._stage("teacher", tuner, rows, budget, config.teacher_lr)
         merge_low_rank(teacher)
 
-    def _stage(self, name: str, module: Any, budget: Budget, lr: float) -> Stage:
-        config, run = self.config, self.run
-        aside = [row for row in run.held_out[:_HELD_OUT] if row.target is not None]
-        size = min(config.batch_size, len(run.data))
+    def _stage(
+        self, name: str, module: Any, rows: Sequence[Example], budget: Budget, lr: float
+    ) -> Stage:
+        config = self.config
+        aside = [row for row in self.run.held_out if row.target is not None]
+        if name == "teacher":
+            aside = [row for row in aside if row.image is None]
+        aside = aside[:_HELD_OUT]
+        size = min(config.batch_size, len(rows))
         return Stage(
             name,
             module,
-            run.data,
+            rows,
             budget,
             Optim(lr, config.weight_decay, schedule="cosine", warmup=config.warmup),
             batch_size=size,
