@@ -97,7 +97,8 @@ class E2S2(Abilities, Method):
         super().__init__(config)
         self.model = model
         self.tokenizer = tokenizer
-        self.compares_examples = config.contrast_weight > 0  # type: ignore[misc]  # of this one
+        # without the contrast there may be micro-batches
+        self.compares_examples = config.contrast_weight > 0  # type: ignore[misc]
         self.encoder_token_head = (
             nn.Linear(model.config.d_model, 1 + config.num_noises)
             if config.denoise_weight
