@@ -37,6 +37,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ from faults_tools import (
     preload,
     shared_orders,
     small_disk,
+    visible,
     weights,
 )
 
@@ -140,9 +142,7 @@ class Harness:
 
     def read_along(self, out: Path) -> None:
         """Reads what is visible and new."""
-        for path in sorted(out.rglob("*")):
-            if any(part.startswith(".") for part in path.relative_to(out).parts):
-                continue
+        for path in visible(out):
             with contextlib.suppress(FileNotFoundError):  # a checkpoint that was replaced meanwhile
                 stat = path.stat()
                 key = (path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
@@ -264,8 +264,8 @@ def run_command(out: Path, data: Path) -> int:
         vars(checkpoint)["load_file"] = load
 
 
-def measure(folder: Path, points: int, seed: int) -> dict[str, Any]:
-    """Runs until `points` faults were dealt out."""
+def measure(folder: Path, points: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Runs until `points` faults were dealt out; what was found, after every run."""
     import torch
 
     from pretrial.compare.environment import commit, environment
@@ -283,7 +283,7 @@ def measure(folder: Path, points: int, seed: int) -> dict[str, Any]:
     deck = [kinds[i % len(kinds)] for i in range(points)]
     rng.shuffle(deck)
     hits: list[Hit] = []
-    runs, different, began = 0, [], time.monotonic()
+    runs, different, began, made_by = 0, [], time.monotonic(), commit()
     while deck:
         out = disk / f"run-{runs}"
         hits += harness.disturbed(out, plan, seconds / 2, rng, deck)
@@ -292,26 +292,26 @@ def measure(folder: Path, points: int, seed: int) -> dict[str, Any]:
         shutil.rmtree(out)
         runs += 1
         print(f"run {runs}: {len(hits)} of {points} points", file=sys.stderr, flush=True)
-    ends = {kind: Counter(str(hit.code) for hit in hits if hit.kind == kind) for kind in kinds}
-    return {
-        "kind": "faults",
-        "command": " ".join(["pretrial", *COMMAND]),
-        "seed": seed,
-        "points": len(hits),
-        "runs": runs,
-        "runs_with_other_weights": different,
-        "torn_files": harness.torn,
-        "kinds_left_out": sorted(set(KINDS) - set(kinds)),
-        "by_stage": {name: sum(hit.stage == name for hit in hits) for name in map(last, plan)},
-        "exit_codes": ends,
-        "hung": sum(hit.hung for hit in hits),
-        "failed_fsyncs": orders[2] if orders is not None else 0,
-        "undisturbed_seconds": round(seconds, 2),
-        "seconds": round(time.monotonic() - began, 1),
-        "environment": environment(),
-        "commit": commit(),
-        "hits": [asdict(hit) for hit in hits],
-    }
+        ends = {kind: Counter(str(hit.code) for hit in hits if hit.kind == kind) for kind in kinds}
+        yield {
+            "kind": "faults",
+            "command": " ".join(["pretrial", *COMMAND]),
+            "seed": seed,
+            "points": len(hits),
+            "runs": runs,
+            "runs_with_other_weights": different,
+            "torn_files": harness.torn,
+            "kinds_left_out": sorted(set(KINDS) - set(kinds)),
+            "by_stage": {name: sum(hit.stage == name for hit in hits) for name in map(last, plan)},
+            "exit_codes": ends,
+            "hung": sum(hit.hung for hit in hits),
+            "failed_fsyncs": orders[2] if orders is not None else 0,
+            "undisturbed_seconds": round(seconds, 2),
+            "seconds": round(time.monotonic() - began, 1),
+            "environment": environment(),
+            "commit": made_by,
+            "hits": [asdict(hit) for hit in hits],
+        }
 
 
 def main() -> None:
@@ -326,14 +326,13 @@ def main() -> None:
     if "PRETRIAL_FAULTS" not in os.environ:
         preload(folder)
     try:
-        found = measure(folder, options.points, options.seed)
+        for found in measure(folder, options.points, options.seed):
+            if options.out is not None:
+                options.out.write_text(json.dumps(found, indent=1) + "\n")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    text = json.dumps(found, indent=1)
     if options.out is None:
-        print(text)
-    else:
-        options.out.write_text(text + "\n")
+        print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ from safetensors import SafetensorError, safe_open
 
 DISK_MB = 32
 SHIM = Path(__file__).with_name("faults.c")
+
+
+def visible(out: Path) -> Iterator[Path]:
+    """Files and folders below a folder that others may read; what goes meanwhile is passed over."""
+    for folder, folders, files in os.walk(out):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in sorted([*folders, *files]):
+            if not name.startswith("."):
+                yield Path(folder) / name
 
 
 def is_whole(path: Path) -> bool:
