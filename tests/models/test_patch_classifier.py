@@ -17,7 +17,7 @@ from pretrial.models.positions import sine_positions
 def encoder() -> PatchEncoder:
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    return PatchEncoder(
+    return PatchEncoder.new(
         ViTConfig(
             **sizes,
             intermediate_size=32,

@@ -23,7 +23,7 @@ def encoder() -> PatchEncoder:
         num_channels=1,
         initializer_range=0.2,  # so that attention is far from uniform
     )
-    return PatchEncoder(config).eval()
+    return PatchEncoder.new(config).eval()
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_all_tokens_with_positions_are_those_of_transformers(encoder: PatchEncod
         torch.testing.assert_close(encoder.states(tokens), expected, atol=1e-5, rtol=1e-5)
     again = encoder.to_vit()
     assert torch.equal(again.embeddings.position_embeddings, embeddings.position_embeddings)
-    back = PatchEncoder.of(vit)
+    back = PatchEncoder(vit)
     assert all(
         torch.equal(value, back.state_dict()[n]) for n, value in encoder.state_dict().items()
     )

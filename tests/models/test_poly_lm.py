@@ -101,6 +101,17 @@ def test_cached_writing_is_that_of_a_whole_pass(make: Any) -> None:
     assert written[0, 9:].tolist() == logits[0, 8:-1].argmax(-1).tolist()
 
 
+@pytest.mark.parametrize("make", [llama, olmoe])
+def test_the_way_of_attention_can_be_chosen(make: Any) -> None:
+    model = make()
+    assert model.config._attn_implementation == "sdpa"
+    with torch.no_grad():
+        before = model(IDS).logits
+        model.set_attn_implementation("eager")
+        assert model.model.layers[0].self_attn.config._attn_implementation == "eager"
+        torch.testing.assert_close(model(IDS).logits, before, atol=1e-5, rtol=1e-4)
+
+
 def test_experts_normalise_their_own_hidden_vectors() -> None:
     torch.manual_seed(1)
     experts = PolyExperts(olmoe().config)

@@ -20,32 +20,27 @@ class PatchEncoder(nn.Module):
     """Patch embedding, blocks and the last norm of a ViT.
 
     Args:
-        config: sizes, as transformers has them.
+        vit: gives its layers; they are shared, not copied.
 
     Attributes:
-        grid: patches in height and in width.
+        config: its sizes, as transformers has them.
     """
 
-    def __init__(self, config: ViTConfig) -> None:
+    def __init__(self, vit: ViTModel) -> None:
         super().__init__()
-        self._take(ViTModel(config, add_pooling_layer=False))
-
-    def _take(self, vit: Any) -> None:
         self.config: Any = vit.config
-        self.patch_embeddings = vit.embeddings.patch_embeddings
+        self.patch_embeddings: Any = vit.embeddings.patch_embeddings
         self.layers = vit.layers
         self.layernorm = vit.layernorm
 
     @classmethod
-    def of(cls, vit: ViTModel) -> PatchEncoder:
-        """The encoder inside a ViT, sharing its weights."""
-        encoder = cls.__new__(cls)
-        nn.Module.__init__(encoder)
-        encoder._take(vit)
-        return encoder
+    def new(cls, config: ViTConfig) -> PatchEncoder:
+        """An encoder of these sizes that begins at random."""
+        return cls(ViTModel(config, add_pooling_layer=False))
 
     @property
     def grid(self) -> tuple[int, int]:
+        """Patches in height and in width."""
         image, patch = self.patch_embeddings.image_size, self.patch_embeddings.patch_size
         return image[0] // patch[0], image[1] // patch[1]
 

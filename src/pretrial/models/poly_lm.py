@@ -140,9 +140,9 @@ class PolyLlamaForCausalLM(LlamaForCausalLM):
     config_class = PolyLlamaConfig
 
     def __init__(self, config: PolyLlamaConfig) -> None:
-        super().__init__(_silent(config))
-        for part in (self, self.model):
-            part.config = config
+        plain = _silent(config)
+        super().__init__(plain)
+        _configure(self, plain, config)
         for layer in self.model.layers:
             layer.mlp = PolyMLP(config)
         self.post_init()
@@ -154,9 +154,9 @@ class PolyOlmoeForCausalLM(OlmoeForCausalLM):
     config_class = PolyOlmoeConfig
 
     def __init__(self, config: PolyOlmoeConfig) -> None:
-        super().__init__(_silent(config))
-        for part in (self, self.model):
-            part.config = config
+        plain = _silent(config)
+        super().__init__(plain)
+        _configure(self, plain, config)
         for layer in self.model.layers:
             layer.mlp.experts = PolyExperts(config)
         self.post_init()
@@ -169,6 +169,14 @@ def _silent(config: Any) -> Any:
     plain._attn_implementation = config._attn_implementation
     plain.hidden_act, plain.intermediate_size = "silu", 1
     return plain
+
+
+def _configure(model: nn.Module, plain: Any, config: Any) -> None:
+    """Puts `config` in the place of `plain` in all parts, with the attention that was chosen."""
+    config._attn_implementation = plain._attn_implementation
+    for part in model.modules():
+        if getattr(part, "config", None) is plain:
+            part.config = config
 
 
 AutoConfig.register("poly_llama", PolyLlamaConfig)

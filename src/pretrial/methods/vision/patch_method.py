@@ -68,11 +68,11 @@ class PatchMethod(Method):
             )
         classes = sorted(labels, key=str)
         if source is None:
-            encoder = PatchEncoder(config.network_config())
+            encoder = PatchEncoder.new(config.network_config())
             begin_by_width(encoder)
             return cls(config, encoder, classes)
         vit = load_vit(source)
-        method = cls(config.sized_as(vit.config), PatchEncoder.of(vit), classes)
+        method = cls(config.sized_as(vit.config), PatchEncoder(vit), classes)
         method._adopt(Path(source))
         return method
 
