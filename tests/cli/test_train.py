@@ -182,6 +182,38 @@ def test_dry_run_ends_where_weights_are_needed(capsys: pytest.CaptureFixture[str
     assert said.startswith("then samples-000 is made, which needs trained weights")
 
 
+def test_dry_run_plans_for_many_devices(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--dry-run", "--gpus", "4", "--nodes", "2", "--gpu", "h100", "--shard"]
+    assert main(command(texts, tmp_path / "run", *words)) == 0
+    said = capsys.readouterr().out
+    for text in (
+        "on 4 x h100 in 2 node(s), weights sharded, fp32",
+        "of 72 GB usable: weights ",
+        "while it is evaluated",
+        "messages",
+        "tokens/s; the stage",
+        "GPU-hours",
+    ):
+        assert text in said
+
+
+def test_dry_run_makes_all_pieces_for_many_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "coderl", "--data", "builtin:mini-apps?num_train=12", "--dry-run", "--tiny"]
+    assert main([*words, "--gpus", "2"]) == 0
+    assert "on 2 x a100-80gb" in capsys.readouterr().out
+
+
+def test_dry_run_of_too_much_says_what_to_change(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "coderl", "--data", "builtin:mini-apps", "--dry-run", "--gpus", "2"]
+    words += ["--paper", "codet5-large", "--gpu", "l4"]
+    assert main([*words, "--warmup-batch", "256"]) == 2
+    told = capsys.readouterr().err
+    assert "stage 'warmup' needs" in told
+    assert "set the method's micro-batch size to at most" in told
+
+
 def test_dry_run_from_a_checkpoint_tells_of_its_weights(
     texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,6 +230,7 @@ def test_dry_run_from_a_checkpoint_tells_of_its_weights(
         (["--lr", "fast"], "fast"),
         (["--lr", -1], "--lr must be above 0"),
         (["--tiny", "--paper", "shannon"], "not both"),
+        (["--gpus", 8], "--gpus plans a run: add --dry-run"),
         (["--paper", "shanon"], "shannon"),
         (["--budget", "10 parsecs"], "10m"),
         (["--held-out-ratio", 1], "--held-out-ratio"),

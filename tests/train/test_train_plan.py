@@ -195,7 +195,7 @@ def test_too_many_activations_are_answered_with_a_smaller_forward_pass():
     text = advice(24, activations=20 * GB, micro_batch_size=2)
     assert text == (
         "stage 'train' needs 40.8 GB on each device and 24.0 GB of small can be used: set"
-        " --micro-batch-size to at most 1 with --shard"
+        " the method's micro-batch size to at most 1 with --shard"
     )
     compared = advice(24, activations=20 * GB, micro_batch_size=2, compares_examples=True)
     assert "take more GPUs with --shard, so that each gets at most 1 examples a step" in compared

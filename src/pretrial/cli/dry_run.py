@@ -61,6 +61,9 @@ class _DryRun(Run):
 class _PlannedWorld(World):
     """Processes that are not there, as the first of them sees them."""
 
+    def own(self, count: int) -> range:
+        return range(count)
+
     def sum(self, values: Sequence[float]) -> list[float]:
         return list(values)
 

@@ -50,6 +50,10 @@ class World:
         """True in the process that writes files and speaks to the user."""
         return self.rank == 0
 
+    def own(self, count: int) -> range:
+        """Which of `count` pieces of work are this process's."""
+        return range(self.rank, count, self.size)
+
     def sum(self, values: Sequence[float]) -> list[float]:
         """Sums over processes, position by position."""
         if self.size == 1:

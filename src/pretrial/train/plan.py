@@ -173,7 +173,7 @@ def mend(plan: Plan, sharded: Plan, machine: Machine, about: dict[str, Any]) -> 
     if fits >= 1 and best.evaluation <= room:
         if about["compares_examples"]:
             return f"{needs}take more GPUs{hint}, so that each gets at most {fits} examples a step"
-        return f"{needs}set --micro-batch-size to at most {fits}{hint}"
+        return f"{needs}set the method's micro-batch size to at most {fits}{hint}"
     larger = [name for name, one in DEVICES.items() if best.needed <= USABLE * one.memory]
     if larger:
         return f"{needs}take a larger device{hint}, such as {larger[0]}"

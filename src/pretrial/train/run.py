@@ -286,7 +286,7 @@ class Run:
                 stack.enter_context(checkpoint.whole_folder(folder))
 
             def work() -> None:
-                for piece in range(world.rank, num_pieces, world.size):
+                for piece in world.own(num_pieces):
                     seed_everything(seed_of(self.seed, folder.name, piece))
                     make(piece, partial)
 
