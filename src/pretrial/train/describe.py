@@ -18,6 +18,7 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
 from pretrial.train import flops
+from pretrial.train.attention import FusedAttention
 from pretrial.train.batches import micro_batch_size
 from pretrial.train.checkpoint import frozen_prefixes
 from pretrial.train.method import Batch, Trainable
@@ -139,7 +140,8 @@ def _measure(module: Trainable, batch: Batch) -> tuple[int, int]:
             return tensor
 
         def work() -> None:
-            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+            with hooks, FusedAttention():
                 value = functional_call(loss, weights, (batch,))
             value.backward()
 
