@@ -40,7 +40,8 @@ class _Fused(torch.autograd.Function):
         repeat = query.shape[-3] // key.shape[-3] if query.ndim > 3 else 1
         keys, values = (part.repeat_interleave(repeat, -3) for part in (key, value))
         out = (query @ keys.transpose(-2, -1)) @ values  # [B, H, T, d]
-        if out.ndim > 3:  # laid out as [B, T, H, d], which what follows takes without a copy
+        if out.ndim > 3 and query.transpose(-3, -2).is_contiguous():
+            # laid out as the query is, [B, T, H, d], which what follows takes without a copy
             out = out.transpose(-3, -2).contiguous().transpose(-3, -2)
         ctx.save_for_backward(query, key, value, out, out[..., 0].clone(), mask)
         ctx.repeat = repeat
