@@ -299,8 +299,11 @@ def test_compose_takes_each_method_from_where_it_is() -> None:
     assert trial.budget == Budget(12, "steps")
     assert trial.reference().name == "line"
     assert trial.claims_of(trial.arms) == (Claim("curve", "line", "error", "lower"),)
-    with pytest.raises(UserError, match="the metric of one is error, of the other accuracy"):
+    with pytest.raises(UserError, match="of the other accuracy, and other cannot 'predict'"):
         compose(("line", "other"), {})
+    able = compose(("other", "line"), {})  # `line` is measured otherwise, but can all that is asked
+    assert [arm.name for arm in able.arms] == ["other", "line"]
+    assert able.metric == "accuracy"
 
 
 # -- rendered files -------------------------------------------------------------------------------

@@ -21,8 +21,10 @@ Row = Mapping[str, Any]
 def compose(slugs: Sequence[str], options: Mapping[str, Any]) -> Trial:
     """One trial of several methods: the data, the task and the budget of the first one's trial.
 
-    The arms are the methods, each configured as in its own trial, and the baseline of the first. A
-    method without a trial can take part where it is an arm of another's.
+    The arms are the methods, each configured as in its own trial and trained from the start, and
+    the baseline of the first. All are measured as in the first trial, so each must have the same
+    metric in its own or all abilities of the first method. A method without a trial can take part
+    where it is an arm of another's.
 
     Args:
         slugs: two or more.
@@ -36,13 +38,7 @@ def compose(slugs: Sequence[str], options: Mapping[str, Any]) -> Trial:
         raise UserError(f"none of {', '.join(slugs)} has a trial: compare methods that have one")
     lead, first = next(iter(trials.items()))
     for slug, trial in trials.items():
-        for what in ("metric", "direction", "counted"):
-            ours, theirs = getattr(first, what), getattr(trial, what)
-            if ours != theirs:
-                raise UserError(
-                    f"{lead} and {slug} cannot be compared: the {what} of one is {ours}, of the"
-                    f" other {theirs}; compare methods of one ability"
-                )
+        _check_alike(lead, slug, first, trial)
     arms = {slug: _arm_of(slug, trials) for slug in slugs}
     if first.reference().method not in arms:
         arms[first.reference().name] = dataclasses.replace(first.reference(), role="baseline")
@@ -60,6 +56,18 @@ def compose(slugs: Sequence[str], options: Mapping[str, Any]) -> Trial:
         ),
         notes=tuple(dict.fromkeys(note for trial in trials.values() for note in trial.notes)),
     )
+
+
+def _check_alike(lead: str, slug: str, first: Trial, trial: Trial) -> None:
+    """Refuses a method that the measure of the first trial cannot be meant for."""
+    ours, theirs = (discover.load(name).card.abilities for name in (lead, slug))
+    missing = [ability for ability in ours if ability not in theirs]
+    if missing and (trial.metric, trial.direction) != (first.metric, first.direction):
+        raise UserError(
+            f"{lead} and {slug} cannot be compared: the metric of one is {first.metric}, of the"
+            f" other {trial.metric}, and {slug} cannot {missing[0]!r}; compare methods that can do"
+            " the same"
+        )
 
 
 def _trial(slug: str, options: Mapping[str, Any]) -> Trial | None:

@@ -28,7 +28,7 @@ CARD = Card(
     arxiv="0000.00000",
     summary="Fits y = a x + b by stochastic gradient descent.",
     baseline="a constant",
-    abilities=("predict",),
+    abilities=("predict", "guess"),
     fields=(Field("x", "the input"), Field("y", "the output")),
     claims=(Claim("A slope helps.", "nowhere"),),
 )

@@ -25,6 +25,8 @@ from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining.config import Config
 from pretrial.methods.adapt.further_pretraining.inputs import Example, check_input, pixels_of
 from pretrial.methods.adapt.further_pretraining.network import Network
+from pretrial.models.patch_encoder import begin_by_width
+from pretrial.models.positions import sine_positions
 from pretrial.train.method import Batch
 
 _STREAM = 300  # of the numbers that choose the hidden patches
@@ -40,7 +42,7 @@ class ImageNetwork(Network):
     def fresh(cls, config: Config, examples: Sequence[Example] | None) -> Self:
         if examples is not None:
             check_input(examples, "image")
-        return cls(config, ViTMAEForPreTraining(_mae_config(config)))
+        return cls(config, _untrained(_mae_config(config)))
 
     @classmethod
     def load(cls, config: Config, source: str | Path) -> Self:
@@ -51,7 +53,7 @@ class ImageNetwork(Network):
             # without a decoder; whatever else is wrong with it is told by this
             encoder: Any = load_pretrained(ViTMAEModel, source)
             sizes = ViTMAEConfig(**{**encoder.config.to_dict(), **_decoder_sizes(config)})
-            model = ViTMAEForPreTraining(sizes)
+            model = _untrained(sizes)
             model.vit.load_state_dict(encoder.state_dict())
         model.config.mask_ratio = config.hidden_ratio
         model.config.norm_pix_loss = config.normalised
@@ -114,6 +116,17 @@ class ImageNetwork(Network):
             model: Any = ViTModel(_vit_config(self.model.config), add_pooling_layer=False)
         model.load_state_dict(self.model.vit.state_dict())
         return model
+
+
+def _untrained(config: ViTMAEConfig) -> Any:
+    """Weights as MAE's begin: positions that tell places, and layers drawn in their width."""
+    model: Any = ViTMAEForPreTraining(config)
+    begin_by_width(model)
+    side = model.vit.embeddings.patch_embeddings.image_size[0] // config.patch_size
+    with torch.no_grad():
+        for places in (model.vit.embeddings.position_embeddings, model.decoder.decoder_pos_embed):
+            places.copy_(sine_positions((side, side), places.shape[-1]))
+    return model
 
 
 def _mae_config(config: Config) -> ViTMAEConfig:
