@@ -29,6 +29,7 @@ def test_every_data_set_says_where_it_comes_from() -> None:
         "installed-code",
         "digits",
         "spoken-words",
+        "glyphs",
         "listops",
         "pathfinder",
     ]

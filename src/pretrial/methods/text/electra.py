@@ -303,7 +303,7 @@ def trial(
         task: what counts: accuracy after fine-tuning (classify), or of a linear classifier on
             frozen vectors (probe).
         num_labels: labelled texts to learn from.
-        tiny: networks small enough for a test.
+        tiny: networks and a budget small enough for a test.
     """
     config, masking = Config.small(), mlm.Config.small()
     if tiny:
@@ -338,7 +338,7 @@ def trial(
         measure=measure,
         metric=metric,
         direction="higher",
-        budget=Budget(4e12, "flops"),
+        budget=Budget(2e9 if tiny else 4e12, "flops"),
         claims=(
             ("electra", "mlm", metric, "higher"),
             ("mlm", "random", metric, "higher"),

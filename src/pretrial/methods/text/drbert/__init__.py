@@ -224,7 +224,7 @@ def trial(
         task: what counts: accuracy after fine-tuning (classify), or of a linear classifier on
             frozen vectors (probe).
         num_labels: labelled texts to learn from.
-        tiny: networks small enough for a test.
+        tiny: networks and a budget small enough for a test.
     """
     config, masking = Config.small(), mlm.Config.small()
     if tiny:
@@ -271,7 +271,7 @@ def trial(
         measure=measure,
         metric=metric,
         direction="higher",
-        budget=Budget(3e12, "flops"),
+        budget=Budget(2e9 if tiny else 3e12, "flops"),
         claims=(
             ("drbert", "mlm", metric, "higher"),
             ("drbert", "cut", metric, "higher"),

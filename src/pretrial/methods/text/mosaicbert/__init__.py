@@ -205,7 +205,7 @@ def trial(
         task: what counts: accuracy after fine-tuning (classify), or of a linear classifier on
             frozen vectors (probe).
         num_labels: labelled texts to learn from.
-        tiny: networks small enough for a test.
+        tiny: networks and a budget small enough for a test.
     """
     config, masking = Config.small(), mlm.Config.small()
     if tiny:
@@ -246,7 +246,7 @@ def trial(
         measure=measure,
         metric=metric,
         direction="higher",
-        budget=Budget(4e12, "flops"),
+        budget=Budget(2e9 if tiny else 4e12, "flops"),
         claims=(
             ("mosaicbert", "mlm", metric, "higher"),
             ("mosaicbert", "mlm", "mlm_accuracy", "higher"),
