@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,7 +15,7 @@ from pretrial.methods.adapt.further_pretraining.inputs import Example
 from pretrial.train.method import Batch
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """A model of transformers that learns from data without labels.
 
     Args:
@@ -42,35 +43,35 @@ class Network(nn.Module):
         return self.model.base_model
 
     @classmethod
+    @abstractmethod
     def fresh(cls, config: Config, examples: Sequence[Example] | None) -> Self:
         """An untrained network; without examples one that cannot read."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def load(cls, config: Config, source: str | Path) -> Self:
         """The network of a checkpoint, whose sizes the settings take over."""
-        raise NotImplementedError
 
+    @abstractmethod
     def batch(self, examples: Sequence[Example], generator: torch.Generator) -> Batch:
         """What both losses read, the counts included; all randomness comes from `generator`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inputs(self, examples: Sequence[Example]) -> Batch:
         """What `features` reads."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ssl_loss(self, batch: Batch) -> Tensor:
         """The self-supervised loss, from inputs with something hidden."""
-        raise NotImplementedError
 
+    @abstractmethod
     def features(self, batch: Batch) -> Tensor:
         """The state of the first token [B, d], from inputs with nothing hidden."""
-        raise NotImplementedError
 
+    @abstractmethod
     def classifier(self, num_labels: int) -> Any:
         """A classifier of transformers with a fresh head on a copy of the encoder."""
-        raise NotImplementedError
 
+    @abstractmethod
     def exported(self) -> Any:
         """What the user keeps where nothing was fine-tuned."""
-        raise NotImplementedError
