@@ -40,6 +40,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedModel
 
 from pretrial.card import Card, Claim, Field
+from pretrial.compare.report.grid import needle_page
 from pretrial.convert.pretrained import load_generator
 from pretrial.errors import UserError
 from pretrial.evaluate.needle import needle_grid
@@ -244,6 +245,7 @@ class Yi(Method):
         depths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0),
         num_trials: int = 10,
         seed: int = 0,
+        picture: str = "",
     ) -> Iterator[dict[str, float]]:
         """The share of needles found in haystacks of the texts, for each length and depth.
 
@@ -253,9 +255,11 @@ class Yi(Method):
             depths: where the needle stands: 0 is the beginning, 1 the end.
             num_trials: needles for each length and depth.
             seed: of the needles and the texts.
+            picture: page (.html) that shows the shares as a grid; none without it.
         """
         longest = int(context_values(self.language_model.network)["max_position_embeddings"])
-        return needle_grid(
+        found = []
+        for cell in needle_grid(
             self.language_model.network,
             self.tokenizer,
             [text for row in examples for text in _texts_of(row)],
@@ -263,7 +267,11 @@ class Yi(Method):
             depths=depths,
             num_trials=num_trials,
             seed=seed,
-        )
+        ):
+            found.append(cell)
+            yield cell
+        if picture:
+            needle_page(found, num_trials).write(Path(picture))
 
     @torch.no_grad()
     def flag(self, examples: Sequence[dict[str, Any]], *, top: int = 20) -> Iterator[dict]:
