@@ -51,8 +51,8 @@ class Sets:
 
 def trial(
     *,
-    steps: int = 1700,
-    num_bugs: int = 50,
+    steps: int = 700,
+    num_bugs: int = 25,
     max_validations: int = 60,
     bugs_per_function: int = 6,
     tiny: bool = False,
