@@ -191,7 +191,7 @@ class PolyCom(Method):
         self,
         examples: Sequence[str],
         *,
-        max_new_tokens: int = 50,
+        max_new_tokens: int = 0,
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,
@@ -200,14 +200,16 @@ class PolyCom(Method):
 
         Args:
             examples: texts.
-            max_new_tokens: longest continuation.
+            max_new_tokens: longest continuation; 0 is 50, or half of what the model reads.
             temperature: of the sampling; 0 takes the most probable tokens.
             top_p: mass of the nucleus.
             seed: of the sampling.
         """
-        room = self.network.config.max_position_embeddings - max_new_tokens
+        reads = self.network.config.max_position_embeddings
+        max_new_tokens = max_new_tokens or min(50, reads // 2)
+        room = reads - max_new_tokens
         if room < 1:
-            raise UserError("the model reads no longer texts than that: lower max_new_tokens")
+            raise UserError(f"the model reads {reads} tokens: lower max_new_tokens")
         generator, end = torch.Generator().manual_seed(seed), self.language_model.end
         for text in examples:
             ids = self.tokenizer(text, add_special_tokens=False)["input_ids"][-room:]
