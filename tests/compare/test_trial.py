@@ -311,7 +311,9 @@ def test_compose_takes_each_method_from_where_it_is() -> None:
 
 def test_readme_table_is_rendered_between_its_markers(tmp_path) -> None:
     text = f"# x\n\n{readme.BEGIN}\nold\n{readme.END}\n\nafter\n"
-    made = readme.render(text, [make_record("toy", gain=0.4)])
+    comparison = make_record("toy-other", kind="comparison")
+    made = readme.render(text, [make_record("toy", gain=0.4), comparison])
+    assert "toy-other" not in made
     assert made.startswith(f"# x\n\n{readme.BEGIN}\n| Trial |")
     assert made.endswith(f"{readme.END}\n\nafter\n")
     row = made.splitlines()[5]

@@ -17,10 +17,11 @@ END = "<!-- end of trials -->"
 
 
 def table(records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:
-    """The table in Markdown, a row a record; each links to its record in `folder`.
+    """The table in Markdown, a row a trial; each links to its record in `folder`.
 
-    Without records it is empty.
+    Comparisons are left to the gallery. Without trials it is empty.
     """
+    records = [record for record in records if record["kind"] == "trial"]
     if not records:
         return ""
     lines = [
