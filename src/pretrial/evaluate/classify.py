@@ -238,6 +238,29 @@ def best_rate(
     return max(scores, key=lambda rate: scores[rate])
 
 
+def likeliest(
+    classifier: Any, names: Sequence[Any], examples: Sequence[Any]
+) -> Iterator[dict[str, Any]]:
+    """The likeliest label of each example and its probability, as the ability `classify` gives it.
+
+    Args:
+        classifier: `logits(examples)` gives [N, classes]; None where nothing was fine-tuned.
+        names: of the classes.
+        examples: as `classifier` reads them.
+
+    Raises:
+        UserError: there is no classifier.
+    """
+    if classifier is None:
+        raise UserError(
+            "this run has no classifier: train with a finetune_ratio above 0 on labelled data"
+        )
+    for example in examples:
+        probs = classifier.logits([example]).softmax(-1)[0]
+        best = int(probs.argmax())
+        yield {"label": names[best], "label_prob": round(float(probs[best]), 6)}
+
+
 def split_labelled(
     rows: Sequence[Any], num_train: int, text: str, label: str, seed: int
 ) -> tuple[list[Example], list[Example], list[Any]]:

@@ -19,6 +19,7 @@ from pretrial.convert.keys import load_strict
 from pretrial.convert.vit import load_vit
 from pretrial.corrupt.draws import row_seeds
 from pretrial.errors import UserError, missing_package
+from pretrial.evaluate.classify import likeliest
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.vision.patch_inputs import Example, pixels, read
 from pretrial.models.patch_classifier import PatchClassifier, Pooling
@@ -215,14 +216,7 @@ class PatchMethod(Method):
         Raises:
             UserError: the run was not fine-tuned.
         """
-        if self.labeller is None:
-            raise UserError(
-                "this run has no classifier: train with a finetune_ratio above 0 on labelled data"
-            )
-        for example in examples:
-            chances = self.labeller.logits([example]).softmax(-1)[0]
-            best = int(chances.argmax())
-            yield {"label": self.classes[best], "label_prob": round(float(chances[best]), 6)}
+        return likeliest(self.labeller, self.classes, examples)
 
     def export(self) -> PreTrainedModel:
         """A `ViTModel`; fine-tuned, a classifier of transformers.

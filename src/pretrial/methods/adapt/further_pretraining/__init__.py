@@ -43,6 +43,7 @@ from pretrial.card import Card, Claim, Field
 from pretrial.convert.keys import load_strict
 from pretrial.data.windows import TokenWindows
 from pretrial.errors import UserError
+from pretrial.evaluate.classify import likeliest
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.adapt.further_pretraining.config import Config
 from pretrial.methods.adapt.further_pretraining.inputs import (
@@ -304,14 +305,7 @@ class FurtherPretraining(Method):
         Raises:
             UserError: the run was not fine-tuned.
         """
-        if self.labeller is None:
-            raise UserError(
-                "this run has no classifier: train with a finetune_ratio above 0 on labelled data"
-            )
-        for example in examples:
-            probs = self.labeller.logits([example]).softmax(-1)[0]
-            best = int(probs.argmax())
-            yield {"label": self.classes[best], "label_prob": round(float(probs[best]), 6)}
+        return likeliest(self.labeller, self.classes, examples)
 
     def classifier(self, num_labels: int, pooling: str = "first") -> Labeller:
         """A classifier on a copy of the encoder; it reads the first token whatever `pooling` is."""
