@@ -138,6 +138,8 @@ def rank(record: Row) -> list[Ranked]:
     """The trained arms of a record, the best first; none where one training serves all arms."""
     metric, sign = record["metric"], 1 if record["direction"] == "higher" else -1
     rows = [row for row in record["arms"] if row["trains"]]
+    if not rows:
+        return []
     means = {row["name"]: stats.mean_interval(row["metrics"][metric]) for row in rows}
     costs = {row["name"]: cost_of(row, record["budget"]["unit"]) for row in rows}
     rows.sort(key=lambda row: -sign * means[row["name"]].value)
@@ -158,7 +160,7 @@ def rank(record: Row) -> list[Ranked]:
             row["name"], row["label"], means[row["name"]], *costs[row["name"]], estimate, p,
             front(row["name"]),
         )
-        for row, estimate, p in zip(rows, [None, *behind], [1.0, *adjusted], strict=False)
+        for row, estimate, p in zip(rows, [None, *behind], [1.0, *adjusted], strict=True)
     ]  # fmt: skip
 
 

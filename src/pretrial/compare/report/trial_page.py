@@ -129,7 +129,7 @@ def _effects(page: Page, record: Record) -> None:
         )
     )
     caption = "Bars are 95 % intervals, small dots single seeds"
-    if rank(record):  # arms were trained, so that they have a cost
+    if any(arm["trains"] for arm in record["arms"]):  # else there is no cost
         plots.append(cost_plot(record))
         caption += "; the dotted line joins the arms that no other arm beats at a lower cost"
     page.heading("Result").plot(*plots, caption=f"{caption}.")
