@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -40,7 +41,11 @@ def timeless(verdict: Verdict) -> Verdict:
 def test_programs_on_two_machines_one_killed_meanwhile(monkeypatch) -> None:
     seen: list[tuple[int, int]] = []
     limits = Limits(seconds=20)
-    with two_nodes(monkeypatch) as kill, killed_once(kill, lambda: len(seen) > 0) as killed:
+
+    def begun() -> int | None:
+        return os.getpid() if seen else None
+
+    with two_nodes(monkeypatch) as kill, killed_once(kill, begun) as killed:
         with ClusterRunner() as runner:
             verdicts = runner.run(JOBS, limits, lambda *counts: seen.append(counts))
         with pytest.raises(UserError, match="compare must be"):
