@@ -13,7 +13,7 @@ import pytest
 
 from pretrial.data import indexed
 from pretrial.data.indexed import DiskRows, check_index, write_index
-from pretrial.data.rows import Column, is_on_disk, require, texts
+from pretrial.data.rows import Mapped, is_on_disk, require, texts
 from pretrial.data.sources import load
 from pretrial.errors import UserError
 
@@ -161,7 +161,7 @@ def test_texts_of_rows_on_the_disk_are_read_when_asked_for(tmp_path: Path) -> No
     rows = DiskRows(index(path), "even")
     require(rows, ["text"])
     column = texts(rows)
-    assert isinstance(column, Column)
+    assert isinstance(column, Mapped)
     assert is_on_disk(column)
     assert column[3] == ROWS[6]["text"]
     assert column[1:3] == [ROWS[2]["text"], ROWS[4]["text"]]

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from pretrial.data.indexed import DiskRows, write_index
-from pretrial.data.rows import Column, Rows, texts
+from pretrial.data.rows import Mapped, Rows, texts
 from pretrial.data.sources import load
-from pretrial.data.windows import DiskWindows, TokenWindows
+from pretrial.data.windows import DiskWindows, Windows
 from pretrial.train.batches import Batches
 from pretrial.train.budget import Budget
 from pretrial.train.loop import Stopped, train
@@ -117,12 +117,12 @@ class Words:
 
 def test_windows_of_texts_on_the_disk_are_cut_once(rows: DiskRows, tmp_path: Path) -> None:
     column = texts(rows)
-    assert isinstance(column, Column)
+    assert isinstance(column, Mapped)
     folder = tmp_path / "run"
     windows = token_windows(Run(folder, quiet=True), "data", column, Words(), 4)
     expected = token_windows(Run(folder, quiet=True), "data", list(column), Words(), 4)
     assert isinstance(windows, DiskWindows)
-    assert isinstance(expected, TokenWindows)
+    assert isinstance(expected, Windows)
     assert list(windows) == list(expected)
     assert windows[-1] == expected[-1]
     assert windows[5:8] == expected[5:8]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -73,49 +74,113 @@ class Stream(Iterable[Row]):
         return Stream(self._read, self.source, self._start + count, self.files)
 
 
-class Column(Sequence[str]):
-    """The texts in one field of rows on the disk, read when they are asked for."""
+class Mapped(Sequence[Any]):
+    """What is made of the items of a sequence on the disk, each when it is asked for."""
 
     on_disk = True
 
-    def __init__(self, rows: Sequence[Row], field: str) -> None:
-        self._rows = rows
-        self._field = field
+    def __init__(self, items: Sequence[Any], make: Callable[[int, Any], Any]) -> None:
+        self._items = items
+        self._make = make
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._items)
 
     @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __getitem__(self, index: int) -> Any: ...
     @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        numbers = range(len(self))[index]
+        if isinstance(numbers, range):
+            return [self[number] for number in numbers]
+        return self._make(numbers, self._items[numbers])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self._make(number, item) for number, item in enumerate(self._items))
+
+
+class Chosen(Sequence[Any]):
+    """Some items of a sequence on the disk; 8 bytes each are in memory, for its place."""
+
+    on_disk = True
+
+    def __init__(self, items: Sequence[Any], places: Iterable[int]) -> None:
+        self._items = items
+        self._places = array("q", places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._text(index, self._rows[index])
+            return [self._items[place] for place in self._places[index]]
+        return self._items[self._places[index]]
 
-    def __iter__(self) -> Iterator[str]:
-        return (self._text(number, row) for number, row in enumerate(self._rows))
+    def __iter__(self) -> Iterator[Any]:
+        return (self._items[place] for place in self._places)
 
-    def _text(self, number: int, row: Row) -> str:
-        _require(row, number, (self._field,), self._rows)
-        return _text(row, number, self._field)
+
+def mapped(items: Sequence[Any], make: Callable[[int, Any], Any]) -> Sequence[Any]:
+    """What `make(number, item)` gives for each item: a list, or a `Mapped` of items on the disk.
+
+    What `make` raises is raised at once, and of items on the disk when the item is read. It must
+    give the same whenever it is called, since nothing of what it gives is kept.
+    """
+    if is_on_disk(items):
+        return Mapped(items, make)
+    return [make(number, item) for number, item in enumerate(items)]
+
+
+def chosen(items: Sequence[Any], places: Iterable[int]) -> Sequence[Any]:
+    """The items at some places: a list, or a `Chosen` of items on the disk."""
+    return Chosen(items, places) if is_on_disk(items) else [items[place] for place in places]
+
+
+def where(items: Sequence[Any], keep: Callable[[Any], Any]) -> Sequence[Any]:
+    """The items that are to be kept; all are read once for it."""
+    return chosen(items, (place for place, item in enumerate(items) if keep(item)))
+
+
+def by_key(items: Sequence[Any], key: Callable[[Any], str]) -> dict[str, Sequence[Any]]:
+    """The items by a key, keys in the order in which they first come; all are read once for it."""
+    places: dict[str, array[int]] = {}
+    for place, item in enumerate(items):
+        places.setdefault(key(item), array("q")).append(place)
+    return {name: chosen(items, own) for name, own in places.items()}
+
+
+def spread(items: Sequence[Any], most: int) -> Iterator[Any]:
+    """All items, or `most` of them, evenly spread."""
+    count = min(len(items), most)
+    return (items[number * len(items) // count] for number in range(count))
 
 
 def texts(rows: Sequence[Row], field: str = "text") -> Sequence[str]:
-    """The texts in a field: a list, or a `Column` where the rows are on the disk.
+    """The texts in a field; see `mapped`.
 
     Raises:
-        UserError: a row lacks the field, or holds something else in it; in a `Column` only when
-            that row is read.
+        UserError: a row lacks the field, or holds something else in it.
     """
     require(rows, (field,))
-    if is_on_disk(rows):
-        return Column(rows, field)
-    return [_text(row, number, field) for number, row in enumerate(rows)]
+
+    def text_of(number: int, row: Row) -> str:
+        _require(row, number, (field,), rows)
+        return text_in(row, number, field)
+
+    return mapped(rows, text_of)
 
 
-def _text(row: Row, number: int, field: str) -> str:
+def text_in(row: Row, number: int, field: str = "text") -> str:
+    """The text in a field of a row of that number.
+
+    Raises:
+        UserError: it is something else.
+    """
     if not isinstance(text := row[field], str):
         kind = type(text).__name__
         raise UserError(f"{field!r} of row {number} is a {kind}: give a string")

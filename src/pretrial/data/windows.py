@@ -7,31 +7,27 @@ import os
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
+
+from pretrial.data.pieces import pieces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _TEXTS_AT_ONCE = 1000
+_CHARS_AT_ONCE = 2**20
 _IDS, _ENDS = "ids.bin", "ends.bin"
 _NUMBER = struct.Struct("=q")
 
 
-class TokenWindows(Sequence[list[int]]):
-    """Windows of at most `length` token ids, without special tokens.
+class Windows(Sequence[list[int]]):
+    """Windows of token ids in memory."""
 
-    A text longer than that becomes several windows; texts are never joined, so a window holds one
-    text only. Empty texts give no window.
-    """
-
-    def __init__(
-        self, texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
-    ) -> None:
+    def __init__(self, windows: Iterable[Sequence[int]]) -> None:
         self._ids = array("i")
         self._ends = array("q", [0])
-        for window in _cut(texts, tokenizer, length):
+        for window in windows:
             self._ids.extend(window)
             self._ends.append(len(self._ids))
 
@@ -51,24 +47,102 @@ class TokenWindows(Sequence[list[int]]):
         return self._ids[self._ends[index] : self._ends[index + 1]].tolist()
 
 
-def _cut(
+class TokenWindows(Windows):
+    """Windows of at most `length` token ids in memory; see `cut`."""
+
+    def __init__(
+        self, texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
+    ) -> None:
+        super().__init__(cut(texts, tokenizer, length))
+
+
+class JoinedWindows(Windows):
+    """Texts joined and cut into windows, in memory; see `joined`."""
+
+    def __init__(
+        self, tokens: Sequence[list[int]], lists: Iterable[Sequence[int]], length: int, end: int
+    ) -> None:
+        super().__init__(joined(tokens, lists, length, end))
+
+
+def token_ids(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iterator[list[int]]:
+    """Token ids of each text without special tokens, in flat memory.
+
+    A tokenizer takes 150 bytes and more for a character, so a text of more than 2**20 characters
+    is given to it in pieces that end between words, where it parts words anyway.
+    """
+    held: list[int] = []
+    for group in _groups(texts):
+        encoded = tokenizer([piece for piece, _ in group], add_special_tokens=False)["input_ids"]
+        for (_, is_last), ids in zip(group, encoded, strict=True):
+            held += ids
+            if is_last:
+                yield held
+                held = []
+
+
+def _groups(texts: Iterable[str]) -> Iterator[list[tuple[str, bool]]]:
+    """Pieces of texts, and whether they are the last of their text; as many as go at once."""
+    group: list[tuple[str, bool]] = []
+    size = 0
+    for text in texts:
+        parts = list(pieces([text], _CHARS_AT_ONCE)) or [""]
+        for number, part in enumerate(parts, 1):
+            group.append((part, number == len(parts)))
+            size += len(part)
+            if len(group) >= _TEXTS_AT_ONCE or size >= _CHARS_AT_ONCE:
+                yield group
+                group, size = [], 0
+    if group:
+        yield group
+
+
+def cut(
     texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
 ) -> Iterator[list[int]]:
-    texts = iter(texts)
-    while chunk := list(islice(texts, _TEXTS_AT_ONCE)):
-        for ids in tokenizer(chunk, add_special_tokens=False)["input_ids"]:
-            for start in range(0, len(ids), length):
-                yield ids[start : start + length]
+    """Windows of at most `length` token ids, without special tokens.
+
+    A text longer than that becomes several windows; texts are never joined, so a window holds one
+    text only. Empty texts give no window.
+    """
+    for ids in token_ids(texts, tokenizer):
+        for start in range(0, len(ids), length):
+            yield ids[start : start + length]
 
 
-def write_windows(
-    folder: Path, texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
-) -> None:
-    """Writes the windows that `TokenWindows` would hold, for `DiskWindows` to read."""
+def joined(
+    tokens: Sequence[list[int]], lists: Iterable[Iterable[int]], length: int, end: int
+) -> Iterator[list[int]]:
+    """Texts joined, with the end token behind each, and cut into windows of `length` tokens.
+
+    The last window of a list is shorter; every token comes once. A window of one token, which has
+    none to predict, is left out.
+
+    Args:
+        tokens: of each text.
+        lists: places of the texts to join, in order; only what is in one list is joined.
+        length: tokens of a window.
+        end: the end token.
+    """
+    for places in lists:
+        held: list[int] = []
+        for place in places:
+            held += [*tokens[place], end]
+            begin = 0
+            while len(held) - begin > length:
+                yield held[begin : begin + length]
+                begin += length
+            del held[:begin]
+        if len(held) > 1:
+            yield held
+
+
+def write_windows(folder: Path, windows: Iterable[Sequence[int]]) -> None:
+    """Writes windows for `DiskWindows` to read."""
     end = 0
     with (folder / _IDS).open("wb") as ids, (folder / _ENDS).open("wb") as ends:
         ends.write(_NUMBER.pack(0))
-        for window in _cut(texts, tokenizer, length):
+        for window in windows:
             ids.write(array("i", window).tobytes())
             end += len(window)
             ends.write(_NUMBER.pack(end))
@@ -109,52 +183,3 @@ class DiskWindows(Sequence[list[int]]):
         for file in (self._ids, self._ends):
             with contextlib.suppress(OSError):
                 os.close(file)
-
-
-class JoinedWindows(Sequence[list[int]]):
-    """Texts joined, with the end token behind each, and cut into windows of `length` tokens.
-
-    The last window of a list is shorter; every token comes once. A window of one token, which has
-    none to predict, is left out.
-
-    Args:
-        tokens: of each text.
-        lists: places of the texts to join, in order; only what is in one list is joined.
-        length: tokens of a window.
-        end: the end token.
-    """
-
-    def __init__(
-        self,
-        tokens: Sequence[list[int]],
-        lists: Iterable[Sequence[int]],
-        length: int,
-        end: int,
-    ) -> None:
-        self._ids = array("i")
-        self._ends = array("q", [0])
-        for places in lists:
-            begin = len(self._ids)
-            for place in places:
-                self._ids.extend(tokens[place])
-                self._ids.append(end)
-            self._ends.extend(range(begin + length, len(self._ids), length))
-            if len(self._ids) - self._ends[-1] > 1:
-                self._ends.append(len(self._ids))
-            else:
-                del self._ids[self._ends[-1] :]
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> list[int]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[list[int]]: ...
-
-    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        return self._ids[self._ends[index] : self._ends[index + 1]].tolist()

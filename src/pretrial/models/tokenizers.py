@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from pretrial.data.pieces import pieces
+from pretrial.data.rows import spread
 from pretrial.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ ROBERTA_SPECIALS: Mapping[str, str] = {
 }
 _NUM_BYTES = 256
 _MOST_TEXTS = 200_000
+_CHARS_AT_ONCE = 2**18  # the library takes 256 texts at once
 
 
 def learn_bpe(
@@ -105,11 +108,23 @@ def learn_bpe(
     )
 
 
-def _spread(texts: Iterable[str]) -> Iterable[str]:
-    """All texts, or the most that a vocabulary is learned from."""
-    if not isinstance(texts, Sequence) or len(texts) <= _MOST_TEXTS:
-        return texts
-    return (texts[i * len(texts) // _MOST_TEXTS] for i in range(_MOST_TEXTS))
+def texts_of(
+    examples: Sequence[Any], parts: Callable[[Any], Iterable[str | None]]
+) -> Iterator[str]:
+    """Texts to learn a vocabulary from: all parts of as many examples as `learn_bpe` reads texts.
+
+    Args:
+        examples: in memory or on the disk.
+        parts: the texts of one; what is empty is left out.
+    """
+    found = spread(examples, _MOST_TEXTS)
+    return (text for example in found for text in parts(example) if text)
+
+
+def _spread(texts: Iterable[str]) -> Iterator[str]:
+    """All texts, or the most that a vocabulary is learned from; long ones in pieces."""
+    chosen = spread(texts, _MOST_TEXTS) if isinstance(texts, Sequence) else texts
+    return (piece for text in chosen for piece in pieces([text], _CHARS_AT_ONCE))
 
 
 def _add_template(tokenizer: Tokenizer, template: str, reserved: list[str]) -> None:

@@ -2,34 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pretrial.data.rows import is_on_disk
-from pretrial.data.windows import DiskWindows, TokenWindows, write_windows
+from pretrial.data.windows import DiskWindows, Windows, cut, joined, write_windows
 from pretrial.train.run import Run
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+def kept_windows(
+    run: Run, name: str, windows: Iterable[Sequence[int]], on_disk: bool
+) -> Sequence[list[int]]:
+    """Windows that are made once.
+
+    Args:
+        run: keeps those on the disk as an artefact, so that a run that goes on finds them.
+        name: unique in the run.
+        windows: read once, if at all.
+        on_disk: whether to keep them there, not in memory.
+    """
+    if not on_disk:
+        return Windows(windows)
+    folder = run.once(
+        f"windows-{name}", lambda folder: write_windows(folder, windows), purpose="tokenise"
+    )
+    return DiskWindows(folder)
+
+
 def token_windows(
     run: Run, name: str, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int
 ) -> Sequence[list[int]]:
-    """The windows of texts; see `TokenWindows`.
+    """The windows of texts; see `windows.cut`.
 
     Args:
-        run: keeps the windows of texts on the disk as an artefact, so that they are cut once.
+        run: see `kept_windows`.
         name: of the texts, unique in the run.
         texts: where they are, their windows are too.
         tokenizer: of the model.
         length: tokens of a window at most.
     """
-    if not is_on_disk(texts):
-        return TokenWindows(texts, tokenizer, length)
-    folder = run.once(
-        f"windows-{name}-{length}",
-        lambda folder: write_windows(folder, texts, tokenizer, length),
-        purpose="tokenise",
-    )
-    return DiskWindows(folder)
+    return kept_windows(run, f"{name}-{length}", cut(texts, tokenizer, length), is_on_disk(texts))
+
+
+def joined_windows(
+    run: Run,
+    name: str,
+    tokens: Sequence[list[int]],
+    lists: Iterable[Iterable[int]],
+    length: int,
+    end: int,
+) -> Sequence[list[int]]:
+    """The windows of texts that are joined; see `windows.joined`.
+
+    Args:
+        run: see `kept_windows`.
+        name: unique in the run.
+        tokens: of each text; where they are, the windows are too.
+        lists: places of the texts to join.
+        length: tokens of a window.
+        end: the end token.
+    """
+    return kept_windows(run, name, joined(tokens, lists, length, end), is_on_disk(tokens))
