@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import ViTMAEForPreTraining
 
-from pretrial.errors import UserError
 from pretrial.methods.vision.mae import MAE, Config, examples, patches_of
 
 TINY = Config.tiny()
@@ -57,9 +58,35 @@ def test_hidden_patches_do_not_change_what_is_painted() -> None:
 def test_patches_have_the_order_of_transformers() -> None:
     config = replace(TINY, num_channels=3).decoder_config()
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(patches_of(images, 2), ViTMAEForPreTraining(config).patchify(images))
+    assert torch.equal(patches_of(images, 2, 2), ViTMAEForPreTraining(config).patchify(images))
 
 
-def test_sound_is_refused() -> None:
-    with pytest.raises(UserError, match="input=image"):
-        replace(TINY, input="audio")
+def test_sound_is_painted_group_by_group(tmp_path: Path) -> None:
+    config = replace(
+        TINY, input="audio", sampling_rate=4000, seconds=0.2, num_mels=8, frames=2, hidden_ratio=0.7
+    )
+    rng = np.random.default_rng(0)
+    rows = MAE.read(
+        [
+            {"audio": {"array": rng.normal(size=900), "sampling_rate": 4000}, "label": number % 2}
+            for number in range(6)
+        ]
+    )
+    torch.manual_seed(0)
+    method = MAE.build(config, data=rows).eval()
+    batch = method.batch(rows, torch.Generator().manual_seed(0))
+    assert batch["pixels"].shape == (6, 1, 8, 18)
+    targets = patches_of(batch["pixels"], 8, 2)
+    assert targets.shape == (6, 9, 16)
+    torch.testing.assert_close(targets[1, 3], batch["pixels"][1, 0, :, 6:8].flatten())
+    with torch.no_grad():
+        painted = method.reconstruct(batch["pixels"], batch["order"])
+        hidden = torch.zeros(6, 9).scatter_(1, batch["order"][:, config.num_context :], 1.0).bool()
+        assert hidden.sum(1).tolist() == [6] * 6
+        expected = (painted - targets).square().mean(-1)[hidden].mean()
+        torch.testing.assert_close(method.losses(batch)["loss"], expected)
+    # places differ, though the network begins with equal weights for all of them
+    assert not torch.allclose(method.places[0, 1], method.places[0, 2])
+    method.save(tmp_path)
+    again = MAE.build(config, source=tmp_path, data=rows).eval()
+    torch.testing.assert_close(again.encode(rows), method.encode(rows))

@@ -16,7 +16,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTModel
 from pretrial.data import spoken
 from pretrial.errors import UserError
 from pretrial.methods.vision import digits
-from pretrial.methods.vision.mp3 import MP3, Config, examples, trial
+from pretrial.methods.vision.mp3 import MP3, Config, examples, trial, words
 from pretrial.methods.vision.patch_inputs import pixels
 from pretrial.objectives.positions import near_targets, position_loss
 
@@ -303,7 +303,8 @@ def test_the_trial_gives_all_arms_the_same_images() -> None:
     numbers = {row["number"] for row in data.train}
     assert not numbers & {row["number"] for row in data.test}
     assert all(arm.config.hidden_ratio == 0.5 for arm in made.choose() if arm.config)
-    right = digits.pixel_accuracies(replace(data, test=data.test[:100]))["accuracy"]
+    few = replace(data, test=data.test[:100])
+    right = digits.plain_accuracies(few, digits.pixel_vectors)["accuracy"]
     assert len(right) == 100
     assert sum(right) > 70
     with pytest.raises(UserError, match="lower --num-labels"):
@@ -311,20 +312,24 @@ def test_the_trial_gives_all_arms_the_same_images() -> None:
 
 
 def test_the_trial_on_words_keeps_voices_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spoken, "_speak", lambda *_: np.full(3000, 0.1))
-    made = trial(track="words")
-    assert all(arm.config.num_tokens == 24 for arm in made.arms)
-    assert {arm.name for arm in made.choose()} == {
-        "mp3",
-        "mp3-none",
-        "scratch",
-        "scratch-none",
-        "short",
-    }
+    tones = {word: 200.0 + 300 * place for place, word in enumerate(spoken.WORDS)}
+
+    def speak(word: str, voice: str, speed: int) -> Any:
+        return 0.1 * np.sin(2 * np.pi * tones[word] * np.arange(3000) / 16_000)
+
+    monkeypatch.setattr(spoken, "_speak", speak)
+    made = words(tiny=True)
+    assert all(arm.config.num_tokens == 24 for arm in made.arms if arm.config)
+    assert [arm.name for arm in made.arms[:7]] == [arm.name for arm in trial().arms[:6]] + ["plain"]
     data = made.data()
     assert not {row["voice"] for row in data.train} & {row["voice"] for row in data.test}
-    assert sum("label" in row for row in data.train) == 50
+    known = [row for row in data.train if "label" in row]
+    assert all([row["label"] for row in known].count(word) == 5 for word in spoken.WORDS)
+    assert len({row["voice"] for row in known}) > 10
+    assert len(data.train[0]["audio"]["array"]) == data.train[0]["audio"]["sampling_rate"] == 8000
     batch = MP3.build(made.arms[0].config, data=MP3.read(data.train)).batch(
         MP3.read(data.train[:2]), seeded()
     )
     assert batch["pixels"].shape == (2, 1, 40, 96)
+    right = made.measure(None, replace(data, test=data.test[:60]), 0)["accuracy"]
+    assert np.mean(right) > 0.9

@@ -1,14 +1,16 @@
-"""The task that small encoders of images are tried on: handwritten digits with few labels.
+"""The task that small encoders of patches are tried on: digits, or spoken words, with few labels.
 
-All training images are seen without labels; a hundred of them, ten a class, keep their label for
-fine-tuning. Any folder of images of one size with labels will do as well.
+All training examples are seen without labels; some of them, as many of each class, keep their label
+for fine-tuning. Any folder of images of one size with labels will do as well.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pretrial.compare.trial import Data
 from pretrial.data.images import pixels, size_of
@@ -21,27 +23,28 @@ SOURCE = "builtin:digits"
 
 
 def data(source: str, num_labels: int, num_test: int, field: str = "image") -> Data:
-    """Images to train on, of which some keep their label, and images to test on.
+    """Examples to train on, of which some keep their label, and others to test on.
 
     Args:
         source: as `data.sources.load` takes it, with the field and `label`. Rows with a `voice` are
             split by it: voices that are tested on are not trained on.
-        num_labels: images that keep their label, in equal shares of the classes.
-        num_test: images to test on.
+        num_labels: examples that keep their label, in equal shares of the classes.
+        num_test: examples to test on.
         field: "image" or "audio".
 
     Raises:
-        UserError: there are too few images.
+        UserError: there are too few.
     """
     rows = load(source)
     require(rows, (field, "label"))
     order = np.random.default_rng(0).permutation(len(rows)).tolist()
+    asked = order[:num_test]
     if "voice" in rows[0]:
         voices = list(dict.fromkeys(rows[i]["voice"] for i in order))
-        order.sort(key=lambda i: voices.index(rows[i]["voice"]))
-    test, rest = [rows[i] for i in order[:num_test]], [rows[i] for i in order[num_test:]]
-    heard = {row["voice"] for row in test if "voice" in row}
-    rest = [row for row in rest if row.get("voice") not in heard]
+        asked = sorted(order, key=lambda i: voices.index(rows[i]["voice"]))[:num_test]
+    heard = {rows[i].get("voice", i) for i in asked}
+    rest = [rows[i] for i in order if rows[i].get("voice", i) not in heard]
+    test = [rows[i] for i in asked]
     names = sorted({row["label"] for row in rows}, key=str)
     share = num_labels // len(names)
     counts = dict.fromkeys(names, 0)
@@ -52,15 +55,16 @@ def data(source: str, num_labels: int, num_test: int, field: str = "image") -> D
         train.append(row if kept else {k: v for k, v in row.items() if k != "label"})
     if share < 1 or min(counts.values()) <= share:
         raise UserError(
-            f"{source} has {len(rows)} images of {len(names)} classes, which cannot give"
+            f"{source} has {len(rows)} examples of {len(names)} classes, which cannot give"
             f" {num_labels} with labels and {num_test} to test on: lower --num-labels or --num-test"
         )
-    name = f"{source}: {len(train)} images, {share * len(names)} with labels"
+    kind = "images" if field == "image" else "recordings"
+    name = f"{source}: {len(train)} {kind}, {share * len(names)} with labels"
     return Data(train=train, test=test, name=name)
 
 
 def accuracies(method: Any, found: Data) -> dict[str, list[float]]:
-    """For each test image 1.0 where it was classified rightly.
+    """For each test example 1.0 where it was classified rightly.
 
     Args:
         method: pre-trained, and fine-tuned where it has a `labeller`.
@@ -68,7 +72,7 @@ def accuracies(method: Any, found: Data) -> dict[str, list[float]]:
 
     Returns:
         "accuracy" after fine-tuning, and "probe_accuracy" of a linear classifier on the mean of the
-        states that pre-training gives, of the labelled images.
+        states that pre-training gives, of the labelled examples.
     """
     learn = method.labelled(method.read(found.train))
     test = method.read(found.test)
@@ -81,15 +85,25 @@ def accuracies(method: Any, found: Data) -> dict[str, list[float]]:
     return {name: (found == places).astype(float).tolist() for name, found in guesses.items()}
 
 
-def pixel_accuracies(found: Data) -> dict[str, list[float]]:
-    """The same of a linear classifier on plain pixels, as both metrics."""
-    sides = []
-    for rows in ([row for row in found.train if "label" in row], found.test):
-        height, width, _ = size_of(rows[0]["image"])
-        vectors = [pixels(row["image"], 1, (height, width)).flatten() for row in rows]
-        sides.append((np.stack(vectors), [str(row["label"]) for row in rows]))
-    (known, labels), (asked, wanted) = sides
-    names = sorted(set(labels))
-    guesses = probe(known, [names.index(label) for label in labels], asked)
-    right = [float(names[guess] == label) for guess, label in zip(guesses, wanted, strict=True)]
+def plain_accuracies(
+    found: Data, vectors: Callable[[Sequence[Any]], NDArray[Any]]
+) -> dict[str, list[float]]:
+    """The same of a linear classifier on inputs as they are, as both metrics.
+
+    Args:
+        found: what `data` gave.
+        vectors: of rows [N, d].
+    """
+    learn = [row for row in found.train if "label" in row]
+    names = sorted({str(row["label"]) for row in learn})
+    targets = [names.index(str(row["label"])) for row in learn]
+    guesses = probe(vectors(learn), targets, vectors(found.test))
+    pairs = zip(guesses, found.test, strict=True)
+    right = [float(names[guess] == str(row["label"])) for guess, row in pairs]
     return {"accuracy": right, "probe_accuracy": right}
+
+
+def pixel_vectors(rows: Sequence[Any]) -> NDArray[Any]:
+    """The grey values of images, as large as the first is [N, d]."""
+    height, width, _ = size_of(rows[0]["image"])
+    return np.stack([pixels(row["image"], 1, (height, width)).flatten() for row in rows])

@@ -3,7 +3,8 @@
 The encoder reads the patches that are left, with their positions, and nothing else, so that it is
 cheap; a small decoder gets its states and a mask token at every hidden place, and predicts the
 pixels there. The loss is their mean squared error. The decoder is thrown away. It is the objective
-that other ways to pre-train on images are put on trial against.
+that other ways to pre-train on images are put on trial against. A recording is read as an image,
+its spectrogram, whose patches are groups of frames.
 
 Deviations from the paper:
 1. Crops are drawn by area and keep near to the image's proportions; the settings of ImageNet are
@@ -14,6 +15,7 @@ Deviations from the paper:
 | field | content |
 | --- | --- |
 | image | path, array or picture; see `data.images` |
+| audio | instead of an image, with `input=audio`: path or samples; see `data.audio` |
 | label | class of it, for fine-tuning; rows may lack it |
 """
 
@@ -48,6 +50,7 @@ CARD = Card(
     abilities=("encode", "classify"),
     fields=(
         Field("image", "path, array or picture"),
+        Field("audio", "instead of an image: path, or samples with their rate", required=False),
         Field("label", "class, for fine-tuning", required=False),
     ),
     claims=(Claim("ImageNet-1K 83.6 with ViT-B, fine-tuned", "(secondary) Table 3"),),
@@ -77,11 +80,6 @@ class Config(patch_config.Config):
     #: Published parameters of what `export` gives, for each name that `paper` knows.
     published: ClassVar[dict[str, float]] = {"base": 85.8e6}
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.input != "image":
-            raise UserError("mae reads images: set input=image")
-
     @classmethod
     def tiny(cls) -> Self:
         """Small enough for a test."""
@@ -104,8 +102,15 @@ class Config(patch_config.Config):
         return cls(min_crop=0.2, flip_prob=0.5, lr=1.5e-4, batch_size=4096)
 
     def decoder_config(self) -> ViTMAEConfig:
-        """The sizes in transformers' terms, the decoder's too."""
+        """The sizes in transformers' terms, the decoder's too.
+
+        Its MAE takes squares alone. For sound, whose places and encoder are our own, an image of
+        one patch stands for the spectrogram, with as many channels as a patch has values.
+        """
         own = self.network_config()
+        if self.input == "audio":
+            own.image_size = own.patch_size = 1
+            own.num_channels = self.patch_shape[0] * self.patch_shape[1]
         return ViTMAEConfig(
             **{key: value for key, value in own.to_diff_dict().items() if key != "model_type"},
             decoder_hidden_size=self.decoder_width,
@@ -141,7 +146,7 @@ class MAE(patch_method.PatchMethod):
         self.decoder: Any = whole.decoder
         begin_by_width(self.decoder)
         decoded = sine_positions(encoder.grid, config.decoder_width)
-        self.decoder.decoder_pos_embed.data.copy_(decoded)
+        self.decoder.decoder_pos_embed = nn.Parameter(decoded, requires_grad=False)
 
     def positions(self) -> Tensor:
         """The fixed sine and cosine positions [1, 1 + n, d]."""
@@ -167,7 +172,7 @@ class MAE(patch_method.PatchMethod):
         images, order = batch["pixels"], batch["order"]
         kept = self.config.num_context
         predicted = self.reconstruct(images, order)  # [B, n, p p C]
-        targets = patches_of(images, self.config.patch_size)
+        targets = patches_of(images, *self.config.patch_shape)
         if self.config.normalised:
             mean, variance = targets.mean(-1, keepdim=True), targets.var(-1, keepdim=True)
             targets = (targets - mean) / (variance + 1e-6).sqrt()
@@ -183,9 +188,9 @@ class MAE(patch_method.PatchMethod):
         return self.decoder(states, order.argsort(1)).logits
 
 
-def patches_of(images: Tensor, size: int) -> Tensor:
-    """Patches [B, n, size * size * C] of images [B, C, H, W], channels last in each."""
-    rows = images.unfold(2, size, size).unfold(3, size, size)  # [B, C, H/p, W/p, p, p]
+def patches_of(images: Tensor, height: int, width: int) -> Tensor:
+    """Patches [B, n, height * width * C] of images [B, C, H, W], channels last in each."""
+    rows = images.unfold(2, height, height).unfold(3, width, width)  # [B, C, H/p, W/q, p, q]
     return rows.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
 
 

@@ -153,6 +153,13 @@ class Config:
         return self.num_mels, frames // self.frames * self.frames
 
     @property
+    def patch_shape(self) -> tuple[int, int]:
+        """Height and width of a patch: in pixels, or all bands and some frames."""
+        if self.input == "image":
+            return self.patch_size, self.patch_size
+        return self.num_mels, self.frames
+
+    @property
     def num_samples(self) -> int:
         """Samples of the crop of a recording."""
         return round(self.seconds * self.sampling_rate)
@@ -175,7 +182,7 @@ class Config:
         audio = self.input == "audio"
         # transformers resizes positions only where sizes are plain numbers
         image: Any = self.shape if audio else self.image_size
-        patch: Any = (self.num_mels, self.frames) if audio else self.patch_size
+        patch: Any = self.patch_shape if audio else self.patch_size
         return ViTConfig(
             hidden_size=self.width,
             num_hidden_layers=self.num_layers,
