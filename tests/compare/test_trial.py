@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from made_records import make_record
 
+from pretrial import discover
 from pretrial.compare import record as records
 from pretrial.compare import setting as settings
 from pretrial.compare import worker
@@ -339,6 +340,20 @@ def test_site_renders_a_page_a_record_and_the_gallery(tmp_path) -> None:
     files = site.render(tmp_path / "results", tmp_path / "pages")
     assert sorted(p.name for p in files) == ["index.html", "line.html"]
     assert 'data-slug="line"' in files[tmp_path / "pages" / "index.html"]
+
+
+def test_a_method_of_several_trials_is_one_row_of_the_gallery(tmp_path) -> None:
+    first = make_record("line")
+    second = {**make_record("line"), "slug": "line-deep", "question": "Is it deep?"}
+    for record in (first, second):
+        records.write(record, tmp_path)
+    found = records.read_all(tmp_path)
+    assert [record["slug"] for record in found] == ["line", "line-deep"]
+    index = site.render(tmp_path, tmp_path / "pages")[tmp_path / "pages" / "index.html"]
+    assert index.count("data-slug=") == len(discover.methods())
+    assert index.count('<a href="line-deep.html">Is it deep?</a>') == 1
+    names = [row.split("]")[0] for row in readme.table(found).splitlines()[2:]]
+    assert names == ["| [LINE", "| [LINE, deep"]
 
 
 def test_page_shows_verdicts_arms_and_how_to_run_it_again() -> None:

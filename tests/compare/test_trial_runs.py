@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,16 @@ def test_command_writes_record_and_page_and_runs_nothing_twice(tmp_path, capsys)
     Path("pages/index.html").write_text("old")
     assert main(["report", "--out", "pages", "--check"]) == 2
     assert "stale: pages/index.html" in capsys.readouterr().err
+
+
+def test_a_further_trial_of_a_method_has_a_record_of_its_own(tmp_path, capsys) -> None:
+    words = ["--seeds", "1", "--steps", "4", "--name", "steep", "--arms", "line"]
+    assert main(["trial", "line", *words]) == 0
+    record = records.read(Path("results/line-steep.json"))
+    assert record["title"] == "A line through points (steep)"
+    assert record["setting"]["slugs"] == ["line"]
+    assert Path("results/pages/line-steep.html").exists()
+    assert list(Path("results").glob("*.json")) == [Path("results/line-steep.json")]
 
 
 def test_compare_ranks_methods(tmp_path, capsys) -> None:
@@ -153,15 +164,13 @@ def wait_for(found: Callable[[], Any], seconds: float = 90) -> Any:
 
 
 def workers() -> list[int]:
-    """Processes of jobs in this folder."""
+    """Processes of jobs in this folder, however they were started: those that write a log here."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"pretrial.compare.worker" in words and str(Path.cwd()).encode() in b" ".join(words):
-            found.append(int(path.parent.name))
+    for path in Path("/proc").glob("[0-9]*/fd/1"):
+        with suppress(OSError):
+            log = path.readlink()
+            if log.is_relative_to(Path.cwd()) and log.name == "log.txt":
+                found.append(int(path.parts[2]))
     return found
 
 

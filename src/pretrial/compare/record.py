@@ -109,7 +109,7 @@ def _json(path: Path) -> Any:
 def read_all(folder: Path) -> list[Record]:
     """All trial records of a folder, by slug; other JSON files in it are passed over."""
     found = []
-    for path in sorted(Path(folder).glob("*.json")):
+    for path in sorted(Path(folder).glob("*.json"), key=lambda path: path.stem):
         value = _json(path)
         if isinstance(value, dict) and value.get("kind") in ("trial", "comparison"):
             check(value, str(path))

@@ -100,7 +100,8 @@ def make_one(slug: str, options: Mapping[str, Any]) -> Trial:
     trial = loaded.trial(**options)
     if trial.title:
         return trial
-    return dataclasses.replace(trial, title=loaded.card.title)
+    title = f"{loaded.card.title} ({trial.name})" if trial.name else loaded.card.title
+    return dataclasses.replace(trial, title=title)
 
 
 def plain(value: Any) -> Any:

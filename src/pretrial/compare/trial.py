@@ -141,6 +141,8 @@ class Trial:
         curves: names in the training log to keep as curves; by default all losses and evaluations.
         notes: sentences for the reader: what was scaled down, what deviates.
         title: of the page; by default the method's.
+        name: of a further trial of a method that has several, such as "deepen": its record is
+            <slug>-<name>.json, beside that of the first, which has no name.
     """
 
     question: str
@@ -158,10 +160,12 @@ class Trial:
     curves: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     title: str = ""
+    name: str = ""
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
         assert len(set(names)) == len(names), f"two arms share a name: {names}"
+        assert re.fullmatch(r"[\w.-]*", self.name), f"trial {self.name!r} cannot name a file"
         for arm in self.arms:
             assert re.fullmatch(r"[\w.-]+", arm.name), f"arm {arm.name!r} cannot name a file"
             assert bool(arm.method) != bool(arm.run), f"arm {arm.name}: either `method` or `run`"

@@ -55,7 +55,6 @@ def needle_grid(
             yield {"length": length, "depth": depth, "accuracy": found / num_trials}
 
 
-@torch.no_grad()
 def _trial(
     network: Any, tokenizer: Any, hay: list[int], length: int, depth: float, rng: random.Random
 ) -> bool:
@@ -76,13 +75,31 @@ def _trial(
     text = hay[start : start + room]
     at = round(depth * room)
     prompt = [*text[:at], *needle, *text[at:], *question]
-    rows = torch.tensor(
-        [[*prompt, *answer, *[0] * (max(map(len, answers)) - len(answer))] for answer in answers]
-    )
-    scores = []
-    for row, answer in zip(rows, answers, strict=True):  # one at a time: long texts take memory
-        logits = network(input_ids=row[None].to(network.device)).logits[0, len(prompt) - 1 :]
-        chances = F.log_softmax(logits.float(), dim=-1)
-        picked = [float(chances[i, token]) for i, token in enumerate(answer)]
-        scores.append(sum(picked) / len(picked))
+    scores = endings(network, prompt, answers)
     return scores[0] > max(scores[1:])  # a model to which all are alike finds nothing
+
+
+@torch.no_grad()
+def endings(network: Any, prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
+    """The mean log-probability of each answer's tokens behind a prompt that is read once.
+
+    Args:
+        network: a causal language model of transformers whose cache can be cropped.
+        prompt: token ids, two or more.
+        answers: token ids.
+    """
+
+    def ids(tokens: Sequence[int]) -> torch.Tensor:
+        return torch.tensor([list(tokens)], device=network.device)
+
+    # logits of one place: those of a long prompt would fill the memory
+    read = network(input_ids=ids(prompt[:-1]), use_cache=True, logits_to_keep=1)
+    cache = read.past_key_values
+    scores = []
+    for answer in answers:
+        given = ids([prompt[-1], *answer[:-1]])
+        logits = network(input_ids=given, past_key_values=cache, use_cache=True).logits[0]
+        chances = F.log_softmax(logits.float(), dim=-1)
+        scores.append(float(chances[range(len(answer)), list(answer)].mean()))
+        cache.crop(-len(answer))
+    return scores

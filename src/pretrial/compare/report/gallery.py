@@ -56,7 +56,7 @@ def gallery(entries: Sequence[Entry], records: Sequence[Record]) -> Page:
         f'<th scope="col" class="{cls}"><button type="button">{label}</button></th>'
         for label, cls in _COLUMNS
     )
-    rows = "".join(_row(entry, trials.get(entry.card.slug)) for entry in entries)
+    rows = "".join(_row(entry, trials) for entry in entries)
     page.html(
         f'<table id="methods"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         '<p id="none" class="soft" hidden>No method fits. Press Escape to see all.</p>'
@@ -93,9 +93,15 @@ def _filters(entries: Sequence[Entry]) -> str:
     )
 
 
-def _row(entry: Entry, record: Record | None) -> str:
-    """A method's row, and its hidden detail."""
+def _row(entry: Entry, trials: Mapping[str, Record]) -> str:
+    """A method's row, and its hidden detail; further trials of it are in the detail alone."""
     card = entry.card
+    record = trials.get(card.slug)
+    further = [
+        r
+        for slug, r in trials.items()
+        if slug != card.slug and r["setting"]["slugs"] == [card.slug]
+    ]
     found = headline(record) if record else None
     verdict = record["verdict"] if record else None
     strength, effect = _effect(*found) if found else (-math.inf, "")
@@ -123,7 +129,8 @@ def _row(entry: Entry, record: Record | None) -> str:
         f'<td class="{cls}" data-value="{escape(str(value))}">{html}</td>'
         for (_, cls), (value, html) in zip(_COLUMNS, cells, strict=True)
     )
-    return f"<tr{data}>{drawn}</tr><template>{_detail(entry, record)}</template>"
+    detail = _detail(entry, record) + _further(further)
+    return f"<tr{data}>{drawn}</tr><template>{detail}</template>"
 
 
 def _effect(claim: Record, interval: Interval) -> tuple[float, str]:
@@ -162,6 +169,16 @@ def _cost(record: Record | None) -> tuple[float, str]:
         return math.inf, ""
     seconds = sum(sum(arm["seconds"]) for arm in record["arms"])
     return seconds, f"{number(round(seconds / 60, 1))} min"
+
+
+def _further(records: Sequence[Record]) -> str:
+    """The questions of further trials, each a link to its page, with their verdicts."""
+    items = "".join(
+        f'<li>{cell(verdict_tag(r["verdict"]))} <a href="{escape(r["slug"])}.html">'
+        f"{inline(r['question'])}</a></li>"
+        for r in records
+    )
+    return f"<p>Further trials:</p><ul>{items}</ul>" if items else ""
 
 
 def _detail(entry: Entry, record: Record | None) -> str:

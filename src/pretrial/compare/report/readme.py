@@ -54,9 +54,11 @@ def table(records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:
 
 
 def _name(record: Mapping[str, Any]) -> str:
-    """The name of the method: what its title says before a colon, or else its slug."""
+    """What the method's title says before a colon, or else its slug; and the trial's own name."""
+    slug = record["setting"]["slugs"][0]
     name, colon, _ = record["title"].partition(":")
-    return name if colon else record["slug"]
+    further = record["slug"].removeprefix(slug).removeprefix("-")
+    return (name if colon else slug) + (f", {further}" if further else "")
 
 
 def render(text: str, records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:

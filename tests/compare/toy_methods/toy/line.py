@@ -89,6 +89,7 @@ def trial(
     warm: bool = False,
     steps: int = 30,
     items: bool = True,
+    name: str = "",
 ) -> Trial:
     """Does a slope help?
 
@@ -99,6 +100,7 @@ def trial(
         warm: share a warm start.
         steps: the budget.
         items: measure an error an item.
+        name: of a further trial.
     """
     rows = [{"x": i / 16 - 1, "y": (i / 16 - 1) * 0.8 + 0.3} for i in range(33)]
 
@@ -119,6 +121,7 @@ def trial(
 
     return Trial(
         question="Does a slope help?",
+        name=name,
         data=lambda: Data(train=rows, test=rows[::3], name="33 points on a line"),
         arms=(
             Arm("line", "line", "method", "line", Config(sleep=sleep)),
