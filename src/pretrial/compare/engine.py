@@ -159,7 +159,7 @@ def _record(
     return {
         "schema": records.SCHEMA_VERSION,
         "kind": "trial" if len(setting.slugs) == 1 else "comparison",
-        "slug": "-".join(setting.slugs),
+        "slug": "-".join(filter(None, [*setting.slugs, trial.name])),
         "title": trial.title,
         "family": entry.family,
         "abilities": list(entry.card.abilities),
