@@ -208,7 +208,7 @@ def test_dry_run_makes_all_pieces_for_many_devices(capsys: pytest.CaptureFixture
 def test_dry_run_of_too_much_says_what_to_change(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "coderl", "--data", "builtin:mini-apps", "--dry-run", "--gpus", "2"]
     words += ["--paper", "codet5-large", "--gpu", "l4"]
-    assert main([*words, "--warmup-batch", "256", "--micro-batch", "128"]) == 2
+    assert main([*words, "--warmup-batch-size", "256", "--micro-batch-size", "128"]) == 2
     told = capsys.readouterr().err
     assert "stage 'warmup' needs" in told
     assert "set the method's micro-batch size to at most" in told

@@ -46,7 +46,7 @@ def work(folder: Path, shard: bool) -> None:
     data = mini_apps(num_train=12, num_test=3, solved=8)
     config = replace(
         Config.tiny(),
-        critic_batch=8,
+        critic_batch_size=8,
         warmup_epochs=1,
         critic_epochs=1,
         checker_epochs=0,
@@ -54,8 +54,8 @@ def work(folder: Path, shard: bool) -> None:
         evaluate_every=2,
         resample_every=2,
         rl_steps=4,
-        rl_batch=8,
-        micro_batch=4,
+        rl_batch_size=8,
+        micro_batch_size=4,
     )
     run = Run(folder / "run", data.train, data.test, quiet=True)
     train(CodeRL.build(config, data=data.train), run, shard=shard)

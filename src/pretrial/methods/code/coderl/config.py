@@ -35,7 +35,7 @@ class Config:
         objective: of the last phase: CodeRL, or one of its two controls at the same steps.
         warmup_epochs: of imitation, over the reference pairs.
         warmup_lr: learning rate of imitation.
-        warmup_batch: reference pairs a step.
+        warmup_batch_size: reference pairs a step.
         num_samples: programs sampled for each training problem and round.
         temperature: of sampling.
         top_p: of nucleus sampling.
@@ -45,14 +45,14 @@ class Config:
         resample_problems: problems that each further sampling takes, in turn of a random order.
         critic_epochs: of critic training.
         critic_lr: learning rate of the critics.
-        critic_batch: programs a step of the critics.
+        critic_batch_size: programs a step of the critics.
         pooling: what the critic's maximum is taken over.
         release_pooling: let padding into the critic's maximum, as the released code does.
         release_padding: pad sources with the end token and attend to it, as the released code does.
         rl_steps: optimiser steps of the last phase; 0 takes `rl_epochs`.
         rl_epochs: passes over the programs sampled once.
         rl_lr: learning rate of the last phase.
-        rl_batch: sampled programs a step; as many reference pairs come with them.
+        rl_batch_size: sampled programs a step; as many reference pairs come with them.
         returns: subtract the greedy program's return, or not.
         token_weights: the critic's scores, or ones, or weights that fall linearly.
         ce_weight: of cross-entropy in the last phase.
@@ -65,8 +65,8 @@ class Config:
         repair_epochs: of the repair model.
         repair_lr: its learning rate.
         schedule: of the learning rates.
-        warmup_ratio: share of a stage over which the learning rate rises.
-        micro_batch: examples a forward pass; 0 takes the whole batch.
+        warmup: steps of warm-up of each stage, or a share of it when below 1.
+        micro_batch_size: examples a forward pass; 0 takes the whole batch.
         seconds: time limit of a program's tests.
         apps_preamble: give every program the imports that APPS solutions take for granted.
         execute_on: where programs run: local, or ray for all machines of a Ray cluster.
@@ -99,7 +99,7 @@ class Config:
     objective: Literal["coderl", "cross-entropy", "rejection"] = "coderl"
     warmup_epochs: float = 10  # at most 10 epochs (secondary)
     warmup_lr: float = 2e-5  # train_configs.py of the release
-    warmup_batch: int = 32
+    warmup_batch_size: int = 32
     num_samples: int = 20  # about 20 a problem, from the release's examples
     temperature: float = 0.6  # section 4.2
     top_p: float = 0.95
@@ -108,14 +108,14 @@ class Config:
     resample_problems: int = 160
     critic_epochs: float = 10  # release
     critic_lr: float = 2e-5  # release
-    critic_batch: int = 32
+    critic_batch_size: int = 32
     pooling: Pooling = "logits"
     release_pooling: bool = False
     release_padding: bool = False
     rl_steps: int = 0
     rl_epochs: float = 1
     rl_lr: float = 2e-6  # the author's advice in CodeRL#30: lower than the release's 2e-5
-    rl_batch: int = 256  # the author's advice in CodeRL#30
+    rl_batch_size: int = 256  # the author's advice in CodeRL#30
     returns: Literal["relative", "absolute"] = "relative"
     token_weights: Literal["critic", "ones", "linear"] = "critic"
     ce_weight: float = 1.0  # equal weight (release)
@@ -128,8 +128,8 @@ class Config:
     repair_epochs: float = 10
     repair_lr: float = 2e-5
     schedule: Literal["constant", "linear", "cosine"] = "constant"  # release
-    warmup_ratio: float = 0.0
-    micro_batch: int = 8
+    warmup: float = 0.0
+    micro_batch_size: int = 8
     seconds: float = 4.0  # testing_util.py of the release
     apps_preamble: bool = False
     execute_on: Literal["local", "ray"] = "local"
@@ -149,7 +149,7 @@ class Config:
             max_target=48,
             warmup_epochs=2,
             warmup_lr=3e-3,
-            warmup_batch=8,
+            warmup_batch_size=8,
             num_samples=4,
             temperature=1.0,
             critic_epochs=2,
@@ -158,11 +158,11 @@ class Config:
             resample_every=1,
             resample_problems=4,
             rl_lr=1e-3,
-            rl_batch=8,
+            rl_batch_size=8,
             checker_epochs=2,
             repair_epochs=2,
             repair_lr=1e-3,
-            micro_batch=0,
+            micro_batch_size=0,
             seconds=2.0,
         )
 
@@ -180,23 +180,23 @@ class Config:
             max_target=80,
             warmup_epochs=14,
             warmup_lr=2e-3,
-            warmup_batch=32,
+            warmup_batch_size=32,
             num_samples=16,
             sample_problems=320,
             resample_every=8,
             resample_problems=80,
             critic_epochs=2,
             critic_lr=1e-3,
-            critic_batch=64,
+            critic_batch_size=64,
             rl_steps=120,
             rl_lr=3e-4,
-            rl_batch=48,
+            rl_batch_size=48,
             checker_epochs=1,
             repair_epochs=4,
             repair_lr=1e-3,
             schedule="linear",
-            warmup_ratio=0.1,
-            micro_batch=0,
+            warmup=0.1,
+            micro_batch_size=0,
             seconds=2.0,
         )
 

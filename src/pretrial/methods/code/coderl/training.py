@@ -103,12 +103,17 @@ class Course:
         if c.span_epochs and actor.encoder_decoder:
             module: Trainable = pretrain.MaskedSpans(actor)
             yield self._stage(
-                "pretrain-spans", module, sequences, c.span_epochs, c.pretrain_lr, c.warmup_batch
+                "pretrain-spans",
+                module,
+                sequences,
+                c.span_epochs,
+                c.pretrain_lr,
+                c.warmup_batch_size,
             )
         if c.next_token_epochs:
             module, lr = pretrain.NextTokens(actor), c.pretrain_lr / 2
             yield self._stage(
-                "pretrain-next", module, sequences, c.next_token_epochs, lr, c.warmup_batch
+                "pretrain-next", module, sequences, c.next_token_epochs, lr, c.warmup_batch_size
             )
 
     def _warmup(self) -> Stage:
@@ -119,7 +124,7 @@ class Course:
             self.experience.pairs,
             c.warmup_epochs,
             c.warmup_lr,
-            c.warmup_batch,
+            c.warmup_batch_size,
         )
         if c.evaluate_every:
             stage.evaluate = self._evaluate()
@@ -136,7 +141,7 @@ class Course:
             setattr(method, name, critic)
         judged = self.experience.judged(samples, binary)
         epochs = c.checker_epochs if binary else c.critic_epochs
-        return self._stage(name, critic, judged, epochs, c.critic_lr, c.critic_batch)
+        return self._stage(name, critic, judged, epochs, c.critic_lr, c.critic_batch_size)
 
     def _reinforce(self, samples: Sequence[Sample]) -> Iterator[Stage]:
         first = self.experience.weighted(samples)
@@ -160,13 +165,13 @@ class Course:
             rl_head=c.rl_head,
         )
         stage = self._stage(
-            "reinforce", module, programs, c.rl_epochs, c.rl_lr, c.rl_batch, steps=c.rl_steps
+            "reinforce", module, programs, c.rl_epochs, c.rl_lr, c.rl_batch_size, steps=c.rl_steps
         )
         if c.resample_every and c.objective != "cross-entropy":
             steps = stage.budget.amount if stage.budget.unit == "steps" else _UNKNOWN_STEPS
-            stage.batch_size = c.rl_batch
-            stage.micro_batch_size = c.micro_batch or None
-            stage.data = Drawn(self.experience, programs, c.rl_batch, math.ceil(steps))
+            stage.batch_size = c.rl_batch_size
+            stage.micro_batch_size = c.micro_batch_size or None
+            stage.data = Drawn(self.experience, programs, c.rl_batch_size, math.ceil(steps))
             stage.shuffle = False
         stage.evaluate = self._evaluate()
         if stage.evaluate and c.evaluate_every:
@@ -185,7 +190,9 @@ class Course:
         if method.repairer is None:
             method.repairer = parts.new_repairer(c, method.actor)
         module = Imitation(method.repairer)
-        yield self._stage("repair", module, pairs, c.repair_epochs, c.repair_lr, c.warmup_batch)
+        yield self._stage(
+            "repair", module, pairs, c.repair_epochs, c.repair_lr, c.warmup_batch_size
+        )
 
     # What they share
 
@@ -202,13 +209,13 @@ class Course:
     ) -> Stage:
         c = self.config
         kind = name.split("-")[0]
-        size, micro = fitting(batch_size, c.micro_batch, len(data), self.run.world.size)
+        size, micro = fitting(batch_size, c.micro_batch_size, len(data), self.run.world.size)
         return Stage(
             name,
             module,
             data,
             self._budget(kind, max(size, epochs * len(data)), steps),
-            optim=Optim(lr=lr, weight_decay=0.05, schedule=c.schedule, warmup=c.warmup_ratio),
+            optim=Optim(lr=lr, weight_decay=0.05, schedule=c.schedule, warmup=c.warmup),
             batch_size=size,
             micro_batch_size=micro,
             evaluate_every=c.evaluate_every,

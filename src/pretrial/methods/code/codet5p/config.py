@@ -36,7 +36,7 @@ class Config:
         warm_ratio: share of the unimodal budget in which only spans are denoised.
         unimodal_ratio: share of the run's budget for the unimodal stage, where both are trained.
         corruption_ratio: share of the tokens that are hidden.
-        mean_span: words of a hidden span, on average.
+        mean_length: words of a hidden span, on average.
         contrastive: the bimodal stage aligns embeddings of texts and codes.
         matching: it tells pairs that belong together from pairs that do not.
         generation: it writes the code for the text, and the text for the code.
@@ -85,7 +85,7 @@ class Config:
     warm_ratio: float = 1 / 11  # 10k steps alone, then 100k, section 4
     unimodal_ratio: float = 0.5  # ours: a budget is shared, not steps
     corruption_ratio: float = 0.15  # section 3.1
-    mean_span: float = 3.0  # section 3.1
+    mean_length: float = 3.0  # section 3.1
     contrastive: bool = True  # section 3.2
     matching: bool = True  # section 3.2
     generation: bool = True  # section 3.2

@@ -93,7 +93,7 @@ class Unimodal(Trainable):
                 ids,
                 self.sentinels,
                 config.corruption_ratio,
-                config.mean_span,
+                config.mean_length,
                 generator=generator,
                 eos=end,
                 word_starts=word_starts(ids, self.joins),

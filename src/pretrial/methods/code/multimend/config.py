@@ -27,12 +27,12 @@ class Config:
         max_target: tokens of a patch.
         epochs: passes over the data, where no budget is given.
         batch_size: pairs a step.
-        micro_batch: pairs a forward pass; 0 takes the whole batch.
+        micro_batch_size: pairs a forward pass; 0 takes the whole batch.
         lr: learning rate.
         position_lr: that of T5's relative positions, 0 for `lr`. They are single numbers, which a
             rate for matrices moves too slowly for a model from scratch to learn copying soon.
         schedule: of the learning rate.
-        warmup_ratio: share of the training over which the learning rate rises.
+        warmup: steps of warm-up, or a share of the training when below 1.
         checkpoints_per_epoch: checkpoints that the ensemble is taken from.
         num_checkpoints: the last of them are the ensemble; the last one is the exported model.
         retrieval: lines added to the context at repair: by embeddings, at random, or none.
@@ -56,11 +56,11 @@ class Config:
     max_target: int = 256  # train_model.py
     epochs: float = 2.0  # train_model.py
     batch_size: int = 8  # train_model.py
-    micro_batch: int = 0
+    micro_batch_size: int = 0
     lr: float = 1e-4  # train_model.py
     position_lr: float = 0.0
     schedule: Literal["constant", "linear", "cosine"] = "constant"  # train_model.py
-    warmup_ratio: float = 0.0
+    warmup: float = 0.0
     checkpoints_per_epoch: int = 5  # train_model.py
     num_checkpoints: int = 5  # generate_primary_candidates.py
     retrieval: Retrieval = "embedding"
@@ -123,7 +123,7 @@ class Config:
             lr=3e-3,
             position_lr=0.12,
             schedule="linear",
-            warmup_ratio=0.04,
+            warmup=0.04,
             num_checkpoints=2,
             num_beams=10,
             num_candidates=10,

@@ -163,7 +163,7 @@ class MultiMend(Method):
         c = self.config
         pairs = self._pairs(run.data)
         aside = self._pairs(run.held_out) if run.held_out else []
-        size, micro = fitting(c.batch_size, c.micro_batch, len(pairs), run.world.size)
+        size, micro = fitting(c.batch_size, c.micro_batch_size, len(pairs), run.world.size)
         budget = run.limit or Budget(max(size, c.epochs * len(pairs)), "examples")
         earlier = c.num_checkpoints - 1
         if "earlier" in self.frozen:  # of what this training starts from
@@ -187,7 +187,7 @@ class MultiMend(Method):
     def _optims(self) -> tuple[Optim, ...]:
         """One optimiser, or a second one for the relative positions."""
         c = self.config
-        every = Optim(lr=c.lr, schedule=c.schedule, warmup=c.warmup_ratio)
+        every = Optim(lr=c.lr, schedule=c.schedule, warmup=c.warmup)
         if not c.position_lr:
             return (every,)
         positions = replace(every, lr=c.position_lr, weight_decay=0.0, match=_POSITIONS)

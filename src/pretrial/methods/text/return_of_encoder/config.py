@@ -54,7 +54,7 @@ class Config:
         temperature: of drawing the student's answers.
         top_k: tokens that they are drawn from; 0 draws from all.
         batch_size: examples a step.
-        micro_batch: examples a forward pass; 0 takes the whole batch.
+        micro_batch_size: examples a forward pass; 0 takes the whole batch.
         lr: peak learning rate.
         weight_decay: of matrices.
         warmup: steps, or a share of the budget below 1.
@@ -91,7 +91,7 @@ class Config:
     temperature: float = 0.9  # generate_temperature
     top_k: int = 128  # generate_top_k
     batch_size: int = 128  # global_batch_size
-    micro_batch: int = 0
+    micro_batch_size: int = 0
     lr: float = 1e-4  # learning_rate
     weight_decay: float = 0.01  # weight_decay
     warmup: float = 4.0  # warmup_steps

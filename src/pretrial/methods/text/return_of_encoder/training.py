@@ -107,7 +107,7 @@ class Training:
             budget,
             Optim(lr, config.weight_decay, schedule="cosine", warmup=config.warmup),
             batch_size=size,
-            micro_batch_size=config.micro_batch or None,
+            micro_batch_size=config.micro_batch_size or None,
             evaluate=(lambda: module.held_out(aside)) if aside else None,
             purpose="train" if name == "train" else "teacher_training",
         )
