@@ -7,7 +7,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from pretrial.compare.trial import Context
+from pretrial.data.windows import TokenWindows
 from pretrial.errors import UserError
+from pretrial.evaluate.rank import measure_rank
 from pretrial.evaluate.tasks import evaluate
 from pretrial.methods.text.architecture_objective import (
     ArchitectureObjective,
@@ -18,10 +20,12 @@ from pretrial.methods.text.architecture_objective import (
 )
 from pretrial.methods.text.architecture_objective.config import PAIRS
 from pretrial.methods.text.architecture_objective.trials import prepare, steps_to
+from pretrial.methods.text.prompted import texts_of
 from pretrial.models.conditional import new_llama
 from pretrial.models.t5_decoder import T5Decoder
 from pretrial.models.tokenizers import learn_bpe, sentinel_ids
 from pretrial.train.budget import Budget
+from pretrial.train.checkpoint import read_tensors
 from pretrial.train.flops import count
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -38,7 +42,7 @@ def make(**changes):
 
 
 def first_windows(method, number=6):
-    windows = method.windows(ROWS)
+    windows = TokenWindows(texts_of(ROWS), method.model.tokenizer, method.objective.window)
     return [windows[place] for place in range(number)]
 
 
@@ -300,20 +304,49 @@ def test_steps_to_a_loss_are_interpolated():
 # -- trials ---------------------------------------------------------------------------------------
 
 
-def test_grid_has_six_arms_and_measures_what_no_arm_was_trained_on():
-    grid = trial(grid="multitask", tiny=True)
-    names = ["cd-flm", "cd-mlm", "nd-plm", "nd-mlm", "ed-plm", "ed-mlm"]
-    assert [arm.name for arm in grid.choose()][:6] == names
-    assert {arm.role for arm in grid.arms if arm.default} == {"baseline", "method", "control"}
+def test_grid_has_six_arms_and_asks_for_what_none_was_trained_on():
+    grid = trial(which="grid", tiny=True)
+    names = ["cd-flm", "cd-mlm", "nd-plm", "nd-mlm", "ed-plm", "ed-mlm", "random"]
+    assert [arm.name for arm in grid.choose()] == names
+    configs = [arm.run.args[0] for arm in grid.choose()[:6]]
+    assert [(each.architecture, each.objective) for each in configs] == SIX
+    same = {replace(each, architecture="prefix_decoder", objective="masked_lm") for each in configs}
+    assert len(same) == 1
     data = grid.data()
     taught = {row["task"] for row in data.train if "task" in row}
+    assert {row["task"] for row in data.test["held_out"]} == set(tasks.HELD_OUT)
+    assert {row["task"] for row in data.test["known"]} == taught
     assert len(taught) == 6
-    assert {row["task"] for row in data.test["task"]} == set(tasks.HELD_OUT)
     assert not taught & set(tasks.HELD_OUT)
-    few = replace(data, test={name: rows[:12] for name, rows in data.test.items()})
-    found = grid.measure(make(), few, 0)
-    assert set(found) == {"next_sentence_accuracy", "task_accuracy", "known_task_accuracy"}
-    assert all(0 <= value <= 1 for values in found.values() for value in values)
+    inputs = {row.get("input") for row in data.train}
+    assert not any(row["input"] in inputs for rows in data.test.values() for row in rows)
+
+
+def test_grid_measures_before_and_after_fine_tuning(tmp_path):
+    grid = trial(which="grid", tiny=True)
+    data = grid.data()
+    texts = [row for row in data.train if "text" in row][:40]
+    known = [row for row in data.train if "task" in row][:40]
+    asked = {name: rows[:12] for name, rows in data.test.items()}
+    few = replace(data, train=texts + known, test=asked)
+    run = Run(tmp_path, few.train, budget=Budget(600, "tokens"), quiet=True)
+    subject = grid.arm("ed-mlm").run(Context(run, few, None))
+    (plain,) = subject.plain
+    size = sum(p.numel() for p in subject.parameters())
+    assert size == sum(p.numel() for p in plain.parameters())  # one model's, not two
+    weights = read_tensors(tmp_path / "stages/pretrain/done", "weights")
+    assert torch.equal(
+        plain.state_dict()["model.network.shared.weight"], weights["model.network.shared.weight"]
+    )
+    found = grid.measure(subject, few, 0)
+    names = ["next_sentence", "held_out", "tuned_next_sentence", "tuned_held_out", "tuned_known"]
+    assert list(found) == [f"{name}_accuracy" for name in names]
+    assert found["held_out_accuracy"] == measure_rank(plain, asked["held_out"]).items["accuracy"]
+    tuned = measure_rank(subject.tuned, asked["held_out"]).items["accuracy"]
+    assert found["tuned_held_out_accuracy"] == tuned
+    assert plain.choice_scores(["a"], [["b", "c"]]) != subject.tuned.choice_scores(
+        ["a"], [["b", "c"]]
+    )
 
 
 def test_adaptation_is_timed_against_the_model_from_scratch(tmp_path):

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from pretrial.corrupt.masks import IGNORE
+from pretrial.data.windows import TokenWindows
 from pretrial.errors import UserError
 from pretrial.methods.text.e2s2 import E2S2, Config, examples, measures
 from pretrial.methods.text.e2s2.trials import trial
@@ -34,9 +35,12 @@ def make(**changes):
     return E2S2.build(replace(TINY, **changes), data=EXAMPLES)
 
 
+def windows_of(method, texts):
+    return list(TokenWindows(texts, method.tokenizer, method.views.length))
+
+
 def batch_of(method, texts=TEXTS[:8], seed=0):
-    windows = [w[: method.views.length] for w in method.windows(texts)]
-    return method.batch(windows, torch.Generator().manual_seed(seed))
+    return method.batch(windows_of(method, texts), torch.Generator().manual_seed(seed))
 
 
 NOISY = {"shuffle_ratio": 0.2, "replace_ratio": 0.2}
@@ -204,7 +208,7 @@ def test_padding_decides_nothing(noisy):
 
 def test_without_a_contrast_micro_batches_equal_the_batch():
     method = make(contrast_weight=0.0, **NOISY)
-    windows = list(method.windows(TEXTS[:8]))
+    windows = windows_of(method, TEXTS[:8])
     whole = method.batch(windows, torch.Generator().manual_seed(0))
     expected = method.losses(whole)["loss"]
     source = torch.Generator().manual_seed(0)
@@ -350,7 +354,7 @@ def test_a_classifier_starts_from_the_weights(architecture):
 )
 def test_settings_that_exclude_each_other_name_the_mend(changes, mend):
     with pytest.raises(UserError, match=mend):
-        make(**changes).windows(TEXTS)
+        windows_of(make(**changes), TEXTS)
 
 
 def test_rows_without_text_name_the_fields_found():

@@ -30,7 +30,7 @@ def method() -> PolyCom:
 
 
 def windows(method: PolyCom, count: int = 4) -> list[list[int]]:
-    return method._windows(TEXTS * 4)[:count]
+    return list(method._blocks(TEXTS * 4))[:count]
 
 
 # -- settings -------------------------------------------------------------------------------------

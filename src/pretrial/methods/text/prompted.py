@@ -6,13 +6,13 @@ fine-tuning (T0) train on, and what rank classification measures.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pretrial.corrupt.denoisers import Pair
 from pretrial.data.mixture import Mixture, temperature_weights
+from pretrial.data.rows import by_key, is_on_disk, mapped, where
 from pretrial.errors import UserError
 from pretrial.models.conditional import ConditionalLM
 
@@ -41,36 +41,40 @@ class Example:
         return self.input or self.text
 
 
-def read_examples(rows: Sequence[dict[str, Any]]) -> list[Example]:
+def read_examples(rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
     """Rows with `text`, or with `input` and what goes with it.
 
     Raises:
         UserError: a row has neither, or a field is of the wrong kind.
     """
-    found = []
-    for number, row in enumerate(rows):
-        if "text" not in row and "input" not in row:
-            raise UserError(
-                f"row {number} has neither 'text' nor 'input' (found: {', '.join(row)}): name the"
-                " one to use with --fields text=OTHER"
-            )
-        for field in ("text", "input", "target"):
-            if not isinstance(row.get(field, ""), str):
-                kind = type(row[field]).__name__
-                raise UserError(f"{field!r} of row {number} is a {kind}: give a string")
-        choices = row.get("choices") or ()
-        if isinstance(choices, str) or not all(isinstance(each, str) for each in choices):
-            raise UserError(f"'choices' of row {number} must be a list of strings")
-        found.append(
-            Example(
-                row.get("text", ""),
-                row.get("input", ""),
-                row.get("target", ""),
-                tuple(choices),
-                str(row.get("task", "")),
-            )
+    return mapped(rows, _example)
+
+
+def _example(number: int, row: dict[str, Any]) -> Example:
+    if "text" not in row and "input" not in row:
+        raise UserError(
+            f"row {number} has neither 'text' nor 'input' (found: {', '.join(row)}): name the"
+            " one to use with --fields text=OTHER"
         )
-    return found
+    for field in ("text", "input", "target"):
+        if not isinstance(row.get(field, ""), str):
+            kind = type(row[field]).__name__
+            raise UserError(f"{field!r} of row {number} is a {kind}: give a string")
+    choices = row.get("choices") or ()
+    if isinstance(choices, str) or not all(isinstance(each, str) for each in choices):
+        raise UserError(f"'choices' of row {number} must be a list of strings")
+    return Example(
+        row.get("text", ""),
+        row.get("input", ""),
+        row.get("target", ""),
+        tuple(choices),
+        str(row.get("task", "")),
+    )
+
+
+def texts_of(examples: Sequence[Example]) -> Sequence[str]:
+    """The raw texts; "" where there is none."""
+    return mapped(examples, lambda _, example: example.text)
 
 
 def encode_plain(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[list[int]]:
@@ -102,22 +106,38 @@ def pairs_of(
 
 
 def task_mixture(
-    examples: Sequence[Example], pairs: Sequence[Pair], most_per_task: int
+    model: ConditionalLM,
+    examples: Sequence[Example],
+    most_per_task: int,
+    **how: Any,
 ) -> Sequence[Pair]:
     """Pairs of all tasks, in proportion to their sizes, where no size counts as more than a bound.
 
+    Of examples on the disk, two numbers each are in memory: its place, and that of its pair.
+
     Args:
-        examples: say what task a pair is of.
-        pairs: one an example.
+        model: makes the pairs.
+        examples: those with an input and a target are learnt from; there may be none.
         most_per_task: the bound; T0 has 500,000.
+        how: what `pairs_of` takes by name.
     """
-    parts: dict[str, list[Pair]] = defaultdict(list)
-    for example, pair in zip(examples, pairs, strict=True):
-        parts[example.task].append(pair)
+    known = by_key(
+        where(examples, lambda example: example.input and example.target), lambda e: e.task
+    )
+    parts = {task: _pairs(model, own, how) for task, own in known.items()}
     if not parts:
-        raise UserError("there are no prompted examples: give rows with 'input' and 'target'")
+        return []
     sizes = [min(len(part), most_per_task) for part in parts.values()]
     return Mixture(list(parts.values()), temperature_weights(sizes, 1.0))
+
+
+def _pairs(model: ConditionalLM, examples: Sequence[Example], how: dict[str, Any]) -> Sequence[Any]:
+    if is_on_disk(examples):
+        return mapped(
+            examples, lambda _, each: pairs_of(model, [each.input], [each.target], **how)[0]
+        )
+    inputs, targets = ([getattr(e, name) for e in examples] for name in ("input", "target"))
+    return pairs_of(model, inputs, targets, **how)
 
 
 def choice_scores(

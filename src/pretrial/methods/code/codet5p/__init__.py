@@ -52,6 +52,7 @@ from pretrial.methods.code.codet5p.retrieval import (
     whole,
 )
 from pretrial.methods.code.codet5p.writing import completed, written
+from pretrial.models.tokenizers import texts_of
 from pretrial.train.method import Method
 from pretrial.train.run import Run
 from pretrial.train.stage import Stage
@@ -132,14 +133,14 @@ class CodeT5p(Method):
             return cls(*load_network(source, config))
         if data is None:
             return cls(config, new_network(config))
-        texts = (part for e in data for part in (e.text, e.code, e.prompt, e.response) if part)
+        texts = texts_of(data, lambda e: (e.text, e.code, e.prompt, e.response))
         tokenizer = learn_tokenizer(texts, config)
         config = replace(config, vocab_size=len(tokenizer))
         ids = tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id
         return cls(config, new_network(config, *ids), tokenizer)
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[Example]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
         """Codes, pairs and instructions; a row is whatever its fields make it."""
         return read_rows(rows)
 

@@ -6,9 +6,10 @@ import ast
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from pretrial.data.rows import field_names
+from pretrial.data.rows import field_names, mapped, where
 from pretrial.errors import UserError, nearest
 
 _FIELDS = ("code", "text", "instruction", "input", "output")
@@ -49,13 +50,13 @@ class Example:
         return next((part for part in (self.code, self.text, self.prompt) if part.strip()), "")
 
 
-def read_rows(rows: Sequence[dict[str, Any]]) -> list[Example]:
+def read_rows(rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
     """An example a row.
 
     Raises:
         UserError: a row has none of the fields, or a field is no string.
     """
-    return [_example(rows, number, row) for number, row in enumerate(rows)]
+    return mapped(rows, partial(_example, rows))
 
 
 def _example(rows: Sequence[dict[str, Any]], number: int, row: dict[str, Any]) -> Example:
@@ -77,12 +78,14 @@ def _example(rows: Sequence[dict[str, Any]], number: int, row: dict[str, Any]) -
     return Example(found.get("code", ""), found.get("text", ""), prompt, found.get("output", ""))
 
 
-def pairs_of(examples: Sequence[Example], cut_docstrings: bool = True) -> list[Example]:
+def pairs_of(examples: Sequence[Example], cut_docstrings: bool = True) -> Sequence[Example]:
     """The pairs; a text that is its code's docstring stands in the code no longer."""
-    pairs = [example for example in examples if example.is_pair]
+    pairs = where(examples, lambda example: example.is_pair)
     if not cut_docstrings:
         return pairs
-    return [replace(pair, code=without_docstring(pair.code, pair.text)) for pair in pairs]
+    return mapped(
+        pairs, lambda _, pair: replace(pair, code=without_docstring(pair.code, pair.text))
+    )
 
 
 def without_docstring(code: str, text: str) -> str:

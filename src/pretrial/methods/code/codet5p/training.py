@@ -9,6 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pretrial.data.packing import blocks
+from pretrial.data.rows import is_on_disk, mapped, where
+from pretrial.data.windows import token_ids
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.evaluate.retrieval import Search, measure_retrieval
@@ -21,6 +23,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.method import Trainable
 from pretrial.train.run import Run
 from pretrial.train.stage import Optim, Stage
+from pretrial.train.tokens import kept_windows
 
 if TYPE_CHECKING:
     from pretrial.methods.code.codet5p import CodeT5p
@@ -32,7 +35,10 @@ _EMBEDDINGS = r"shared\.weight$"
 def stages(method: CodeT5p, run: Run) -> Iterator[Stage]:
     """Those of `config.stages` that there are data for, in that order."""
     config = method.config
-    plan = {name: found for name in config.stages if (found := _data(method, name, run.data))}
+    plan = {}
+    for name in config.stages:
+        if found := _data(method, name, run, "data", run.data):
+            plan[name] = found
     if not plan:
         raise UserError(
             f"the data has nothing for {', '.join(config.stages)}: give rows with 'code', with"
@@ -40,7 +46,7 @@ def stages(method: CodeT5p, run: Run) -> Iterator[Stage]:
         )
     for name, share in _shares(list(plan), config.unimodal_ratio).items():
         budget = Budget(run.budget.amount * share, run.budget.unit)
-        aside = _data(method, name, run.held_out)[:_MOST_HELD_OUT]
+        aside = _data(method, name, run, "held-out", run.held_out)[:_MOST_HELD_OUT]
         if name == "unimodal" and method.beside is None:
             yield from _unimodal(method, plan[name], aside, budget)
             continue
@@ -67,17 +73,22 @@ def _module(method: CodeT5p, name: str) -> Trainable:
     return TextToText(network, method.tokenizer, config.max_text + config.max_code, config.max_code)
 
 
-def _data(method: CodeT5p, name: str, examples: Sequence[Example]) -> Sequence[Any]:
-    """What a stage can use of the examples."""
+def _data(
+    method: CodeT5p, name: str, run: Run, part: str, examples: Sequence[Example]
+) -> Sequence[Any]:
+    """What a stage can use of the examples, which are a part of the run's."""
     config, tokenizer = method.config, method.tokenizer
     if name == "bimodal":
         pairs = pairs_of(examples, config.cut_docstrings)
-        return pairs if method.beside is None else [(pair.text, pair.code) for pair in pairs]
+        if method.beside is None:
+            return pairs
+        return mapped(pairs, lambda _, pair: (pair.text, pair.code))
     if name == "instruct":
-        return [(e.prompt, e.response) for e in examples if e.prompt and e.response]
-    codes = [example.code for example in examples if example.code.strip()]
-    ids = tokenizer(codes, add_special_tokens=False)["input_ids"] if codes else []
-    return list(blocks(ids, config.max_code - 2, tokenizer.eos_token_id))
+        asked = where(examples, lambda example: example.prompt and example.response)
+        return mapped(asked, lambda _, example: (example.prompt, example.response))
+    ids = token_ids((e.code for e in examples if e.code.strip()), tokenizer)
+    joined = blocks(ids, config.max_code - 2, tokenizer.eos_token_id)
+    return kept_windows(run, part, joined, is_on_disk(examples))
 
 
 def _shares(names: list[str], unimodal_ratio: float) -> dict[str, float]:

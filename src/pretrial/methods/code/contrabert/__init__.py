@@ -57,7 +57,7 @@ from pretrial.methods.code.contrabert.trials import trial
 from pretrial.methods.code.contrabert.variants import Sample, Variants, read_samples, seen
 from pretrial.models.text_classifier import TextClassifier
 from pretrial.models.text_encoder import Pooling, classifier_from, encode
-from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
+from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe, texts_of
 from pretrial.train.method import Method
 from pretrial.train.stage import Optim, Stage
 
@@ -138,7 +138,7 @@ class ContraBERT(Method):
             return cls(config.sized_as(network.config), network, load_tokenizer(source))
         if data is None:
             return cls(config, RobertaForMaskedLM(config.network_config(pad_id=1)))
-        texts = (text for sample in data for text in (sample.code, sample.comment) if text)
+        texts = texts_of(data, lambda sample: (sample.code, sample.comment))
         tokenizer = learn_bpe(
             texts, config.vocab_size, specials=ROBERTA_SPECIALS, template="<s> $A </s>"
         )
@@ -147,7 +147,7 @@ class ContraBERT(Method):
         return cls(config, RobertaForMaskedLM(config.network_config(pad)), tokenizer)
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[Sample]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Sample]:
         """See `read_samples`."""
         return read_samples(rows)
 
@@ -178,8 +178,9 @@ class ContraBERT(Method):
         """What draws variants; with a run, its comments are translated where that is asked for."""
         config = self.config
         found = Variants(config.code_operators, config.text_operators, config.num_operators)
-        comments = [sample.comment for sample in run.data if sample.comment] if run else []
-        if run is None or not comments or "back_translate" not in config.text_operators:
+        if run is None or "back_translate" not in config.text_operators:
+            return found
+        if not any(sample.comment for sample in run.data):
             return found
         if not config.translators:
             run.say(
@@ -187,6 +188,7 @@ class ContraBERT(Method):
                 " have comments translated"
             )
             return found
+        comments = [sample.comment for sample in run.data if sample.comment]
         return replace(found, translations=back_translations(comments, config.translators, run))
 
     # -- abilities --------------------------------------------------------------------------------

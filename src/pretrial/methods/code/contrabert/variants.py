@@ -10,7 +10,7 @@ from typing import Any
 
 from pretrial.code_views import View, view
 from pretrial.code_views.rewrites import PRESERVING, Rewrite, sample_lines
-from pretrial.data.rows import require
+from pretrial.data.rows import mapped, require
 from pretrial.errors import UserError
 
 #: Operators on code; the first four keep what it does.
@@ -50,27 +50,24 @@ class Sample:
     language: str = "python"
 
 
-def read_samples(rows: Sequence[dict[str, Any]]) -> list[Sample]:
+def read_samples(rows: Sequence[dict[str, Any]]) -> Sequence[Sample]:
     """Samples of rows with `code`, and `comment` and `language` where they have them.
 
     Raises:
         UserError: a field is missing or no string, or a row has no code.
     """
     require(rows, ("code",))
-    found = []
-    for number, row in enumerate(rows):
-        fields = {name: row.get(name) or "" for name in ("code", "comment", "language")}
-        for name, value in fields.items():
-            if not isinstance(value, str):
-                raise UserError(
-                    f"'{name}' of row {number} is a {type(value).__name__}: give a string"
-                )
-        if not fields["code"].strip():
-            raise UserError(f"'code' of row {number} is empty: leave the row out")
-        found.append(
-            Sample(fields["code"], fields["comment"].strip(), fields["language"] or "python")
-        )
-    return found
+    return mapped(rows, _sample)
+
+
+def _sample(number: int, row: dict[str, Any]) -> Sample:
+    fields = {name: row.get(name) or "" for name in ("code", "comment", "language")}
+    for name, value in fields.items():
+        if not isinstance(value, str):
+            raise UserError(f"'{name}' of row {number} is a {type(value).__name__}: give a string")
+    if not fields["code"].strip():
+        raise UserError(f"'code' of row {number} is empty: leave the row out")
+    return Sample(fields["code"], fields["comment"].strip(), fields["language"] or "python")
 
 
 @lru_cache(maxsize=4096)

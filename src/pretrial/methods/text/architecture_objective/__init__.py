@@ -38,7 +38,6 @@ from transformers import PreTrainedModel
 
 from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.denoisers import MixtureOfDenoisers, Pair
-from pretrial.data.windows import TokenWindows
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.text import prompted
@@ -51,6 +50,7 @@ from pretrial.models.tokenizers import sentinel_ids
 from pretrial.train.budget import Budget
 from pretrial.train.method import Batch, Method
 from pretrial.train.stage import Optim, Stage
+from pretrial.train.tokens import token_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -142,7 +142,7 @@ class ArchitectureObjective(Method):
         return cls(config, *building.from_scratch(config, data))
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[Example]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
         """See `prompted.read_examples`."""
         return prompted.read_examples(rows)
 
@@ -171,16 +171,16 @@ class ArchitectureObjective(Method):
             yield self._multitask(run, Budget(amount * rest, unit))
 
     def _pretraining(self, run: Run, budget: Budget) -> Stage:
-        windows, aside = (self.windows(part) for part in (run.data, run.held_out))
+        assert self.objective is not None
+        windows, aside = (
+            token_windows(
+                run, name, prompted.texts_of(part), self.model.tokenizer, self.objective.window
+            )
+            for name, part in (("data", run.data), ("held-out", run.held_out))
+        )
         if not windows:
             raise UserError("there is no text to learn from: give rows with 'text'")
         return self._stage("pretrain", self, budget, windows, aside)
-
-    def windows(self, examples: Sequence[Example]) -> TokenWindows:
-        """The texts in windows of the objective's length."""
-        assert self.objective is not None
-        texts = (each.text for each in examples if each.text)
-        return TokenWindows(texts, self.model.tokenizer, self.objective.window)
 
     def _multitask(self, run: Run, budget: Budget) -> Stage:
         data, aside = self._pairs(run.data), self._pairs(run.held_out)
@@ -189,18 +189,14 @@ class ArchitectureObjective(Method):
         return self._stage("multitask", self.model, budget, data, aside)
 
     def _pairs(self, examples: Sequence[Example]) -> Sequence[Pair]:
-        known = [example for example in examples if example.input and example.target]
-        if not known:
-            return []
         config = self.config
-        pairs = prompted.pairs_of(
+        return prompted.task_mixture(
             self.model,
-            [example.input for example in known],
-            [example.target for example in known],
+            examples,
+            config.most_per_task,
             max_inputs=config.max_inputs,
             max_targets=config.max_targets,
         )
-        return prompted.task_mixture(known, pairs, config.most_per_task)
 
     def _stage(
         self, name: str, module: Any, budget: Budget, data: Sequence[Any], aside: Sequence[Any]

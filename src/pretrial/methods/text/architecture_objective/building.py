@@ -18,7 +18,7 @@ from pretrial.methods.text.prompted import Example
 from pretrial.models.conditional import architecture_of, new_llama, set_architecture
 from pretrial.models.seq2seq import new_t5
 from pretrial.models.t5_decoder import T5Decoder, new_t5_decoder
-from pretrial.models.tokenizers import add_task_tokens, learn_bpe, sentinel_ids
+from pretrial.models.tokenizers import add_task_tokens, learn_bpe, sentinel_ids, texts_of
 
 #: Between inputs and targets.
 SEPARATOR = "<sep>"
@@ -44,7 +44,7 @@ def from_scratch(config: Config, data: Sequence[Example] | None) -> tuple[Any, A
     encoder = config.architecture == "encoder_decoder"
     if data is not None:
         tokenizer = learn_bpe(
-            (text for example in data for text in (example.prompt, example.target) if text),
+            texts_of(data, lambda example: (example.prompt, example.target)),
             config.vocab_size,
             num_sentinels=max_spans(config),
             task_tokens=[SEPARATOR],

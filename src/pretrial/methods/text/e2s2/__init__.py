@@ -38,12 +38,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretrial.card import Card, Claim, Field
-from pretrial.data.rows import require
-from pretrial.data.windows import TokenWindows
-from pretrial.errors import UserError
+from pretrial.data.rows import mapped, require, text_in
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.text.e2s2 import building
-from pretrial.methods.text.e2s2.abilities import Abilities, Example, text_of
+from pretrial.methods.text.e2s2.abilities import Abilities, Example, texts_of
 from pretrial.methods.text.e2s2.config import Config
 from pretrial.methods.text.e2s2.trials import trial
 from pretrial.models.seq2seq import shifted
@@ -51,6 +49,7 @@ from pretrial.objectives.contrastive import nt_xent
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.method import Batch, Method
 from pretrial.train.stage import Optim, Stage
+from pretrial.train.tokens import token_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -117,24 +116,17 @@ class E2S2(Abilities, Method):
         With neither source nor data there is no tokenizer, only the network.
         """
         if source is None:
-            texts = None if data is None else [example.text for example in data]
+            texts = None if data is None else texts_of(data)
             return cls(*building.from_scratch(config, texts))
         method = cls(*building.load(config, source))
         building.load_head(method.encoder_token_head, source)
         return method
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[Example]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
         """Texts and, where there are any, targets."""
         require(rows, ("text",))
-        found = []
-        for number, row in enumerate(rows):
-            if not isinstance(row["text"], str):
-                kind = type(row["text"]).__name__
-                raise UserError(f"'text' of row {number} is a {kind}: give a string")
-            target = row.get("target")
-            found.append(Example(row["text"], "" if target is None else str(target)))
-        return found
+        return mapped(rows, _example)
 
     # Training
 
@@ -188,19 +180,18 @@ class E2S2(Abilities, Method):
         logits = self.encoder_token_head(states).flatten(0, 1)
         return token_loss(logits, batch["kinds"].flatten(), batch["counts"]["sources"])
 
-    def windows(self, texts: Sequence[Example | str]) -> TokenWindows:
-        """Texts as windows of token ids."""
-        return TokenWindows(map(text_of, texts), self.tokenizer, self.views.length)
-
     def stages(self, run: Run) -> Iterator[Stage]:
         """One stage over the windows of the texts."""
         config = self.config
-        held_out = self.windows(run.held_out)
+        windows, held_out = (
+            token_windows(run, name, texts_of(part), self.tokenizer, self.views.length)
+            for name, part in (("data", run.data), ("held-out", run.held_out))
+        )
         evaluate = partial(held_out_losses, self, held_out, config.batch_size)
         yield Stage(
             "train",
             self,
-            self.windows(run.data),
+            windows,
             run.budget,
             optim=Optim(
                 config.lr,
@@ -223,6 +214,11 @@ class E2S2(Abilities, Method):
     def save(self, folder: Path) -> None:
         """Network and tokenizer in the layout of transformers, the head beside them."""
         building.save(self, folder)
+
+
+def _example(number: int, row: dict[str, Any]) -> Example:
+    target = row.get("target")
+    return Example(text_in(row, number), "" if target is None else str(target))
 
 
 def examples() -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pretrial.data.rows import mapped
 from pretrial.errors import UserError
 from pretrial.evaluate.sides import diagnose_sides
 from pretrial.methods.text.e2s2 import building
@@ -29,6 +30,11 @@ class Example(NamedTuple):
 def text_of(example: Example | str) -> str:
     """The text of an example, which may be the text itself."""
     return example if isinstance(example, str) else example.text
+
+
+def texts_of(examples: Sequence[Example | str]) -> Sequence[str]:
+    """The texts of examples; where those are on the disk, their texts are too."""
+    return mapped(examples, lambda _, example: text_of(example))
 
 
 class Abilities:

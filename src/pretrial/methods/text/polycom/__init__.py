@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -36,7 +37,8 @@ from transformers import PreTrainedModel
 
 from pretrial.card import Card, Claim, Field
 from pretrial.data.packing import blocks
-from pretrial.data.rows import require
+from pretrial.data.rows import is_on_disk, texts
+from pretrial.data.windows import token_ids
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.evaluate.perplexity import causal_nll
@@ -52,6 +54,7 @@ from pretrial.objectives.experts import balance_loss, router_loss
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.method import Batch, Method
 from pretrial.train.stage import Optim, Stage
+from pretrial.train.tokens import kept_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -126,13 +129,9 @@ class PolyCom(Method):
         return cls(config, new_network(config, len(tokenizer), tokenizer.eos_token_id), tokenizer)
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[str]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[str]:
         """The texts of the rows."""
-        require(rows, ("text",))
-        for number, row in enumerate(rows):
-            if not isinstance(text := row["text"], str):
-                raise UserError(f"'text' of row {number} is a {type(text).__name__}: give a string")
-        return [row["text"] for row in rows]
+        return texts(rows)
 
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
         """See `CausalLM.batch`."""
@@ -157,7 +156,10 @@ class PolyCom(Method):
     def stages(self, run: Run) -> Iterator[Stage]:
         """One stage over windows of the joined texts."""
         config = self.config
-        windows, held_out = self._windows(run.data), self._windows(run.held_out)
+        windows, held_out = (
+            self._windows(run, name, part)
+            for name, part in (("data", run.data), ("held-out", run.held_out))
+        )
         if not windows:
             raise UserError(
                 f"the texts do not fill one window of {config.max_length} tokens: give more text,"
@@ -183,9 +185,12 @@ class PolyCom(Method):
             evaluate_every=config.evaluate_every,
         )
 
-    def _windows(self, texts: Sequence[str]) -> list[list[int]]:
-        ids = (self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
-        return list(blocks(ids, self.config.max_length, self.language_model.end))
+    def _windows(self, run: Run, name: str, texts: Sequence[str]) -> Sequence[list[int]]:
+        return kept_windows(run, name, self._blocks(texts), is_on_disk(texts))
+
+    def _blocks(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        ids = token_ids(texts, self.tokenizer)
+        return blocks(ids, self.config.max_length, self.language_model.end)
 
     def generate(
         self,
@@ -234,7 +239,7 @@ class PolyCom(Method):
             examples: texts.
             num_windows: windows of them that similarities are measured on.
         """
-        windows = self._windows(examples)[:num_windows]
+        windows = list(islice(self._blocks(examples), num_windows))
         if not windows:
             raise UserError(f"the texts do not fill a window of {self.config.max_length} tokens")
         similarity = layer_similarity(self.network, windows)

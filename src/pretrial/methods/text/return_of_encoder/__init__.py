@@ -39,6 +39,7 @@ from transformers import PreTrainedModel
 
 from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.masks import IGNORE
+from pretrial.data.rows import mapped
 from pretrial.methods.text.return_of_encoder.building import give_sight, load_student, new_student
 from pretrial.methods.text.return_of_encoder.config import SCRATCH, Config
 from pretrial.methods.text.return_of_encoder.lessons import Lessons
@@ -144,9 +145,9 @@ class ReturnOfEncoder(Method):
         return method
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[Example]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
         """The rows as examples."""
-        return [example_of_row(row, number) for number, row in enumerate(rows)]
+        return mapped(rows, example_of_row)
 
     # Training
 

@@ -14,7 +14,7 @@ from pretrial.convert.pretrained import load_generator
 from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.config import Config
 from pretrial.models.mu import MuForCausalLM, MuForConditionalGeneration
-from pretrial.models.tokenizers import add_task_tokens, learn_bpe
+from pretrial.models.tokenizers import add_task_tokens, learn_bpe, texts_of
 
 _TOKENIZER = "microsoft/Phi-3.5-mini-instruct"  # of the release, which has none beside it
 _IMAGE = "<image>"
@@ -75,7 +75,7 @@ def new_student(config: Config, tokenizer: Any, data: Sequence[Any] | None) -> t
     """
     if tokenizer is None and data is not None:
         tokenizer = learn_bpe(
-            (text for example in data for text in (example.source, example.target or "")),
+            texts_of(data, lambda example: (example.source, example.target)),
             config.vocab_size,
             specials=_SPECIALS,
         )

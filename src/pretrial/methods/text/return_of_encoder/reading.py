@@ -29,7 +29,7 @@ class Example:
     image: Any = None
 
 
-def example_of_row(row: Mapping[str, Any], number: int) -> Example:
+def example_of_row(number: int, row: Mapping[str, Any]) -> Example:
     """An example; texts are checked.
 
     Raises:

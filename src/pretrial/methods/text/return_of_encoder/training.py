@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pretrial.data.rows import where
 from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.config import SCRATCH
 from pretrial.methods.text.return_of_encoder.lessons import Ledger
@@ -82,7 +84,7 @@ class Training:
             config, architecture="decoder_only", vision="", teacher="", teacher_ratio=0.0
         )
         tuner = type(self.method)(plain, teacher, self.method.tokenizer)
-        rows = [row for row in self.run.data if row.image is None]
+        rows = where(self.run.data, lambda row: row.image is None)
         if not rows:
             raise UserError(
                 "every row has an image, and a teacher of text cannot learn from them: set"
@@ -95,10 +97,10 @@ class Training:
         self, name: str, module: Any, rows: Sequence[Example], budget: Budget, lr: float
     ) -> Stage:
         config = self.config
-        aside = [row for row in self.run.held_out if row.target is not None]
+        seen = (row for row in self.run.held_out if row.target is not None)
         if name == "teacher":
-            aside = [row for row in aside if row.image is None]
-        aside = aside[:_HELD_OUT]
+            seen = (row for row in seen if row.image is None)
+        aside = list(islice(seen, _HELD_OUT))
         size = min(config.batch_size, len(rows))
         return Stage(
             name,

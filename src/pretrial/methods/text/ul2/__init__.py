@@ -39,7 +39,6 @@ from transformers import PreTrainedModel
 
 from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.denoisers import MixtureOfDenoisers, Pair
-from pretrial.data.windows import TokenWindows
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.text import prompted
@@ -51,6 +50,7 @@ from pretrial.methods.text.ul2.trials import trial
 from pretrial.models.conditional import ConditionalLM
 from pretrial.train.method import Batch, Method
 from pretrial.train.stage import Optim, Stage
+from pretrial.train.tokens import token_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -119,7 +119,7 @@ class UL2(Abilities, Method):
         return cls(config, *building.from_scratch(config, data))
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[Example]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
         """See `prompted.read_examples`."""
         return prompted.read_examples(rows)
 
@@ -147,31 +147,25 @@ class UL2(Abilities, Method):
             return
         assert self.mixture is not None
         windows, aside = (
-            TokenWindows(
-                (each.text for each in part if each.text),
-                self.model.tokenizer,
-                self.mixture.window,
+            token_windows(
+                run, name, prompted.texts_of(part), self.model.tokenizer, self.mixture.window
             )
-            for part in (run.data, run.held_out)
+            for name, part in (("data", run.data), ("held-out", run.held_out))
         )
         if not windows:
             raise UserError("there is no text to learn from: give rows with 'text'")
         yield self._stage("pretrain", self, run, windows, aside)
 
     def _pairs(self, examples: Sequence[Example]) -> Sequence[Pair]:
-        known = [example for example in examples if example.input and example.target]
-        if not known:
-            return []
         config = self.config
-        pairs = prompted.pairs_of(
+        return prompted.task_mixture(
             self.model,
-            [example.input for example in known],
-            [example.target for example in known],
+            examples,
+            config.most_per_task,
             head=self.head(config.instruct_mode),
             max_inputs=config.max_inputs,
             max_targets=config.max_targets,
         )
-        return prompted.task_mixture(known, pairs, config.most_per_task)
 
     def _stage(
         self, name: str, module: Any, run: Run, data: Sequence[Any], held_out: Sequence[Any]

@@ -24,6 +24,7 @@ from pretrial.models.tokenizers import (
     check_sentinels,
     learn_bpe,
     sentinel_ids,
+    texts_of,
 )
 
 _SPECIALS = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
@@ -36,7 +37,7 @@ def from_scratch(config: Config, data: Sequence[Example] | None) -> tuple[Any, A
     if data is not None:
         encoder = config.architecture == "encoder_decoder"
         tokenizer = learn_bpe(
-            (text for example in data for text in (example.prompt, example.target) if text),
+            texts_of(data, lambda example: (example.prompt, example.target)),
             config.vocab_size,
             num_sentinels=config.num_sentinels or needed_sentinels(config),
             task_tokens=[token_of(mode) for mode in MODES.values()],
