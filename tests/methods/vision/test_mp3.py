@@ -16,7 +16,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTModel
 from pretrial.data import spoken
 from pretrial.errors import UserError
 from pretrial.methods.vision import digits
-from pretrial.methods.vision.mp3 import MP3, Config, examples, trial, words
+from pretrial.methods.vision.mp3 import MP3, Config, examples, trial
 from pretrial.methods.vision.patch_inputs import pixels
 from pretrial.objectives.positions import near_targets, position_loss
 
@@ -318,7 +318,8 @@ def test_the_trial_on_words_keeps_voices_apart(monkeypatch: pytest.MonkeyPatch) 
         return 0.1 * np.sin(2 * np.pi * tones[word] * np.arange(3000) / 16_000)
 
     monkeypatch.setattr(spoken, "_speak", speak)
-    made = words(tiny=True)
+    made = trial(track="words", tiny=True)
+    assert (made.name, trial().name) == ("words", "")
     assert all(arm.config.num_tokens == 24 for arm in made.arms if arm.config)
     assert [arm.name for arm in made.arms[:7]] == [arm.name for arm in trial().arms[:6]] + ["plain"]
     data = made.data()

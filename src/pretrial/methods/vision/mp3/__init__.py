@@ -35,7 +35,7 @@ from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.draws import choose, row_seeds
 from pretrial.methods.vision import patch_method
 from pretrial.methods.vision.mp3.config import Config
-from pretrial.methods.vision.mp3.trials import trial, words
+from pretrial.methods.vision.mp3.trials import trial
 from pretrial.methods.vision.patch_inputs import Example, pixels
 from pretrial.models.patch_encoder import PatchEncoder
 from pretrial.objectives.positions import near_targets, position_loss
@@ -45,7 +45,7 @@ from pretrial.train.stage import Stage
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "MP3", "Config", "examples", "trial", "words"]
+__all__ = ["CARD", "MP3", "Config", "examples", "trial"]
 
 CARD = Card(
     slug="mp3",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -54,6 +54,8 @@ _WORD_NOTES = (
     " it is. Its positions begin as the fixed ones.",
 )
 
+_WORDS = "builtin:spoken-words"
+
 # A second of sound: 24 tokens of four frames.
 _SOUND: dict[str, Any] = {
     "input": "audio",
@@ -66,53 +68,40 @@ _SOUND: dict[str, Any] = {
 
 def trial(
     *,
-    data: str = digits.SOURCE,
-    num_labels: int = 100,
-    num_test: int = 500,
+    track: Literal["digits", "words"] = "digits",
+    data: str = "",
+    num_labels: int = 0,
+    num_test: int = 0,
     tiny: bool = False,
 ) -> Trial:
     """Position prediction, then few labels, against no pre-training and against MAE.
 
     Args:
-        data: images of 8x8 pixels with `image` and `label`.
-        num_labels: images that keep their label.
-        num_test: images to test on.
+        track: images, or recordings of spoken words, whose trial has a record of its own.
+        data: images of 8x8 pixels, or recordings of a second, with `label`; by default the digits
+            of scikit-learn, or words spoken by espeak-ng, which must be installed.
+        num_labels: examples that keep their label; 0 is 100 images, or 50 recordings.
+        num_test: examples to test on; 0 is 500 images, or 180 recordings.
         tiny: networks small enough for a test.
     """
-    return _few_labels(
-        "Does predicting the places of patches help when labels are few, and can it stand in for"
-        " position embeddings?",
-        partial(digits.data, data, num_labels, num_test),
-        {},
-        Arm("pixels", "linear on plain pixels", "control", run=_nothing, trains=False),
-        digits.pixel_vectors,
-        _NOTES if data == digits.SOURCE and not tiny else (),
-        tiny,
+    as_noted = not (data or num_labels or num_test or tiny)
+    if track == "digits":
+        load = partial(digits.data, data or digits.SOURCE, num_labels or 100, num_test or 500)
+        plain = Arm("pixels", "linear on plain pixels", "control", run=_nothing, trains=False)
+        made = _few_labels(load, plain, digits.pixel_vectors, tiny, {})
+        return replace(made, notes=_NOTES if as_noted else ())
+    load = partial(_recordings, data or _WORDS, num_labels or 50, num_test or 180)
+    plain = Arm("plain", "linear on the spectrogram", "control", run=_nothing, trains=False)
+    made = _few_labels(load, plain, _spectrograms, tiny, _SOUND)
+    question = (
+        "Does predicting when pieces of a spoken word sound help to tell words by few labels?"
     )
+    return replace(made, name="words", question=question, notes=_WORD_NOTES if as_noted else ())
 
 
-def words(*, num_labels: int = 50, num_test: int = 180, tiny: bool = False) -> Trial:
-    """Position prediction on spoken words, then five labels a word; needs espeak-ng.
-
-    Args:
-        num_labels: recordings that keep their label.
-        num_test: recordings to test on.
-        tiny: networks small enough for a test.
-    """
-    return _few_labels(
-        "Does predicting when the pieces of a spoken word sound help to tell words by few labels?",
-        partial(_recordings, num_labels, num_test),
-        _SOUND,
-        Arm("plain", "linear on the spectrogram", "control", run=_nothing, trains=False),
-        _spectrograms,
-        () if tiny else _WORD_NOTES,
-        tiny,
-    )
-
-
-def _recordings(num_labels: int, num_test: int) -> Data:
+def _recordings(source: str, num_labels: int, num_test: int) -> Data:
     """Spoken words at the rate that is read, so that no step resamples them."""
-    found = digits.data("builtin:spoken-words", num_labels, num_test, "audio")
+    found = digits.data(source, num_labels, num_test, "audio")
     rate = _SOUND["sampling_rate"]
 
     def slower(row: dict[str, Any]) -> dict[str, Any]:
@@ -135,24 +124,20 @@ def _nothing(context: Any) -> None:
 
 
 def _few_labels(
-    question: str,
     data: Callable[[], Data],
-    inputs: Mapping[str, Any],
     plain: Arm,
     vectors: Callable[[Sequence[Any]], NDArray[Any]],
-    notes: tuple[str, ...],
     tiny: bool,
+    inputs: Mapping[str, Any],
 ) -> Trial:
     """A trial on whatever an encoder of patches reads.
 
     Args:
-        question: of the trial.
         data: of it; see `digits.data`.
-        inputs: settings that say what is read.
         plain: the arm without a network.
         vectors: what that arm's linear classifier reads of rows.
-        notes: of the trial.
         tiny: networks small enough for a test.
+        inputs: settings that say what is read.
     """
     changes = {**inputs, "finetune_ratio": 1 / 3}
     config = replace(Config.tiny() if tiny else Config.small(), **changes)
@@ -164,7 +149,8 @@ def _few_labels(
         return replace(config, finetune_ratio=1.0, positions=positions)
 
     return Trial(
-        question=question,
+        question="Does predicting the places of patches help when labels are few, and can it stand"
+        " in for position embeddings?",
         data=data,
         arms=(
             Arm("mp3", "MP3", "method", "mp3", config),
@@ -196,7 +182,6 @@ def _few_labels(
             ("mp3", "mae", "accuracy", "higher"),
             ("mp3", "mae", "probe_accuracy", "higher"),
         ),
-        notes=notes,
     )
 
 
