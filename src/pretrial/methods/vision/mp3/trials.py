@@ -93,9 +93,7 @@ def trial(
     load = partial(_recordings, data or _WORDS, num_labels or 50, num_test or 180)
     plain = Arm("plain", "linear on the spectrogram", "control", run=_nothing, trains=False)
     made = _few_labels(load, plain, _spectrograms, tiny, _SOUND)
-    question = (
-        "Does predicting when pieces of a spoken word sound help to tell words by few labels?"
-    )
+    question = "Does predicting when pieces of a word sound help to tell words by few labels?"
     return replace(made, name="words", question=question, notes=_WORD_NOTES if as_noted else ())
 
 
