@@ -1,4 +1,4 @@
-"""The trials: how much faster adaptation is than training from scratch; the grid of six pairs."""
+"""The trial of adaptation: how much faster it is than training from scratch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from pretrial.compare.trial import Arm, Context, Data, Trial
 from pretrial.data.sources import load
 from pretrial.data.splits import split_by_group
-from pretrial.methods.text.architecture_objective import tasks
-from pretrial.methods.text.architecture_objective.config import PAIRS, SHORT, Config
+from pretrial.methods.text.architecture_objective.config import Config
+from pretrial.methods.text.architecture_objective.grid import grid_trial
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 _TEXTS = "builtin:stdlib-docstrings"
 _NUM_HELD_OUT = 96  # texts that curves are measured on
-_NUM_TASK_ROWS = 300  # of each task
-_NUM_ASKED = 200  # items that a grid's accuracy is measured on
 
 _NOTES = (
     "0.5 M parameters and a megabyte of docstrings; the paper adapts 4.8 B parameters, trained on"
@@ -40,30 +38,25 @@ _NOTES = (
     "The learning rate is 3e-3 after 10 steps, constant so that curves of several lengths compare,"
     " the same for all; nothing was tuned. The paper's decays with the inverse root of the step.",
 )
-_GRID_NOTES = (
-    "Zero-shot: which of four sentences follows another in docstrings of modules that were not"
-    " trained on; and the held-out tasks of the eight, comparison and membership.",
-    "An encoder-decoder has twice the layers of a decoder, half of which a token passes.",
-)
 
 
 def trial(
     *,
-    grid: Literal["none", "pretrain", "multitask"] = "none",
+    which: Literal["adaptation", "grid"] = "adaptation",
     data: str = _TEXTS,
     tiny: bool = False,
 ) -> Trial:
     """Is adapting a model faster than training one from scratch? Or: which of six pairs is best?
 
     Args:
-        grid: "pretrain" compares the six pairs of architecture and objective after pre-training,
-            "multitask" after multitask fine-tuning as well; "none" is the trial of adaptation.
+        which: "grid" compares the six pairs of architecture and objective, after pre-training
+            and after multitask fine-tuning.
         data: rows with `text`, `label` and `module`.
         tiny: networks small enough for a test.
     """
+    if which == "grid":
+        return grid_trial(data, tiny)
     config = Config.tiny() if tiny else Config.small()
-    if grid != "none":
-        return _grid(config, grid, data, tiny)
     steps = 10 if tiny else 300
     config = replace(config, evaluate_every=2 if tiny else 15)
     causal = replace(config, architecture="causal_decoder", objective="full_lm")
@@ -171,90 +164,3 @@ def _adapted(config: Config, source: str, context: Context) -> dict[str, float]:
 def _scratch(context: Context) -> dict[str, float]:
     """What the speed-up is measured against."""
     return {"speedup": 1.0}
-
-
-def _grid(config: Config, grid: str, source: str, tiny: bool) -> Trial:
-    """Six arms, one for each pair, and random weights."""
-    both = grid == "multitask"
-    config = replace(
-        config, task="both" if both else "pretrain", schedule="linear", multitask_ratio=0.4
-    )
-    arms: list[Arm] = []
-    for architecture, objectives in PAIRS.items():
-        for objective in objectives:
-            name = f"{SHORT[architecture]}:{SHORT[objective]}"
-            arms.append(
-                Arm(
-                    name.replace(":", "-").lower(),
-                    name,
-                    "baseline" if name == "CD:FLM" else "method",
-                    "architecture_objective",
-                    replace(config, architecture=architecture, objective=objective),
-                )
-            )
-    random = Arm(
-        "random", "random weights", "control", "architecture_objective", config, trains=False
-    )
-    ablation = partial(Arm, role="ablation", method="architecture_objective", default=False)
-    masked = replace(config, architecture="prefix_decoder", objective="masked_lm")
-    metric = "task_accuracy" if both else "next_sentence_accuracy"
-    better = "higher"
-    claims = (
-        (("nd-mlm", "cd-flm", metric, better), ("ed-mlm", "cd-flm", metric, better))
-        if both
-        else tuple(("cd-flm", arm, metric, better) for arm in ("nd-plm", "ed-plm", "nd-mlm"))
-    )
-    return Trial(
-        question="Which architecture and objective answers best without examples, after"
-        + (" multitask fine-tuning?" if both else " pre-training alone?"),
-        data=lambda: _grid_data(source, both),
-        arms=(
-            *arms,
-            random,
-            ablation(
-                "inputs-too", "ND:MLM, loss on inputs too", config=replace(masked, loss_on="all")
-            ),
-            ablation(
-                "separator", "ND:MLM with a separator", config=replace(masked, separator=True)
-            ),
-        ),
-        measure=_measure_grid,
-        metric=metric,
-        direction="higher",
-        budget=Budget(3000 if tiny else 150_000, "tokens"),
-        baseline="cd-flm",
-        claims=claims,
-        notes=() if tiny else _GRID_NOTES,
-    )
-
-
-def _grid_data(source: str, both: bool) -> Data:
-    """Texts, with the rows of six tasks for fine-tuning; to test on, sentences and two tasks."""
-    parts = split_by_group(load(source), "module", {"train": 0.8, "test": 0.2})
-    learn, test = ([dict(row) for row in parts[name]] for name in ("train", "test"))
-    rows = [{"text": row["text"]} for row in learn]
-    if both:
-        made = tasks.procedural(_NUM_TASK_ROWS, learn, 0)
-        rows += [row for row in made if row["task"] not in tasks.HELD_OUT]
-    asked = tasks.procedural(_NUM_ASKED // 2, test, 1)
-    return Data(
-        train=rows,
-        test={
-            "next_sentence": tasks.next_sentence(test, _NUM_ASKED, 2),
-            "task": [row for row in asked if row["task"] in tasks.HELD_OUT],
-            "known_task": [row for row in asked if row["task"] not in tasks.HELD_OUT],
-        },
-        name=f"{source}, split by module" + (", and six tasks" if both else ""),
-    )
-
-
-def _measure_grid(
-    method: ArchitectureObjective, data: Data, seed: int
-) -> dict[str, float | list[float]]:
-    """Accuracy of the most probable choice, on sentences and on tasks."""
-    from pretrial.evaluate.rank import measure_rank
-
-    return {
-        f"{name}_accuracy": measure_rank(method, rows).items["accuracy"]
-        for name, rows in data.test.items()
-    }
