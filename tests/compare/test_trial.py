@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,13 @@ def test_digest_names_the_work(tmp_path) -> None:
     data.write_text("{}\n{}\n")
     others = [digest(data=str(data)), digest(1), digest(arm="flat"), digest(steps=31)]
     assert len({first, *others}) == 5
+
+
+def test_a_function_with_arguments_is_named_by_them() -> None:
+    """Its own text holds an address, so that no other process would find the job again."""
+    one, other = (settings.plain(partial(max, 1, key=key)) for key in (2, 3))
+    assert one == ["max", [1], {"key": 2}]
+    assert other == ["max", [1], {"key": 3}]
 
 
 def test_setting_survives_json() -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,8 @@ def plain(value: Any) -> Any:
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Enum):
         return plain(value.value)
+    if isinstance(value, partial):  # its own text holds an address, another in each process
+        return [plain(part) for part in (value.func, value.args, value.keywords)]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
