@@ -1,6 +1,7 @@
 """Time to the first token, tokens a second and bytes of cache: an encoder-decoder and a peer.
 
     OMP_NUM_THREADS=1 python bench/first_token.py [--inputs 128 512 2048] [--output 32] [--rounds 5]
+        [--out results/first-token.json]
     OMP_NUM_THREADS=1 python bench/first_token.py --paper       # 330 M parameters, minutes
 
 The peer is a decoder-only model of the same layers and, within 1 %, as many parameters; both have
@@ -13,14 +14,19 @@ token 47 % sooner, 4.7 times the throughput, on edge devices.
 
 from __future__ import annotations
 
+import json
+import shlex
 import statistics
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
 
+from pretrial.compare.environment import commit, environment
 from pretrial.evaluate.latency import decoding_speed
 from pretrial.methods.text.return_of_encoder.building import new_student
 from pretrial.methods.text.return_of_encoder.config import Config
@@ -41,11 +47,67 @@ def without_cache(model: Any, num_input: int, num_output: int) -> tuple[float, f
     return first, time.thread_time() - began
 
 
+def measure(pair: dict[str, Any], num_input: int, num_output: int, rounds: int) -> dict[str, Any]:
+    """Medians of each model, and of the ratios of the two, paired by round."""
+    found = decoding_speed(pair, num_input=num_input, num_output=num_output, rounds=rounds)
+    ours, peer = found["encoder-decoder"], found["decoder-only"]
+    rows = {
+        name: {
+            "first_token_ms": 1000 * speed.median_first,
+            "tokens_per_second": statistics.median(speed.rates),
+            "later_tokens_per_second": statistics.median(speed.later_rates),
+            "cache_bytes": speed.cache_bytes,
+        }
+        for name, speed in found.items()
+    }
+    plain = [without_cache(pair["encoder-decoder"], num_input, num_output) for _ in range(rounds)]
+    first, whole = (statistics.median(each) for each in zip(*plain, strict=True))
+    rows["no cache"] = {
+        "first_token_ms": 1000 * first,
+        "tokens_per_second": num_output / whole,
+        "later_tokens_per_second": (num_output - 1) / (whole - first),
+        "cache_bytes": 0,
+    }
+
+    def ratio(ours: list[float], peer: list[float]) -> float:
+        return statistics.median(a / b for a, b in zip(ours, peer, strict=True))
+
+    return {
+        "inputs": num_input,
+        "output": num_output,
+        **rows,
+        "first_token_ratio": ratio(ours.first_token, peer.first_token),
+        "tokens_per_second_ratio": ratio(ours.rates, peer.rates),
+        "later_tokens_per_second_ratio": ratio(ours.later_rates, peer.later_rates),
+        "cache_ratio": ours.cache_bytes / peer.cache_bytes,
+    }
+
+
+def show(row: dict[str, Any]) -> None:
+    """Prints a table."""
+    print(f"{row['inputs']} tokens in, {row['output']} out")
+    print(f"  {'':18}{'first token':>13}{'tokens/s':>11}{'after it':>11}{'cache':>11}")
+    for name in ("encoder-decoder", "decoder-only", "no cache"):
+        speed = row[name]
+        print(
+            f"  {name:18}{speed['first_token_ms']:10.1f} ms{speed['tokens_per_second']:11.1f}"
+            f"{speed['later_tokens_per_second']:11.1f}{speed['cache_bytes'] / 1e6:8.2f} MB"
+        )
+    print(
+        f"  first token {100 * (1 - row['first_token_ratio']):.0f} % sooner (paper 47 %);"
+        f" tokens/s {row['tokens_per_second_ratio']:.1f} times, after the first"
+        f" {row['later_tokens_per_second_ratio']:.1f} (paper 4.7); cache"
+        f" {100 * (1 - row['cache_ratio']):.0f} % smaller",
+        flush=True,
+    )
+
+
 def main(
     inputs: tuple[int, ...] = (128, 512, 2048),
     output: int = 32,
     rounds: int = 5,
     paper: bool = False,
+    out: Path | None = None,
 ) -> None:
     """Prints a table for each length of input.
 
@@ -54,6 +116,7 @@ def main(
         output: tokens that are written.
         rounds: timed, after one that warms up.
         paper: the published size, 20 + 10 layers, d 1,024.
+        out: file for the figures.
     """
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -70,40 +133,24 @@ def main(
         "encoder-decoder": new_student(config, None, None)[0].eval(),
         "decoder-only": new_student(config.decoder_only(), None, None)[0].eval(),
     }
-    for name, model in pair.items():
-        print(f"{name}: {sum(p.numel() for p in model.parameters()):,} parameters")
+    sizes = {name: sum(p.numel() for p in model.parameters()) for name, model in pair.items()}
+    for name, size in sizes.items():
+        print(f"{name}: {size:,} parameters")
+    rows = []
     for num_input in inputs:
-        found = decoding_speed(pair, num_input=num_input, num_output=output, rounds=rounds)
-        print(f"{num_input} tokens in, {output} out")
-        print(f"  {'':18}{'first token':>13}{'tokens/s':>11}{'after it':>11}{'cache':>11}")
-        for name, speed in found.items():
-            print(
-                f"  {name:18}{1000 * speed.median_first:10.1f} ms"
-                f"{statistics.median(speed.rates):11.1f}"
-                f"{statistics.median(speed.later_rates):11.1f}"
-                f"{speed.cache_bytes / 1e6:8.2f} MB"
-            )
-        plain = [without_cache(pair["encoder-decoder"], num_input, output) for _ in range(rounds)]
-        first, whole = (statistics.median(each) for each in zip(*plain, strict=True))
-        print(
-            f"  {'  no cache':18}{1000 * first:10.1f} ms{output / whole:11.1f}"
-            f"{(output - 1) / (whole - first):11.1f}{0:8.2f} MB"
-        )
-        ours, peer = found["encoder-decoder"], found["decoder-only"]
-        ratios = {
-            name: [a / b for a, b in zip(*each, strict=True)]
-            for name, each in {
-                "sooner": (ours.first_token, peer.first_token),
-                "whole": (ours.rates, peer.rates),
-                "after": (ours.later_rates, peer.later_rates),
-            }.items()
+        rows.append(measure(pair, num_input, output, rounds))
+        show(rows[-1])
+    if out is not None:
+        found = {
+            "kind": "first-token",
+            "command": shlex.join(["python", "bench/first_token.py", *sys.argv[1:]]),
+            "parameters": sizes,
+            "rounds": rounds,
+            "rows": rows,
+            "environment": environment(),
+            "commit": commit(),
         }
-        print(
-            f"  first token {100 * (1 - statistics.median(ratios['sooner'])):.0f} % sooner (paper"
-            f" 47 %); tokens/s {statistics.median(ratios['whole']):.1f} times, after the first"
-            f" {statistics.median(ratios['after']):.1f} (paper 4.7); cache"
-            f" {100 * (1 - ours.cache_bytes / peer.cache_bytes):.0f} % smaller"
-        )
+        out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

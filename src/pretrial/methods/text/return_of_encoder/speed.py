@@ -56,6 +56,7 @@ def speed_trial(made: Callable[[], Data], tiny: bool) -> Trial:
             ("encoder-decoder", "decoder-only", "cache_megabytes", "lower"),
         ),
         notes=_NOTES,
+        name="speed",
     )
 
 
