@@ -233,12 +233,14 @@ def test_the_cascade_runs_before_training(tmp_path: Path) -> None:
 
 def test_recitations_answer_from_one_of_the_texts() -> None:
     texts = [f"Text {word} begins here and goes on." for word in ("one", "two", "three", "four")]
-    made = recitation(texts, random.Random(0))
+    made = recitation(texts, random.Random(0), 1000)
     question = made.split("Question: How does document ")[1]
     number = int(question.split()[0])
     body, answer = made.split(f"Document {number}:\n")[1], question.split("Answer: ")[1]
     assert body.startswith(answer)
     assert sum(text in made for text in texts) == 3
+    short = recitation(texts, random.Random(0), 30)
+    assert [len(part.split("\n")[1]) for part in short.split("Document ")[1:]] == [10, 10, 10]
 
 
 def test_generate_continues_and_answers(method: Yi) -> None:
@@ -286,6 +288,7 @@ def test_options_that_do_not_fit() -> None:
         ({"ratios": (1.0,)}, "4 shares"),
         ({"num_kv_heads": 3}, "multiple of num_kv_heads"),
         ({"noise": -1.0}, "noise must be"),
+        ({"copy_first": -4}, "copy_first is a layer"),
         ({"recite_ratio": 2.0}, "recite_ratio a share"),
         ({"mixture": ("math:1",)}, "pairs such as math=0.25"),
     ):

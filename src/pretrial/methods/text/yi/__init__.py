@@ -42,6 +42,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 from pretrial.card import Card, Claim, Field
 from pretrial.compare.report.grid import needle_page
 from pretrial.convert.pretrained import load_generator
+from pretrial.data.rows import mapped, text_in
 from pretrial.errors import UserError
 from pretrial.evaluate.needle import needle_grid
 from pretrial.evaluate.perplexity import causal_nll
@@ -54,7 +55,7 @@ from pretrial.models.causal_lm import CausalLM
 from pretrial.models.context import context_values
 from pretrial.models.depth import layers_of
 from pretrial.models.sample import sample
-from pretrial.models.tokenizers import learn_bpe
+from pretrial.models.tokenizers import learn_bpe, texts_of
 from pretrial.train.method import Batch, Method
 from pretrial.train.run import Run
 from pretrial.train.stage import Stage
@@ -101,6 +102,8 @@ class Yi(Method):
         language_model: what the steps train.
         sight: reads images; None without.
         passed: the texts that the cascade let pass in this process's run; None without it.
+        cosine: mean over the layers that this process's run copied, of their input and output
+            before that; None without deepening.
     """
 
     Config: ClassVar[type] = Config
@@ -109,7 +112,8 @@ class Yi(Method):
         super().__init__(config)
         self.language_model = CausalLM(network, tokenizer)
         self.sight: Sight | None = None
-        self.passed: list[str] | None = None
+        self.passed: Sequence[str] | None = None
+        self.cosine: float | None = None
 
     @property
     def tokenizer(self) -> Any:
@@ -136,7 +140,7 @@ class Yi(Method):
         if data is None:
             return cls(config, LlamaForCausalLM(config.network_config(config.vocab_size, None)))
         tokenizer = learn_bpe(
-            (text for row in data for text in _texts_of(row)),
+            texts_of(data, _texts_of),
             config.vocab_size,
             specials={"eos_token": "<|endoftext|>", "pad_token": "<pad>", "unk_token": "<unk>"},
             task_tokens=(BEGIN, END),
@@ -152,20 +156,9 @@ class Yi(Method):
         return self
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
         """The rows, each with a text or a dialogue."""
-        for number, row in enumerate(rows):
-            if "messages" in row:
-                check_messages(row["messages"], number)
-            elif "text" not in row:
-                raise UserError(
-                    f"row {number} has neither 'text' nor 'messages' (found: {', '.join(row)}):"
-                    " name the one to use with --fields text=OTHER"
-                )
-            elif not isinstance(row["text"], str):
-                kind = type(row["text"]).__name__
-                raise UserError(f"'text' of row {number} is a {kind}: give a string")
-        return list(rows)
+        return mapped(rows, _checked)
 
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
         """As the language model's."""
@@ -312,6 +305,19 @@ class Yi(Method):
         self.tokenizer.save_pretrained(folder)
         if self.sight is not None:
             self.sight.save(folder / _SIGHT)
+
+
+def _checked(number: int, row: dict[str, Any]) -> dict[str, Any]:
+    if "messages" in row:
+        check_messages(row["messages"], number)
+    elif "text" in row:
+        text_in(row, number)
+    else:
+        raise UserError(
+            f"row {number} has neither 'text' nor 'messages' (found: {', '.join(row)}):"
+            " name the one to use with --fields text=OTHER"
+        )
+    return row
 
 
 def _texts_of(row: dict[str, Any]) -> list[str]:

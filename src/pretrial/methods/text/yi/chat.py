@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pretrial.data.rows import where
 from pretrial.errors import UserError
 from pretrial.models.causal_lm import CausalLM, predicting
 from pretrial.train.method import Batch
@@ -75,7 +76,7 @@ def prompt(messages: Sequence[Mapping[str, str]]) -> str:
 
 def mix(
     dialogues: Sequence[Mapping[str, Any]], shares: Mapping[str, float]
-) -> list[Mapping[str, Any]]:
+) -> Sequence[Mapping[str, Any]]:
     """Dialogues thinned out by ability; which ones stay depends on their text alone.
 
     Raises:
@@ -88,13 +89,13 @@ def mix(
                 f"no dialogue has the ability {name!r}; there are"
                 f" {', '.join(sorted(known - {''})) or 'none: add a field ability'}"
             )
-    kept = []
-    for each in dialogues:
+
+    def is_kept(each: Mapping[str, Any]) -> bool:
         text = repr(each["messages"]).encode("utf-8", "replace")
         lot = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") / 2**64
-        if lot < shares.get(str(each.get("ability") or ""), 1.0):
-            kept.append(each)
-    return kept
+        return lot < shares.get(str(each.get("ability") or ""), 1.0)
+
+    return where(dialogues, is_kept)
 
 
 class ChatTuner(CausalLM):

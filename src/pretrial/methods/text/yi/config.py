@@ -44,8 +44,8 @@ class Config:
         cascade: settings of the cascade.
         reference: source of texts as they are wanted, for the learnt filters.
         copy_layers: layers that deepening copies.
-        copy_first: the first of them; -1 takes the block whose layers change their input least, and
-            -2 that whose layers change it most, as a control.
+        copy_first: the first of them; -1 takes the block whose layers change their input least;
+            as controls, -2 that whose layers change it most, and -3 one at random.
         train_copies: deepening trains the copies alone.
         deepen_in_place: train the layers that would be copied, and copy none, as a control.
         deepen_lr: constant learning rate of deepening.
@@ -127,6 +127,8 @@ class Config:
             raise UserError(
                 "num_heads must be a multiple of num_kv_heads, and width one of num_heads"
             )
+        if self.copy_first < -3:
+            raise UserError(f"copy_first is a layer, or -1, -2 or -3, not {self.copy_first}")
         if self.long_boost < 1 or not 0 <= self.recite_ratio <= 1:
             raise UserError("long_boost must be 1 or more, and recite_ratio a share")
         if not 0 <= self.search_ratio < 1:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from pretrial.data.rows import Row
+from pretrial.data.rows import Row, by_key
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.text.yi.chat import ChatTuner, mix
@@ -23,8 +23,8 @@ def search_mixture(
     aside: Sequence[Row],
     shares: Mapping[str, float],
     *,
-    tokens: Callable[[Sequence[Any]], list[Any]],
-    stage: Callable[[str, ChatTuner, list[Any], int], Stage],
+    tokens: Callable[[Sequence[Any]], Sequence[Any]],
+    stage: Callable[[str, ChatTuner, Sequence[Any], int], Stage],
     run: Run,
 ) -> Generator[Stage, None, dict[str, float]]:
     """Trains a copy with each share of each ability, and keeps the best one for the next ability.
@@ -56,10 +56,8 @@ def search_mixture(
             f"a mixture is searched over two abilities or more, not {len(abilities)}: give"
             " dialogues with a field 'ability', or set --search-ratio 0"
         )
-    judged = {
-        ability: tokens([row for row in aside if row.get("ability") == ability])
-        for ability in abilities
-    }
+    by_ability = by_key(aside, lambda row: str(row.get("ability")))
+    judged = {ability: tokens(by_ability.get(ability, ())) for ability in abilities}
     for ability, dialogues in judged.items():
         if not dialogues:
             raise UserError(

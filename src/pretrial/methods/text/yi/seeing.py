@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionModel
 
 from pretrial.convert.keys import load_pretrained, load_strict, read_weights
-from pretrial.data.rows import Row
+from pretrial.data.rows import Row, chosen
 from pretrial.models.causal_lm import CausalLM, predicting
 from pretrial.models.images import open_image, tiles
 from pretrial.models.vision import patches, projector
@@ -128,15 +129,15 @@ class Seer(Trainable):
         return rows[0].tolist()
 
 
-def capped(rows: Sequence[Row], most: int, rng: random.Random) -> list[Row]:
+def capped(rows: Sequence[Row], most: int, rng: random.Random) -> Sequence[Row]:
     """At most so many rows of each `source`, drawn; those without one count as one source."""
-    order = list(rows)
+    order = array("q", range(len(rows)))
     rng.shuffle(order)
     seen: Counter[str] = Counter()
-    kept = []
-    for row in order:
-        source = str(row.get("source") or "")
+    kept = array("q")
+    for place in order:
+        source = str(rows[place].get("source") or "")
         seen[source] += 1
         if seen[source] <= most:
-            kept.append(row)
-    return kept
+            kept.append(place)
+    return chosen(rows, kept)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Generator, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretrial.data.cascade import Cascade, draw
-from pretrial.data.rows import Row
+from pretrial.data.indexed import DiskRows, write_rows
+from pretrial.data.rows import Row, is_on_disk, mapped, where
 from pretrial.data.sources import load
-from pretrial.data.windows import JoinedWindows, TokenWindows
+from pretrial.data.windows import cut
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.text.yi.chat import ChatTuner, Turns, mix, turns
@@ -27,16 +30,19 @@ from pretrial.train.method import Trainable
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
 from pretrial.train.stage import Stage
+from pretrial.train.tokens import joined_windows, kept_windows
 
 if TYPE_CHECKING:
     from pretrial.methods.text.yi import Yi
 
 _WHOLE = 2**31 - 1  # a text is one window of tokens
-_COSINE_WINDOWS = 16  # that layers are judged on
+_COSINE_TOKENS = 4096  # that layers are judged on, or one window
 _SAMPLE = 2000  # texts that the cascade learns from
 _HELD_OUT = 64  # windows or dialogues
+_HELD_OUT_TEXTS = 20_000  # that windows are taken from
 _RECITED = 60  # words of a text that are recited
 _TEXTS_ASKED = 3  # of which a question is about one
+_RECITED_CHARS = 2  # a token of a long window, so that the texts and the answer fit into it
 
 
 class Training:
@@ -57,7 +63,7 @@ class Training:
         config = self.config
         ratios = config.ratios or (1.0,) * len(config.steps)
         texts = self._texts()
-        make: dict[Step, Callable[[list[str], Budget], Stage]] = {
+        make: dict[Step, Callable[[Sequence[str], Budget], Stage]] = {
             "pretrain": self._pretrain,
             "deepen": self._deepen,
             "lengthen": self._lengthen,
@@ -78,20 +84,20 @@ class Training:
 
     # -- texts ------------------------------------------------------------------------------------
 
-    def _texts(self) -> list[str]:
+    def _texts(self) -> Sequence[str]:
         """The texts of the run, through the cascade if it is asked for."""
-        rows = [row for row in self.run.data if "text" in row and row.get("image") is None]
         if set(self.config.steps) <= {"chat", *VISION_STEPS}:
             return []
+        rows = where(self.run.data, lambda row: "text" in row and row.get("image") is None)
         if not rows:
             raise UserError(f"{', '.join(self.config.steps)} need rows with 'text': give some")
         if not self.config.clean:
-            return [row["text"] for row in rows]
+            return mapped(rows, lambda _, row: row["text"])
         kept = self._cleaned(rows)
         self.method.passed = kept
         return kept
 
-    def _cleaned(self, rows: Sequence[Row]) -> list[str]:
+    def _cleaned(self, rows: Sequence[Row]) -> Sequence[str]:
         config = self.config
 
         def make(folder: Path) -> None:
@@ -99,25 +105,27 @@ class Training:
             cascade = Cascade.of(
                 config.cascade, reference=reference, sample=draw(rows, _SAMPLE, self.run.seed)
             )
-            with (folder / "texts.jsonl").open("w") as file:
-                for row in cascade.run(rows):
-                    file.write(json.dumps(row["text"]) + "\n")
+            write_rows(folder, ({"text": row["text"]} for row in cascade.run(rows)))
             (folder / "report.json").write_text(json.dumps(cascade.report(), indent=1))
             (folder / "report.txt").write_text(cascade.table() + "\n")
 
         folder = self.run.once("clean", make)
         self.run.say((folder / "report.txt").read_text().rstrip())
-        texts = [json.loads(line) for line in (folder / "texts.jsonl").read_text().splitlines()]
+        texts = mapped(DiskRows(folder), lambda _, row: row["text"])
         if not texts:
             raise UserError("the cascade leaves no text: loosen it, such as --cascade.min-chars 0")
-        return texts
+        return texts if is_on_disk(rows) else list(texts)
 
-    def _windows(self, texts: Sequence[str], length: int, name: str) -> JoinedWindows:
-        """Texts in random order, joined and cut."""
-        tokens = TokenWindows(texts, self.method.tokenizer, _WHOLE)
-        order = list(range(len(tokens)))
-        random.Random(seed_of(self.run.seed, name)).shuffle(order)
-        windows = JoinedWindows(tokens, [order], length, self.method.language_model.end)
+    def _windows(
+        self, texts: Iterable[str], length: int, name: str, on_disk: bool
+    ) -> Sequence[list[int]]:
+        """Texts in random order, joined and cut; their order is in memory, 8 bytes a text."""
+        run, tokenizer = self.run, self.method.tokenizer
+        tokens = kept_windows(run, f"{name}-whole", cut(texts, tokenizer, _WHOLE), on_disk)
+        order = array("q", range(len(tokens)))
+        random.Random(seed_of(run.seed, name)).shuffle(order)
+        end = self.method.language_model.end
+        windows = joined_windows(run, name, tokens, [order], length, end)
         if not len(windows):
             raise UserError(f"there are no texts for {name}: give more data")
         return windows
@@ -140,34 +148,40 @@ class Training:
             evaluate=partial(held_out_losses, module, held_out, size) if len(held_out) else None,
         )
 
-    def _on_texts(self, step: Step, texts: Sequence[str], length: int, budget: Budget) -> Stage:
-        windows = self._windows(texts, length, step)
-        aside = [row["text"] for row in self.run.held_out if "text" in row]
-        held_out = self._windows(aside, length, "held-out")[:_HELD_OUT] if aside else []
+    def _on_texts(
+        self, step: Step, texts: Iterable[str], length: int, budget: Budget, on_disk: bool
+    ) -> Stage:
+        windows = self._windows(texts, length, step, on_disk)
+        seen = (row["text"] for row in self.run.held_out if "text" in row)
+        aside = list(islice(seen, _HELD_OUT_TEXTS))
+        held_out: Sequence[list[int]] = []
+        if aside:
+            held_out = self._windows(aside, length, "held-out", on_disk=False)[:_HELD_OUT]
         return self._stage(step, self.method.language_model, windows, budget, held_out)
 
     # -- steps ------------------------------------------------------------------------------------
 
-    def _pretrain(self, texts: list[str], budget: Budget) -> Stage:
-        return self._on_texts("pretrain", texts, self.config.max_length, budget)
+    def _pretrain(self, texts: Sequence[str], budget: Budget) -> Stage:
+        length = self.config.max_length
+        return self._on_texts("pretrain", texts, length, budget, is_on_disk(texts))
 
-    def _deepen(self, texts: list[str], budget: Budget) -> Stage:
+    def _deepen(self, texts: Sequence[str], budget: Budget) -> Stage:
         """Copies a block of layers and trains on."""
         config, network = self.config, self.network
-        first = config.copy_first
-        if first < 0:
-            windows = self._windows(texts, config.max_length, "cosines")[:_COSINE_WINDOWS]
+        number = max(1, _COSINE_TOKENS // config.max_length)
+        on_disk = is_on_disk(texts)
+        windows = self._windows(texts, config.max_length, "cosines", on_disk)[:number]
 
-            def make(folder: Path) -> None:
-                cosines = layer_cosines(network.eval(), windows)
-                (folder / "cosines.json").write_text(json.dumps(cosines))
+        def make(folder: Path) -> None:
+            cosines = layer_cosines(network.eval(), windows)
+            (folder / "cosines.json").write_text(json.dumps(cosines))
 
-            cosines = json.loads((self.run.once("cosines", make) / "cosines.json").read_text())
-            likeness = cosines if first == -1 else [-cosine for cosine in cosines]
-            first = likest_block(likeness, config.copy_layers)
-            shown = ", ".join(f"{number}: {value:.3f}" for number, value in enumerate(cosines))
-            self.run.say(f"cosine of each layer's input and output: {shown}")
-        before, end = len(layers_of(network)), first + config.copy_layers
+        cosines = json.loads((self.run.once("cosines", make) / "cosines.json").read_text())
+        shown = ", ".join(f"{place}: {value:.3f}" for place, value in enumerate(cosines))
+        self.run.say(f"cosine of each layer's input and output: {shown}")
+        before, first = len(layers_of(network)), self._block(cosines)
+        end = first + config.copy_layers
+        self.method.cosine = sum(cosines[first:end]) / config.copy_layers
         trained = range(first, end)
         if not config.deepen_in_place:
             trained = deepen(network, first, config.copy_layers)
@@ -177,26 +191,41 @@ class Training:
             network.requires_grad_(False)
             for place in trained:
                 layers_of(network)[place].requires_grad_(True)
-        return self._on_texts("deepen", texts, config.max_length, budget)
+        return self._on_texts("deepen", texts, config.max_length, budget, on_disk)
 
-    def _lengthen(self, texts: list[str], budget: Budget) -> Stage:
+    def _block(self, cosines: Sequence[float]) -> int:
+        """The first layer of the block to copy."""
+        first, size = self.config.copy_first, self.config.copy_layers
+        likest = likest_block(cosines, size)  # which also sees that there are so many layers
+        if first == -1:
+            return likest
+        if first == -2:
+            return likest_block([-cosine for cosine in cosines], size)
+        if first == -3:
+            rng = random.Random(seed_of(self.run.seed, "block"))
+            return rng.randrange(len(cosines) - size + 1)
+        return first
+
+    def _lengthen(self, texts: Sequence[str], budget: Budget) -> Stage:
         """Stretches the rotary positions and trains on long windows."""
         config = self.config
         before, after = extend_context(self.network, config.long_length, config.long_base)
         for name, value in before.items():
             self.run.say(f"{name}: {value} before, {after[name]} now")
         rng = random.Random(seed_of(self.run.seed, "long"))
-        long = [text for text in texts if self._is_long(text)]
-        mixed = [*texts, *long * (config.long_boost - 1)]
-        num_recited = round(config.recite_ratio * len(mixed) / _TEXTS_ASKED)
-        mixed += [recitation(texts, rng) for _ in range(num_recited)]
-        return self._on_texts("lengthen", mixed, config.long_length, budget)
+        long, again = where(texts, self._is_long), config.long_boost - 1
+        number = len(texts) + again * len(long)
+        num_recited = round(config.recite_ratio * number / _TEXTS_ASKED)
+        most = config.long_length * _RECITED_CHARS
+        recited = (recitation(texts, rng, most) for _ in range(num_recited))
+        mixed = chain(texts, *[long] * again, recited)
+        return self._on_texts("lengthen", mixed, config.long_length, budget, is_on_disk(texts))
 
     def _is_long(self, text: str) -> bool:
         """Whether a text fills half a long window; a token is taken for four characters."""
         return len(text) >= 2 * self.config.long_length
 
-    def _chat(self, texts: list[str], budget: Budget) -> Stage:
+    def _chat(self, texts: Sequence[str], budget: Budget) -> Stage:
         """Responses, with noise on the token vectors."""
         tuner = ChatTuner(self.network, self.method.tokenizer, self.config.noise)
         data = self._dialogues(mix(self._chats(self.run.data), self.shares))
@@ -205,9 +234,10 @@ class Training:
         held_out = self._dialogues(self._chats(self.run.held_out))[:_HELD_OUT]
         return self._stage("chat", tuner, data, budget, held_out)
 
-    def _look(self, step: Step, texts: list[str], budget: Budget) -> Stage:
+    def _look(self, step: Step, texts: Sequence[str], budget: Budget) -> Stage:
         """The texts of images; the language model learns in the last of these steps alone."""
-        config, rows = self.config, [row for row in self.run.data if row.get("image") is not None]
+        config = self.config
+        rows = where(self.run.data, lambda row: row.get("image") is not None)
         if step == "see":
             rng = random.Random(seed_of(self.run.seed, step))
             rows = capped(rows, config.pairs_per_source, rng)
@@ -217,18 +247,21 @@ class Training:
         size = config.small_image if step == "align" else config.large_image
         seer = Seer(self.method.language_model, self.method.sight, size)
         self.network.requires_grad_(step == "see")
-        aside = [row for row in self.run.held_out if row.get("image") is not None][:_HELD_OUT]
+        seen = (row for row in self.run.held_out if row.get("image") is not None)
+        aside = list(islice(seen, _HELD_OUT))
         return self._stage(step, seer, self._pairs(rows), budget, self._pairs(aside))
 
-    def _pairs(self, rows: Sequence[Row]) -> list[Pair]:
+    def _pairs(self, rows: Sequence[Row]) -> Sequence[Pair]:
         """Images with the tokens of their texts."""
         tokenizer, length = self.method.tokenizer, self.config.max_length
-        return [Pair(row["image"], tokenizer(row["text"])["input_ids"][:length]) for row in rows]
+        return mapped(
+            rows, lambda _, row: Pair(row["image"], tokenizer(row["text"])["input_ids"][:length])
+        )
 
     def _search(self, budget: Budget) -> Generator[Stage, None, dict[str, float]]:
         """Searches the mixture of abilities, with as much for each copy that is tried."""
 
-        def stage(name: str, twin: ChatTuner, examples: list[Turns], number: int) -> Stage:
+        def stage(name: str, twin: ChatTuner, examples: Sequence[Turns], number: int) -> Stage:
             made = self._stage(
                 "chat", twin, examples, Budget(budget.amount / number, budget.unit), []
             )
@@ -245,19 +278,26 @@ class Training:
             run=self.run,
         )
 
-    def _chats(self, rows: Sequence[Row]) -> list[Row]:
-        return [row for row in rows if "messages" in row]
+    def _chats(self, rows: Sequence[Row]) -> Sequence[Row]:
+        return where(rows, lambda row: "messages" in row)
 
-    def _dialogues(self, rows: Sequence[Any]) -> list[Turns]:
+    def _dialogues(self, rows: Sequence[Any]) -> Sequence[Turns]:
         """Dialogues in tokens; those whose responses lie beyond the window are left out."""
         length = context_values(self.network)["max_position_embeddings"]
-        made = [turns(row["messages"], self.method.tokenizer, length) for row in rows]
-        return [each for each in made if any(each.asked[1:])]
+        made = mapped(rows, lambda _, row: turns(row["messages"], self.method.tokenizer, length))
+        return where(made, lambda each: any(each.asked[1:]))
 
 
-def recitation(texts: Sequence[str], rng: random.Random) -> str:
-    """Several texts, a question about one of them, and its beginning recited as the answer."""
-    chosen = rng.sample(texts, min(_TEXTS_ASKED, len(texts)))
+def recitation(texts: Sequence[str], rng: random.Random, most: int) -> str:
+    """Several texts, a question about one of them, and its beginning recited as the answer.
+
+    Args:
+        texts: to choose from.
+        rng: chooses.
+        most: characters of the chosen texts together.
+    """
+    number = min(_TEXTS_ASKED, len(texts))
+    chosen = [text[: most // number] for text in rng.sample(texts, number)]
     asked = rng.randrange(len(chosen))
     parts = [f"Document {number}:\n{text}" for number, text in enumerate(chosen, 1)]
     beginning = " ".join(chosen[asked].split()[:_RECITED])

@@ -46,11 +46,12 @@ _NOTES = (
 def trial(
     *,
     which: Literal["clean", "deepen", "lengthen"] = "clean",
-    data: str = _TEXTS,
+    data: str = "",
     tokens: float = 300_000,
-    steps: int = 40,
+    steps: int = 0,
     model: str = "",
     copy_layers: int = 0,
+    blocks: tuple[int, ...] = (),
     tiny: bool = False,
 ) -> Trial:
     """Does filtering help a small model, and what does each filter find? Or another step's trial.
@@ -58,17 +59,27 @@ def trial(
     Args:
         which: the step on trial: the cascade (clean), depth up-scaling (deepen) or a longer context
             (lengthen).
-        data: a built-in source of texts with the splits train, valid and test.
+        data: a built-in source of texts with the splits train, valid and test; by default
+            docstrings for clean, and code for the others.
         tokens: that each arm is trained on; of clean.
-        steps: of training; of deepen and lengthen.
+        steps: of training; 0 is 40 of deepen, 50 of lengthen.
         model: name or folder of the checkpoint to deepen, such as smollm2; "" trains one first.
         copy_layers: that deepen copies; 0 takes a third.
+        blocks: first layers of further blocks that deepen copies without training them.
         tiny: networks and data small enough for a test.
     """
     if which == "deepen":
-        return deepen_trial(data=data, model=model, copy_layers=copy_layers, steps=steps, tiny=tiny)
+        return deepen_trial(
+            data=data,
+            model=model,
+            copy_layers=copy_layers,
+            blocks=blocks,
+            steps=steps or 40,
+            tiny=tiny,
+        )
     if which == "lengthen":
-        return lengthen_trial(data=data, steps=steps, tiny=tiny)
+        return lengthen_trial(data=data, steps=steps or 50, tiny=tiny)
+    data = data or _TEXTS
     config = replace(Config.small(), reference=f"{data}?split=valid")
     if tiny:
         config = replace(Config.tiny(), steps=("pretrain",), reference=f"{data}?split=valid")
