@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,7 @@ _PLACE = struct.Struct("<3q")
 _PLACES_AT_ONCE = 4096
 _MOST_OPEN = 256
 _DIGEST = "blake2b"
+_WHOLE = "all"
 Place = tuple[int, int, int]
 
 
@@ -47,7 +48,7 @@ class DiskRows(Sequence[Row]):
 
     on_disk = True
 
-    def __init__(self, folder: Path, part: str) -> None:
+    def __init__(self, folder: Path, part: str = _WHOLE) -> None:
         self._places, self._files = -1, dict[int, int]()
         about = _read_index(folder)
         self.source: str = about["source"]
@@ -167,6 +168,16 @@ def write_index(
         ],
         "skipped": skipped,
     }
+    (folder / _INDEX).write_text(json.dumps(about), encoding="utf-8")
+
+
+def write_rows(folder: Path, rows: Iterable[Row]) -> None:
+    """Writes rows that were made, for `DiskRows(folder)` to read; there may be none."""
+    stream = Stream(lambda skipped: iter(rows), str(folder))
+    with (folder / f"{_WHOLE}.places").open("wb") as places:
+        for place, _ in _copied(stream, folder / _COPY):
+            places.write(_PLACE.pack(*place))
+    about = {"source": str(folder), "skipped": [], "fields": {}, "in_place": False, "files": []}
     (folder / _INDEX).write_text(json.dumps(about), encoding="utf-8")
 
 
