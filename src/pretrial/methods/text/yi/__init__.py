@@ -43,7 +43,6 @@ from pretrial.card import Card, Claim, Field
 from pretrial.compare.report.grid import needle_page
 from pretrial.convert.pretrained import load_generator
 from pretrial.data.rows import mapped, text_in
-from pretrial.data.rows import mapped, text_in
 from pretrial.errors import UserError
 from pretrial.evaluate.needle import needle_grid
 from pretrial.evaluate.perplexity import causal_nll
@@ -306,19 +305,6 @@ class Yi(Method):
         self.tokenizer.save_pretrained(folder)
         if self.sight is not None:
             self.sight.save(folder / _SIGHT)
-
-
-def _checked(number: int, row: dict[str, Any]) -> dict[str, Any]:
-    if "messages" in row:
-        check_messages(row["messages"], number)
-    elif "text" in row:
-        text_in(row, number)
-    else:
-        raise UserError(
-            f"row {number} has neither 'text' nor 'messages' (found: {', '.join(row)}):"
-            " name the one to use with --fields text=OTHER"
-        )
-    return row
 
 
 def _checked(number: int, row: dict[str, Any]) -> dict[str, Any]:

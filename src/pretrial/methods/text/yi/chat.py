@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from pretrial.data.rows import where
-from pretrial.data.rows import where
 from pretrial.errors import UserError
 from pretrial.models.causal_lm import CausalLM, predicting
 from pretrial.train.method import Batch

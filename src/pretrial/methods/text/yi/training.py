@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,6 @@ from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
 from pretrial.train.stage import Stage
 from pretrial.train.tokens import joined_windows, kept_windows
-from pretrial.train.tokens import joined_windows, kept_windows
 
 if TYPE_CHECKING:
     from pretrial.methods.text.yi import Yi
@@ -41,7 +39,6 @@ _WHOLE = 2**31 - 1  # a text is one window of tokens
 _COSINE_TOKENS = 4096  # that layers are judged on, or one window
 _SAMPLE = 2000  # texts that the cascade learns from
 _HELD_OUT = 64  # windows or dialogues
-_HELD_OUT_TEXTS = 20_000  # that windows are taken from
 _HELD_OUT_TEXTS = 20_000  # that windows are taken from
 _RECITED = 60  # words of a text that are recited
 _TEXTS_ASKED = 3  # of which a question is about one
@@ -194,7 +191,7 @@ class Training:
             network.requires_grad_(False)
             for place in trained:
                 layers_of(network)[place].requires_grad_(True)
-        return self._on_texts("deepen", texts, config.max_length, budget, is_on_disk(texts))
+        return self._on_texts("deepen", texts, config.max_length, budget, on_disk)
 
     def _block(self, cosines: Sequence[float]) -> int:
         """The first layer of the block to copy."""
