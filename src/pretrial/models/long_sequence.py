@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
 
+from pretrial.models.selective_scan import SelectiveLayer
 from pretrial.models.sequence_attention import SequenceAttention
 from pretrial.models.state_space import DLRKernel, S4DKernel, S4Kernel, StateSpaceLayer
 
@@ -31,7 +32,7 @@ class LongSequenceConfig(PreTrainedConfig):
     """Sizes of an encoder, and what it takes to turn data into its inputs.
 
     Attributes:
-        mixer: "transformer", "s4", "s4d" or "dlr".
+        mixer: "transformer", "s4", "s4d", "dlr" or "mamba".
         vocab_size: of token ids; 0 reads real numbers.
         num_channels: real numbers an entry.
         intermediate_size: of feed-forward layers, which transformers alone have.
@@ -39,7 +40,7 @@ class LongSequenceConfig(PreTrainedConfig):
         rotary: positions turn queries and keys, and no sinusoids are added.
         window: see `SequenceAttention`.
         state_size: of state spaces.
-        bidirectional: state spaces have kernels of both directions.
+        bidirectional: state spaces have kernels of both directions; "mamba" has none.
         structured: state spaces start from their theory, else at random.
         dt_min: least initial step of state spaces.
         dt_max: largest initial step of state spaces.
@@ -88,6 +89,14 @@ def _mixer(config: LongSequenceConfig) -> nn.Module:
             causal=config.causal,
             rotary=config.rotary,
             window=config.window,
+        )
+    if config.mixer == "mamba":
+        return SelectiveLayer(
+            width,
+            config.state_size,
+            structured=config.structured,
+            dt_min=config.dt_min,
+            dt_max=config.dt_max,
         )
     kinds: dict[str, Any] = {"s4": S4Kernel, "s4d": S4DKernel, "dlr": DLRKernel}
     options: dict[str, Any] = {"structured": config.structured}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,12 @@ from pretrial.methods.text.never_from_scratch.training import (
     shares,
     states_of,
 )
-from pretrial.methods.text.never_from_scratch.trials import NETWORKS
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.optim import share_out
 from pretrial.train.run import Run
 
-MIXERS = ["transformer", "s4", "s4d", "dlr"]
+MIXERS = ["transformer", "s4", "s4d", "dlr", "mamba"]
 TINY = Config.tiny()
 SIGNALS: list[dict[str, Any]] = [
     {
@@ -237,8 +237,9 @@ def test_dynamics_have_an_optimiser_of_their_own(mixer) -> None:
             "s4": {"log_dt", "log_A_real", "A_imag", "P", "B"},
             "s4d": {"log_dt", "log_A_real", "A_imag"},
             "dlr": {"Lambda_log_neg_re", "Lambda_im", "W"},
+            "mamba": {"A_log", "dt_proj.weight", "dt_proj.bias"},
         }[mixer]
-        assert {name.rpartition(".")[2] for name in names} == expected
+        assert {re.split(r"mixer\.(?:kernel\.)?", name)[1] for name in names} == expected
         assert len(names) == TINY.num_layers * len(expected)
 
 
@@ -362,21 +363,34 @@ def test_state_spaces_of_published_shapes_are_built_without_memory(name) -> None
     assert len(network.encoder.layers) == Config.paper(name).num_layers
 
 
-def test_the_trial_measures_gaps_between_networks(tmp_path) -> None:
+@pytest.mark.parametrize("track", ["digits", "listops"])
+def test_the_trial_measures_gaps_between_networks(track, tmp_path) -> None:
     from pretrial.compare.trial import Context
 
-    made = trial(num_train=40, num_test=30, tiny=True)
+    made = trial(track=track, num_train=40, num_test=30, tiny=True)
+    assert made.name == ("" if track == "digits" else "listops")
     data = made.data()
     assert (len(data.train), len(data.test)) == (40, 30)
-    for name in ("spt", "scratch"):
+    for name in ("spt", "scratch", "spt-mamba"):
         run = Run(tmp_path / name, data.train, (), made.budget, quiet=True)
         arm = made.arm(name)
         assert arm.run is not None
         panel = arm.run(Context(run, data, None))
         assert run.spent.total("steps") == made.budget.amount
         found = made.measure(panel, data, 0)
-        accuracy = {own: np.mean(found[f"{own}_accuracy"]) for own in NETWORKS}
-        gap = accuracy["s4d"] - accuracy["transformer"]
-        assert np.mean(found["gap"]) == pytest.approx(gap)
-        gap = accuracy["s4d"] - accuracy["s4d_random"]
-        assert np.mean(found["random_gap"]) == pytest.approx(gap)
+        accuracy = {own: np.mean(found[f"{own}_accuracy"]) for own in panel.members}
+        for gap, one, other in (
+            ("gap", "s4d", "transformer"),
+            ("random_gap", "s4d", "s4d_random"),
+            ("mamba_gap", "mamba", "transformer"),
+        ):
+            assert (gap in found) == ({one, other} <= accuracy.keys())
+            if gap in found:
+                assert np.mean(found[gap]) == pytest.approx(accuracy[one] - accuracy[other])
+
+
+def test_equal_sequences_are_on_one_side_of_the_trial() -> None:
+    data = trial(track="listops", num_train=200, num_test=200).data()
+    texts = [{row["text"] for row in rows} for rows in (data.train, data.test)]
+    assert not texts[0] & texts[1]
+    assert [len(each) for each in texts] == [200, 200]

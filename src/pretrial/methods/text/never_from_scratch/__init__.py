@@ -5,9 +5,9 @@ favours those whose initialisation suits such data, above all state spaces. Here
 first trained on the inputs of the same training set, without labels and without other data: to
 name hidden entries, or each next one. Its decoder is dropped, a head on the mean of the last states
 takes its place, and labels do the rest. With it plain attention comes up to state spaces, and a
-state space that began at random to one that began as its theory says. Attention and three state
-spaces (S4, S4D, DLR) stand ready; sequences are bytes of a text, tokens, numbers, or the pixels of
-an image row after row.
+state space that began at random to one that began as its theory says. Attention and four state
+spaces (S4, S4D, DLR, Mamba) stand ready; sequences are bytes of a text, tokens, numbers, or the
+pixels of an image row after row.
 
 Deviations from the paper and its release:
 1. Norms are layer norms; some released settings have batch norms, which mix the sequences of a
@@ -17,8 +17,9 @@ Deviations from the paper and its release:
    comes in with the labels, as attention to later positions does.
 4. Both directions of a kernel hold the present; in the release the second begins one position on.
    Every feature has states of its own in S4 and S4D; some released settings share them.
-5. Tasks of two sequences, such as matching documents, are left out.
-6. `objective="validation"` trains a masked and a causal encoder with half of the budget each, and
+5. Mamba is none of the paper's; it reads forwards alone, and its width inside is doubled.
+6. Tasks of two sequences, such as matching documents, are left out.
+7. `objective="validation"` trains a masked and a causal encoder with half of the budget each, and
    held-out accuracy chooses.
 
 | field | content |

@@ -22,7 +22,7 @@ class Config:
 
     Attributes:
         mixer: what mixes positions: attention ("transformer"), or a state space: "s4", "s4d",
-            "dlr".
+            "dlr", or one that depends on what it reads, "mamba".
         width: of the hidden states.
         num_layers: of the encoder.
         num_heads: of attention.
@@ -33,9 +33,9 @@ class Config:
             is the whole sequence.
         prenorm: norms stand before layers and behind the last; else behind each sum.
         state_size: of state spaces.
-        bidirectional: state spaces have kernels of both directions.
-        structured: state spaces start from HiPPO-LegS (s4), evenly spread frequencies (s4d, dlr);
-            else at random.
+        bidirectional: state spaces have kernels of both directions; "mamba" sees the past alone.
+        structured: state spaces start from HiPPO-LegS (s4), evenly spread frequencies (s4d, dlr) or
+            rates (mamba); else at random.
         dt_min: least initial step of state spaces; 1e-4 for very long sequences.
         dt_max: largest initial step of state spaces.
         head: of the classifier, on the mean of the last states: "mlp" or "linear".
@@ -58,7 +58,7 @@ class Config:
         evaluate_every: steps between evaluations on held-out data; 0 is at the end only.
     """
 
-    mixer: Literal["transformer", "s4", "s4d", "dlr"] = "transformer"
+    mixer: Literal["transformer", "s4", "s4d", "dlr", "mamba"] = "transformer"
     width: int = 64  # transformer-lra-cifar-mlm.yaml
     num_layers: int = 3  # transformer-lra-cifar-mlm.yaml
     num_heads: int = 4  # transformer-lra-cifar-mlm.yaml

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -17,17 +18,18 @@ from pretrial.errors import UserError
 from pretrial.methods.text.never_from_scratch.config import NUM_LEVELS, Config
 from pretrial.methods.text.never_from_scratch.handover import for_causal, for_masking
 from pretrial.methods.text.never_from_scratch.inputs import MASK, Coded, padded
+from pretrial.models import selective_scan, state_space
 from pretrial.models.long_sequence import (
     LongSequenceForSequenceClassification,
     LongSequenceModel,
 )
-from pretrial.models.state_space import DYNAMICS
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.budget import Budget
 from pretrial.train.method import Batch, Trainable
 from pretrial.train.stage import Optim
 
-_DYNAMICS = rf"\.kernel\.({'|'.join(DYNAMICS)})$"
+_NAMES = "|".join(re.escape(name) for name in (*state_space.DYNAMICS, *selective_scan.DYNAMICS))
+_DYNAMICS = rf"\.(kernel|mixer)\.({_NAMES})$"
 
 
 class Pretrainer(Trainable):

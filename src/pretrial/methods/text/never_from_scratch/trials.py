@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from torch import nn
@@ -29,18 +29,26 @@ from pretrial.train.stage import Stage
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
+Networks = dict[str, dict[str, Any]]
+
 #: The networks of a regime, by the names that metrics and stages bear.
-NETWORKS: dict[str, dict[str, Any]] = {
+NETWORKS: Networks = {
     "transformer": {"mixer": "transformer"},
     "s4d": {"mixer": "s4d"},
     "s4d_random": {"mixer": "s4d", "structured": False},
 }
 
+#: Those of a regime with Mamba, as many, so that each has the same share of the budget.
+WITH_MAMBA: Networks = {
+    "transformer": NETWORKS["transformer"],
+    "s4d": NETWORKS["s4d"],
+    "mamba": {"mixer": "mamba"},
+}
+
 _DIGITS = "builtin:digits?split=train"
+_LISTOPS = "builtin:listops"
 
-_STEPS = 1000  # of one network
-
-_NOTES = (
+_DIGIT_NOTES = (
     "Images of 8 x 8 pixels are sequences of 64; the Transformer is told positions in the sequence"
     " alone. Two layers of width 64; the paper has sequences of 1,024 to 65,536 entries.",
     "In both regimes each network takes 1,000 steps. Self-pre-training has 60 % of them, on the"
@@ -52,6 +60,19 @@ _NOTES = (
     " where self-pre-training had half and three quarters of the steps; on 300 images and 1,000"
     " steps 0.79 in both regimes, with half. So 300 images were taken: labels are learnt by heart"
     " in half of the steps there, so that from scratch more of them would be of no use.",
+    "This is the second run of the trial, which adds the ablations: a first one had the two regimes"
+    " alone, with the same networks, data and seeds.",
+)
+
+_LISTOPS_NOTES = (
+    "Nested operations on lists of digits, at most four deep and 64 tokens long; two layers of"
+    " width 64. Long Range Arena has up to 2,000 tokens and ten deep.",
+    "In both regimes each network takes 2,500 steps. Self-pre-training has 60 % of them, on the"
+    " inputs of the same 2,000 sequences with 15 % hidden; from scratch all of them are on labels.",
+    "The recipe is that of the trial on digits, for all networks in both regimes. Nothing was tuned"
+    " or tried before.",
+    "Digits of a list are independent of one another, so that a hidden one cannot be named better"
+    " than by its frequency; operations and brackets can.",
 )
 
 
@@ -74,56 +95,90 @@ class Panel(Method):
 
 
 def trial(
-    *, data: str = _DIGITS, num_train: int = 300, num_test: int = 1000, tiny: bool = False
+    *,
+    track: Literal["digits", "listops"] = "digits",
+    data: str = "",
+    num_train: int = 0,
+    num_test: int = 1000,
+    tiny: bool = False,
 ) -> Trial:
     """The gap between architectures, with self-pre-training and from scratch, at equal steps.
 
     Args:
-        data: rows as the method reads them, with `label`, such as builtin:listops.
-        num_train: sequences to train on, with and without labels.
+        track: digits as sequences of 64 pixels, or ListOps, whose trial has a record of its own.
+        data: other rows as the method reads them, with `label`, such as builtin:pathfinder.
+        num_train: sequences to train on, with and without labels; 0 is 300 digits, or 2,000 of
+            ListOps.
         num_test: sequences to measure on, at most.
         tiny: networks small enough for a test.
     """
+    digits = track == "digits"
     config = Config.tiny() if tiny else Config.small()
     config = replace(config, max_length=max(64, config.max_length))
+    if not digits:
+        config = replace(config, mask_ratio=0.15)
+    source, steps = (_DIGITS, 1000) if digits else (_LISTOPS, 2500)  # of one network
+    notes = _DIGIT_NOTES if digits else _LISTOPS_NOTES
+    return Trial(
+        question="Is the gap between a state space model and a Transformer smaller when each has"
+        " first learnt from the inputs of the task, at equal steps?",
+        data=partial(_data, data or source, num_train or (300 if digits else 2000), num_test),
+        arms=_arms(config),
+        measure=_measure,
+        metric="gap",
+        direction="lower",
+        budget=Budget((4 if tiny else steps) * len(NETWORKS), "steps"),
+        claims=(
+            ("spt", "scratch", "gap", "lower"),
+            ("spt", "scratch", "random_gap", "lower"),
+            *(("spt", "scratch", f"{name}_accuracy", "higher") for name in NETWORKS),
+            ("spt-third", "scratch-third", "gap", "lower"),
+            ("spt-tenth", "scratch-tenth", "gap", "lower"),
+            ("spt-mamba", "scratch-mamba", "mamba_accuracy", "higher"),
+            ("spt-mamba", "scratch-mamba", "mamba_gap", "lower"),
+        ),
+        notes=() if data or num_train or tiny else notes,
+        name="" if digits else track,
+    )
 
-    def arm(name: str, label: str, role: Any = "ablation", **changes: Any) -> Arm:
+
+def _arms(config: Config) -> tuple[Arm, ...]:
+    """The two regimes, and each with one setting changed."""
+
+    def arm(
+        name: str,
+        label: str,
+        role: Any = "ablation",
+        networks: Networks = NETWORKS,
+        **changes: Any,
+    ) -> Arm:
         own = replace(config, **changes)
         return Arm(
             name,
             label,
             role,
             config=own,
-            run=partial(_train_panel, config=own),
+            run=partial(_train_panel, config=own, networks=networks),
             default=role != "ablation",
         )
 
-    scratch = {"objective": "none"}
-    return Trial(
-        question="Is the gap between a state space model and a Transformer smaller when each has"
-        " first learnt from the inputs of the task, at equal steps?",
-        data=lambda: _data(data, num_train, num_test),
-        arms=(
-            arm("spt", "self-pre-training", "method"),
-            arm("scratch", "from scratch", "baseline", **scratch),
-            arm("causal", "the next entry, not hidden ones", objective="causal"),
-            arm("mask-15", "15 % hidden", mask_ratio=0.15),
-            arm("mask-75", "75 % hidden", mask_ratio=0.75),
-            arm("spans", "spans of 4 hidden", span_length=4),
-            arm("spt-third", "a third of the data", data_ratio=1 / 3),
-            arm("scratch-third", "from scratch, a third of the data", data_ratio=1 / 3, **scratch),
+    scratch: dict[str, Any] = {"objective": "none"}
+    ratios = [ratio for ratio in (0.15, 0.5, 0.75) if ratio != config.mask_ratio]
+    return (
+        arm("spt", "self-pre-training", "method"),
+        arm("scratch", "from scratch", "baseline", **scratch),
+        arm("causal", "the next entry, not hidden ones", objective="causal"),
+        *(
+            arm(f"mask-{100 * ratio:.0f}", f"{ratio:.0%} hidden", mask_ratio=ratio)
+            for ratio in ratios
         ),
-        measure=_measure,
-        metric="gap",
-        direction="lower",
-        budget=Budget((4 if tiny else _STEPS) * len(NETWORKS), "steps"),
-        claims=(
-            ("spt", "scratch", "gap", "lower"),
-            ("spt", "scratch", "random_gap", "lower"),
-            *(("spt", "scratch", f"{name}_accuracy", "higher") for name in NETWORKS),
-            ("spt-third", "scratch-third", "gap", "lower"),
-        ),
-        notes=_NOTES if data == _DIGITS and num_train == 300 and not tiny else (),
+        arm("spans", "spans of 4 hidden", span_length=4),
+        arm("spt-third", "a third of the data", data_ratio=1 / 3),
+        arm("scratch-third", "from scratch, a third of the data", data_ratio=1 / 3, **scratch),
+        arm("spt-tenth", "a tenth of the data", data_ratio=0.1),
+        arm("scratch-tenth", "from scratch, a tenth of the data", data_ratio=0.1, **scratch),
+        arm("spt-mamba", "with Mamba", networks=WITH_MAMBA),
+        arm("scratch-mamba", "from scratch, with Mamba", networks=WITH_MAMBA, **scratch),
     )
 
 
@@ -153,7 +208,7 @@ def _content(row: Mapping[str, Any]) -> str:
     return json.dumps(row, sort_keys=True, default=lambda value: np.asarray(value).tolist())
 
 
-def _train_panel(context: Context, *, config: Config) -> Panel:
+def _train_panel(context: Context, *, config: Config, networks: Networks) -> Panel:
     """Trains the networks of one regime."""
     from pretrial.methods.text.never_from_scratch import NeverFromScratch
 
@@ -162,7 +217,7 @@ def _train_panel(context: Context, *, config: Config) -> Panel:
     panel = Panel(
         {
             name: NeverFromScratch.build(replace(config, **changes), data=run.data)
-            for name, changes in NETWORKS.items()
+            for name, changes in networks.items()
         }
     )
     train(panel, run)
@@ -174,8 +229,8 @@ def _measure(panel: Panel, data: Data, seed: int) -> dict[str, float | list[floa
 
     Returns:
         "<network>_accuracy"; "gap", of the structured S4D over the Transformer; "random_gap", of
-        the structured S4D over the random one; and "majority_ratio", the share of the most
-        frequent label.
+        the structured S4D over the random one, or "mamba_gap", of Mamba over the Transformer, where
+        there is such a network; and "majority_ratio", the share of the most frequent label.
     """
     wanted = [str(row["label"]) for row in data.test]
     found: dict[str, float | list[float]] = {}
@@ -185,6 +240,9 @@ def _measure(panel: Panel, data: Data, seed: int) -> dict[str, float | list[floa
         right[name] = np.array([a == b for a, b in zip(guesses, wanted, strict=True)], dtype=float)
         found[f"{name}_accuracy"] = right[name].tolist()
     found["gap"] = (right["s4d"] - right["transformer"]).tolist()
-    found["random_gap"] = (right["s4d"] - right["s4d_random"]).tolist()
+    if "s4d_random" in right:
+        found["random_gap"] = (right["s4d"] - right["s4d_random"]).tolist()
+    if "mamba" in right:
+        found["mamba_gap"] = (right["mamba"] - right["transformer"]).tolist()
     found["majority_ratio"] = max(map(wanted.count, set(wanted))) / len(wanted)
     return found
