@@ -20,6 +20,7 @@ import pytest
 
 from pretrial.cli import main
 from pretrial.compare import record as records
+from pretrial.compare import times
 from pretrial.compare.engine import Where, hold
 from pretrial.compare.setting import Setting
 from pretrial.errors import UserError
@@ -198,7 +199,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_record(tmp_path) -> None:
     trial = start(words)
     os.kill(wait_for_a_job(), signal.SIGKILL)
     assert trial.wait(timeout=90) == 2
-    assert b"failed" in trial.stderr.read()
+    assert b"line, seed 0 was killed" in trial.stderr.read()
 
     # Ctrl-C: the jobs save, the message says how to go on
     trial = start(words)
@@ -209,7 +210,12 @@ def test_killed_at_any_moment_it_ends_with_the_same_record(tmp_path) -> None:
     assert b"run the same command again to go on" in said
 
     assert subprocess.run([*CLI, *words]).returncode == 0
-    assert records.timeless(records.read(Path("results/line.json"))) == reference
+    record = records.read(Path("results/line.json"))
+    assert records.timeless(record) == reference
+    ended = [path.parent for path in Path("runs/trials/line").glob("*/result.json")]
+    assert len(times.parts(next(path for path in ended if path.name.startswith("line-")))) >= 3
+    assert record["wall_seconds"] == pytest.approx(times.covered(ended), abs=2e-3)
+    assert record["arms"][0]["seconds"][0] > 30 * 0.05  # all parts: each alone is shorter
     for log in Path("runs/trials/line").glob("line-*/log.txt"):
         assert "goes on from step" in log.read_text()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pretrial.compare.audit import Account, audit
 from pretrial.compare.environment import commit, cores, environment
 from pretrial.compare.jobs import Job, run_here, run_on_ray
 from pretrial.compare.setting import Setting, plain
+from pretrial.compare.times import covered
 from pretrial.compare.trial import Arm, Claim, Trial
 from pretrial.compare.worker import RESULT, write_json
 from pretrial.errors import UserError
@@ -54,7 +54,6 @@ def hold(setting: Setting, where: Where, command: str = "") -> dict[str, Any]:
     Raises:
         UserError: a job failed, the trial was stopped, or the arms had unequal budgets.
     """
-    began = time.monotonic()
     trial = setting.make()
     arms = trial.choose(setting.arms)
     seeds = setting.seeds or tuple(range(trial.num_seeds))
@@ -67,14 +66,15 @@ def hold(setting: Setting, where: Where, command: str = "") -> dict[str, Any]:
     if where.on == "ray":
         run_on_ray(jobs, progress)
     else:
-        run_here(jobs, where.workers or cores(), progress)
+        methods = dict.fromkeys([*setting.slugs, *(arm.method for arm in arms if arm.method)])
+        run_here(jobs, where.workers or cores(), progress, tuple(methods))
     results = {
         owner: json.loads((job.folder / RESULT).read_text())
         for job, owner in zip(jobs, owners, strict=True)
     }
     made = _record(setting, trial, arms, results)
     made["command"] = command
-    made["wall_seconds"] = round(time.monotonic() - began, 3)
+    made["wall_seconds"] = round(covered(job.folder for job in jobs), 3)
     records.check(made)
     return made
 

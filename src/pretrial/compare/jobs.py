@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pretrial import cluster
+from pretrial.compare.forks import LOG, Server, environment
 from pretrial.compare.worker import RESULT
 from pretrial.errors import UserError
-
-_POLL_SECONDS = 0.05
-# One thread a job: two threads in one process were many times slower on a busy machine.
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -43,46 +40,42 @@ class Job:
 Progress = Callable[[Job, float], None]
 
 
-def run_here(jobs: Sequence[Job], workers: int, progress: Progress) -> None:
+def run_here(
+    jobs: Sequence[Job], workers: int, progress: Progress, slugs: Sequence[str] = ()
+) -> None:
     """Runs the jobs on this machine, `workers` at a time, in their order.
 
     Args:
         jobs: those that are done already are passed over.
         workers: processes at a time.
         progress: called with each job that has finished, and its seconds.
+        slugs: methods that the jobs are going to need.
 
     Raises:
         UserError: a job failed, or the trial was stopped; the jobs that were running have saved.
     """
     waiting = [job for job in jobs if not job.done]
-    running: dict[Job, tuple[subprocess.Popen[bytes], float]] = {}
+    if not waiting:
+        return
+    running: dict[Path, tuple[Job, float]] = {}
     try:
-        while waiting or running:
-            ready = [job for job in waiting if job.needs is None or job.needs.done]
-            for job in ready[: workers - len(running)]:
-                waiting.remove(job)
-                running[job] = (start(job), time.monotonic())
-            for job, (process, began) in list(running.items()):
-                if process.poll() is None:
-                    continue
-                del running[job]
-                _close(process)
-                if process.returncode:
-                    raise _failure(job)
+        with Server(slugs) as server:
+            while waiting or running:
+                ready = [job for job in waiting if job.needs is None or job.needs.done]
+                for job in ready[: workers - len(running)]:
+                    waiting.remove(job)
+                    running[job.folder] = job, time.monotonic()
+                    server.start(job.folder)
+                folder, code = server.ended()
+                job, began = running.pop(folder)
+                if code:
+                    raise _failure(job, code)
                 progress(job, time.monotonic() - began)
-            if running:
-                time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
         raise UserError(
             f"stopped with {sum(job.done for job in jobs)} of {len(jobs)} jobs done; run the same"
             " command again to go on"
         ) from None
-    finally:
-        for process, _ in running.values():
-            process.terminate()  # the job saves and ends
-        for process, _ in running.values():
-            process.wait()
-            _close(process)
 
 
 def run_on_ray(jobs: Sequence[Job], progress: Progress) -> None:
@@ -108,7 +101,7 @@ def run_on_ray(jobs: Sequence[Job], progress: Progress) -> None:
                 for ref in ready:
                     code, seconds = ray.get(ref)
                     if code:
-                        raise _failure(refs[ref])
+                        raise _failure(refs[ref], code)
                     progress(refs[ref], seconds)
         except KeyboardInterrupt:
             raise UserError("stopped; run the same command again to go on") from None
@@ -133,14 +126,14 @@ def _ray_task(folder: str, *_needed: Any) -> tuple[int, float]:
 
 def start(job: Job) -> subprocess.Popen[bytes]:
     """Starts the process of a job; it ends when this process does."""
-    with (job.folder / "log.txt").open("ab") as log:
+    with (job.folder / LOG).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "pretrial.compare.worker", str(job.folder)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**os.environ, **dict.fromkeys(_THREADS, "1")},
-            start_new_session=True,  # Ctrl-C reaches the trial alone, which then stops its jobs
+            env=environment(),
+            start_new_session=True,
         )
 
 
@@ -149,9 +142,16 @@ def _close(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _failure(job: Job) -> UserError:
-    """What the job said last, and where to read more."""
-    log = job.folder / "log.txt"
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+def _failure(job: Job, code: int) -> UserError:
+    """What ended the job, or what it said last; and where to read more."""
+    log = job.folder / LOG
+    if code < 0:
+        return UserError(
+            f"{job.name} was killed ({signal.strsignal(-code)}; for want of memory, often): run the"
+            f" same command again to go on, with fewer --workers where memory is short (its log:"
+            f" {log})"
+        )
+    text = log.read_text(errors="replace") if log.exists() else ""
+    lines = [line for line in text.splitlines() if line.strip()]
     last = lines[-1].removeprefix("pretrial: ") if lines else "it ended without a word"
     return UserError(f"{job.name} failed: {last} (all of it: {log})")

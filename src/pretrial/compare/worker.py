@@ -19,35 +19,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pretrial.compare.times import Clock, worked
 from pretrial.errors import UserError
 
 RESULT = "result.json"
 _PATIENCE = 120.0  # seconds that a job waits for an older process to leave its folder
 
 
-def main() -> int:
-    """Runs the job; exit code 0, or 2 for what the user can mend."""
-    folder = Path(sys.argv[1])
+def run(folder: Path) -> int:
+    """Runs the job of a folder in this process; exit code 0, or 2 for what the user can mend."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         with _claimed(folder):
             if not (folder / RESULT).exists():
-                work(folder)
+                with Clock(folder) as clock:
+                    work(folder, clock)
     except UserError as error:
         print("pretrial:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     return 0
 
 
-def work(folder: Path) -> None:
-    """Does what job.json says and writes the result."""
+def work(folder: Path, clock: Clock) -> None:
+    """Does what job.json says and writes the result, with the seconds of all parts of the work."""
     import torch
 
     from pretrial.compare.setting import Setting
     from pretrial.train.run import seed_everything, seed_of
 
     torch.set_num_threads(1)
-    began = time.monotonic()
     job = json.loads((folder / "job.json").read_text())
     trial = Setting.from_json(job["setting"]).make()
     seed = job["seed"]
@@ -57,15 +57,16 @@ def work(folder: Path) -> None:
         prepared = folder / "prepared"
         prepared.mkdir(exist_ok=True)
         spent = trial.prepare(seed, prepared)
-        result = {"spent": spent.by_purpose if spent else {}, "seconds": time.monotonic() - began}
-        write_json(folder / RESULT, result)
-        return
-    source = Path(job["prepared"]) / "prepared" if job["prepared"] else None
-    write_json(folder / RESULT, _run_arm(trial, job["arm"], seed, folder, source, began))
+        result: dict[str, Any] = {"spent": spent.by_purpose if spent else {}}
+    else:
+        source = Path(job["prepared"]) / "prepared" if job["prepared"] else None
+        result = _run_arm(trial, job["arm"], seed, folder, source)
+    clock.tick()
+    write_json(folder / RESULT, {**result, "seconds": worked(folder)})
 
 
 def _run_arm(
-    trial: Any, name: str, seed: int, folder: Path, prepared: Path | None, began: float
+    trial: Any, name: str, seed: int, folder: Path, prepared: Path | None
 ) -> dict[str, Any]:
     """Trains and measures one arm; the result as plain JSON."""
     from torch import nn
@@ -97,7 +98,6 @@ def _run_arm(
         "data": data.name,
         "num_train": len(data.train),
         "commit": commit(),
-        "seconds": time.monotonic() - began,
         "measure_seconds": time.monotonic() - trained,
     }
 
@@ -216,4 +216,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(Path(sys.argv[1])))
