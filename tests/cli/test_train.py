@@ -163,6 +163,24 @@ def test_dry_run_describes_and_writes_nothing(
     assert not (tmp_path / "run").exists()
 
 
+def test_dry_run_without_a_budget_tells_of_a_step_and_of_shares(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "bigram", "--data", str(texts), "--out", str(tmp_path / "run"), "--dry-run"]
+    assert main([*words, "--gpus", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "budget      all of what --budget will give\n" in said
+    assert "FLOPs a step" in said
+    assert "tokens/s\n" in said  # and no hours, which nobody knows yet
+    codes = tmp_path / "codes.jsonl"
+    row = {"code": "def f(a):\n    return a + 1\n", "comment": "Add one to it."}
+    codes.write_text("\n".join([json.dumps(row)] * 16))
+    assert main(["train", "codet5", "--data", str(codes), "--tiny", *words[4:]]) == 0
+    said = capsys.readouterr().out
+    assert "67% of what --budget will give" in said
+    assert "33% of what --budget will give" in said
+
+
 def test_dry_run_of_a_published_size_takes_no_memory(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "coderl", "--data", "builtin:mini-apps?num_train=12", "--dry-run"]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

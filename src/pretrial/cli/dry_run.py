@@ -22,6 +22,8 @@ from pretrial.train.run import Run
 from pretrial.train.stage import Stage
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+# stands for a budget that was not given: no stage that has one of its own has as little
+_OPEN = Budget(1.0, "tokens")
 
 
 class _TrainingNeededError(Exception):
@@ -35,6 +37,11 @@ class _DryRun(Run):
     """
 
     told_a_stage = False
+
+    @property
+    def budget(self) -> Budget:
+        """That of the run, or `_OPEN`, of which stages take their shares all the same."""
+        return self.limit or _OPEN
 
     def once(self, name: str, make: Callable[[Path], None], purpose: str | None = None) -> Path:
         with self._unless_trained(name):
@@ -110,7 +117,7 @@ def dry_run(
         method: as it would be trained; it may stand on the meta device, where it takes no memory.
         data: its examples.
         held_out: those held out.
-        budget: of the run.
+        budget: of the run; None tells of stages that hang on it without their lengths.
         seed: of the run.
         say: takes each line.
         target: what to plan for; None tells of one process.
@@ -127,6 +134,8 @@ def dry_run(
         try:
             for stage in method.stages(run):
                 about = describe(stage, run.world.size)
+                if budget is None and stage.budget.unit == _OPEN.unit:
+                    _leave_open(about, stage.budget.amount)
                 for line in [*_lines(about), *_shapes(stage, run.world.size)]:
                     say(line)
                 if target is not None:
@@ -173,6 +182,14 @@ def _planned(
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+def _leave_open(about: dict[str, Any], share: float) -> None:
+    """Has a stage told without its length, where that is a share of a budget still to be given."""
+    if share <= _OPEN.amount:
+        part = "all" if share == _OPEN.amount else f"{share:.0%}"
+        about |= {"budget": f"{part} of what --budget will give"}
+        about |= {"num_steps": None, "num_epochs": None}
 
 
 def _lines(about: dict[str, Any]) -> Iterator[str]:
