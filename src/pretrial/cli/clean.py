@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pretrial.data.cascade import Cascade, draw
 from pretrial.data.cascade_stages import Options
 from pretrial.data.sources import load
 from pretrial.errors import UserError
+from pretrial.files import whole_file
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,9 @@ def clean(argv: Sequence[str]) -> None:
         sample=draw(rows, texts.sample, parsed.options.seed) if reference else (),
     )
     runs.make_folder(texts.out.parent)
-    partial = texts.out.with_name(f".partial-{texts.out.name}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            for row in cascade.run(rows):
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        os.replace(partial, texts.out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(texts.out) as file:
+        for row in cascade.run(rows):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
     runs.write_text(report, json.dumps(cascade.report(), indent=1, ensure_ascii=False) + "\n")
     print(cascade.table())
     print(f"{texts.out} holds what passed, {report} the account with examples")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pretrial import discover
 from pretrial.errors import UserError
+from pretrial.files import write_whole
 
 if TYPE_CHECKING:
     from pretrial.train.method import Method
@@ -202,13 +203,8 @@ def write_text(path: Path, text: str) -> None:
         UserError: it cannot be written.
     """
     make_folder(path.parent)
-    partial = path.with_name(f".partial-{path.name}")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        write_whole(path, text)
     except OSError as error:
         raise UserError(
             f"cannot write {path} ({error.strerror}): make room there or give another folder, and"

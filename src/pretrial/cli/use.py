@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from torch import Tensor
 from pretrial import discover
 from pretrial.cli import data, options, runs
 from pretrial.errors import UserError, nearest
+from pretrial.files import whole_file
 from pretrial.train.method import Method
 
 Row = Mapping[str, Any]
@@ -193,10 +193,5 @@ def _results(path: str) -> Iterator[TextIO]:
         return
     target = Path(path)
     runs.make_folder(target.parent)
-    partial = target.with_name(f".partial-{target.name}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            yield file
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(target) as file:
+        yield file

@@ -10,10 +10,11 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pretrial.files import write_whole
 
 
 def cached(name: str, parts: Any, make: Callable[[], Any]) -> Any:
@@ -31,7 +32,8 @@ def cached(name: str, parts: Any, make: Callable[[], Any]) -> Any:
             return json.loads(file.read())
     value = make()
     with contextlib.suppress(OSError):
-        _write(path, f"{key}\n{json.dumps(value)}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, f"{key}\n{json.dumps(value)}")
     return value
 
 
@@ -39,15 +41,3 @@ def folder() -> Path:
     """Where values are kept."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "pretrial"
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(partial, path)
-    except OSError:
-        os.unlink(partial)
-        raise
