@@ -363,12 +363,12 @@ def test_state_spaces_of_published_shapes_are_built_without_memory(name) -> None
     assert len(network.encoder.layers) == Config.paper(name).num_layers
 
 
-@pytest.mark.parametrize("track", ["digits", "listops"])
-def test_the_trial_measures_gaps_between_networks(track, tmp_path) -> None:
+@pytest.mark.parametrize("which", ["digits", "listops"])
+def test_the_trial_measures_gaps_between_networks(which, tmp_path) -> None:
     from pretrial.compare.trial import Context
 
-    made = trial(track=track, num_train=40, num_test=30, tiny=True)
-    assert made.name == ("" if track == "digits" else "listops")
+    made = trial(which=which, num_train=40, num_test=30, tiny=True)
+    assert made.name == ("" if which == "digits" else "listops")
     data = made.data()
     assert (len(data.train), len(data.test)) == (40, 30)
     for name in ("spt", "scratch", "spt-mamba"):
@@ -390,7 +390,7 @@ def test_the_trial_measures_gaps_between_networks(track, tmp_path) -> None:
 
 
 def test_equal_sequences_are_on_one_side_of_the_trial() -> None:
-    data = trial(track="listops", num_train=200, num_test=200).data()
+    data = trial(which="listops", num_train=200, num_test=200).data()
     texts = [{row["text"] for row in rows} for rows in (data.train, data.test)]
     assert not texts[0] & texts[1]
     assert [len(each) for each in texts] == [200, 200]

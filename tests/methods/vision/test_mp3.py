@@ -318,7 +318,7 @@ def test_the_trial_on_words_keeps_voices_apart(monkeypatch: pytest.MonkeyPatch) 
         return 0.1 * np.sin(2 * np.pi * tones[word] * np.arange(3000) / 16_000)
 
     monkeypatch.setattr(spoken, "_speak", speak)
-    made = trial(track="words", tiny=True)
+    made = trial(which="words", tiny=True)
     assert (made.name, trial().name) == ("words", "")
     assert all(arm.config.num_tokens == 24 for arm in made.arms if arm.config)
     assert [arm.name for arm in made.arms[:7]] == [arm.name for arm in trial().arms[:6]] + ["plain"]

@@ -96,7 +96,7 @@ class Panel(Method):
 
 def trial(
     *,
-    track: Literal["digits", "listops"] = "digits",
+    which: Literal["digits", "listops"] = "digits",
     data: str = "",
     num_train: int = 0,
     num_test: int = 1000,
@@ -105,14 +105,14 @@ def trial(
     """The gap between architectures, with self-pre-training and from scratch, at equal steps.
 
     Args:
-        track: digits as sequences of 64 pixels, or ListOps, whose trial has a record of its own.
+        which: digits as sequences of 64 pixels, or ListOps, whose trial has a record of its own.
         data: other rows as the method reads them, with `label`, such as builtin:pathfinder.
         num_train: sequences to train on, with and without labels; 0 is 300 digits, or 2,000 of
             ListOps.
         num_test: sequences to measure on, at most.
         tiny: networks small enough for a test.
     """
-    digits = track == "digits"
+    digits = which == "digits"
     config = Config.tiny() if tiny else Config.small()
     config = replace(config, max_length=max(64, config.max_length))
     if not digits:
@@ -138,7 +138,7 @@ def trial(
             ("spt-mamba", "scratch-mamba", "mamba_gap", "lower"),
         ),
         notes=() if data or num_train or tiny else notes,
-        name="" if digits else track,
+        name="" if digits else which,
     )
 
 

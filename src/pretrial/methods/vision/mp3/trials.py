@@ -68,7 +68,7 @@ _SOUND: dict[str, Any] = {
 
 def trial(
     *,
-    track: Literal["digits", "words"] = "digits",
+    which: Literal["digits", "words"] = "digits",
     data: str = "",
     num_labels: int = 0,
     num_test: int = 0,
@@ -77,7 +77,7 @@ def trial(
     """Position prediction, then few labels, against no pre-training and against MAE.
 
     Args:
-        track: images, or recordings of spoken words, whose trial has a record of its own.
+        which: images, or recordings of spoken words, whose trial has a record of its own.
         data: images of 8x8 pixels, or recordings of a second, with `label`; by default the digits
             of scikit-learn, or words spoken by espeak-ng, which must be installed.
         num_labels: examples that keep their label; 0 is 100 images, or 50 recordings.
@@ -85,7 +85,7 @@ def trial(
         tiny: networks small enough for a test.
     """
     as_noted = not (data or num_labels or num_test or tiny)
-    if track == "digits":
+    if which == "digits":
         load = partial(digits.data, data or digits.SOURCE, num_labels or 100, num_test or 500)
         plain = Arm("pixels", "linear on plain pixels", "control", run=_nothing, trains=False)
         made = _few_labels(load, plain, digits.pixel_vectors, tiny, {})
