@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import json
 import sys
 import zlib
+from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pretrial.data.arrays import numpy_rows
 from pretrial.data.images import image_fault
+from pretrial.data.long_lines import LONG, LongLine, text_of
 from pretrial.data.media import media_row, medium_of
+from pretrial.data.pieces import MOST, in_pieces, pieces
 from pretrial.data.rows import Row
 from pretrial.errors import UserError, missing_package
 
@@ -29,6 +34,7 @@ _KINDS = {
     ".npz": "arrays",
 }
 Skipped = list[str] | None
+_CHUNK = 1 << 20
 
 
 def is_data_file(path: Path) -> bool:
@@ -36,7 +42,9 @@ def is_data_file(path: Path) -> bool:
     return _suffix(path) in _KINDS
 
 
-def file_rows(path: Path, skipped: Skipped = None, split: str | None = None) -> Iterator[Row]:
+def file_rows(
+    path: Path, skipped: Skipped = None, split: str | None = None, text: str = "text"
+) -> Iterator[Row]:
     """Rows of a file, read while one iterates.
 
     Args:
@@ -44,6 +52,7 @@ def file_rows(path: Path, skipped: Skipped = None, split: str | None = None) -> 
             one text.
         skipped: where to note broken rows; None raises at the first.
         split: of an archive of arrays.
+        text: name of the field that is read in pieces where it is long, in JSON lines.
 
     Raises:
         UserError: the file is empty, broken, or not what its name says.
@@ -53,9 +62,9 @@ def file_rows(path: Path, skipped: Skipped = None, split: str | None = None) -> 
     kind = _KINDS.get(_suffix(path), "text")
     try:
         if kind == "lines":
-            yield from _lines(path, skipped)
+            yield from _lines(path, skipped, text)
         elif kind == "json":
-            yield from _json(path, skipped)
+            yield from _json(path, skipped, text)
         elif kind == "csv":
             yield from _csv(path, skipped)
         elif kind == "parquet":
@@ -69,7 +78,11 @@ def file_rows(path: Path, skipped: Skipped = None, split: str | None = None) -> 
 
 
 def document_row(path: Path, skipped: Skipped, root: Path) -> Iterator[Row]:
-    """The one row of an image, a recording or a text, with its `path` below `root`."""
+    """The row of an image, a recording or a text, with its `path` below `root`.
+
+    A text that is longer than `pieces.MOST` is several rows. All of it is looked through first, so
+    that a broken one gives none.
+    """
     medium = medium_of(path)
     if medium != "text":
         fault = image_fault(path) if medium == "image" else ""
@@ -78,13 +91,43 @@ def document_row(path: Path, skipped: Skipped, root: Path) -> Iterator[Row]:
         else:
             yield media_row(path, medium, root)
         return
+    name = path.relative_to(root).as_posix()
+    size = path.stat().st_size
+    if not size:
+        yield {"text": "", "path": name}
     try:
-        yield {
-            "text": path.read_text(encoding="utf-8"),
-            "path": path.relative_to(root).as_posix(),
-        }
-    except UnicodeDecodeError as error:
-        _bad(f"{path} is not UTF-8 text (byte {error.start})", skipped, "convert it to UTF-8")
+        if size > MOST:
+            deque(_decoded(path), maxlen=0)
+        for piece in pieces(_decoded(path), MOST):
+            yield {"text": piece, "path": name}
+    except _NotUTF8Error as error:
+        _bad(f"{path} is not UTF-8 text (byte {error.place})", skipped, "convert it to UTF-8")
+
+
+class _NotUTF8Error(ValueError):
+    """What stands at that place of a file is no UTF-8."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+def _decoded(path: Path) -> Iterator[str]:
+    """A text in parts, with "\n" as the end of every line."""
+    plain = codecs.getincrementaldecoder("utf-8")()
+    decoder = io.IncrementalNewlineDecoder(plain, translate=True)
+    place = 0
+    with path.open("rb") as file:
+        while True:
+            part = file.read(_CHUNK)
+            place += len(part)
+            try:
+                yield decoder.decode(part, final=not part)
+            except UnicodeDecodeError as error:
+                # its object is what was held of the part before, and this one
+                raise _NotUTF8Error(place - len(error.object) + error.start) from error
+            if not part:
+                return
 
 
 def _suffix(path: Path) -> str:
@@ -139,31 +182,79 @@ def json_line(line: bytes, first: bool) -> Row:
     return row
 
 
-def json_lines(path: Path, skipped: Skipped = None) -> Iterator[tuple[int, int, Row]]:
+def json_lines(
+    path: Path, skipped: Skipped = None, text: str = "text"
+) -> Iterator[tuple[int, int, Row]]:
     """Rows of a file of JSON lines with their places in bytes: (start, length, row).
+
+    A row whose text is longer than `pieces.MOST` is several, of length 0: none of them stands in
+    the file as it is.
+
+    Args:
+        path: the file; it may be compressed.
+        skipped: where to note broken lines; None raises at the first.
+        text: name of the field with the text.
 
     Raises:
         UserError: a line is broken, and `skipped` is None.
     """
-    end = 0
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            start, end = end, end + len(line)
-            if not line.strip():
-                continue
+    end = number = 0
+    with _open(path) as file, _open(path) as again:
+        while line := file.readline(LONG):
+            number += 1
+            start, length = end, len(line)
+            rows: Iterator[Row]
             try:
-                row = json_line(line, number == 1)
+                if length == LONG and not line.endswith(b"\n"):
+                    found = LongLine(file, line, MOST)
+                    length, line = found.length, b""
+                    rows = _long_row(found, again, start, text)
+                elif line.strip():
+                    rows = in_pieces(json_line(line, start == 0), text, MOST)
+                else:
+                    rows = iter(())
             except BadLineError as error:
                 _bad(f"{path}, line {number} {error}", skipped, error.mend)
             else:
-                yield start, len(line), row
+                first = next(rows, None)
+                second = next(rows, None)
+                if second is not None:
+                    yield from ((start, 0, row) for row in chain((first, second), rows) if row)
+                elif first is not None:
+                    yield start, length, first
+            end = start + length
 
 
-def _lines(path: Path, skipped: Skipped) -> Iterator[Row]:
-    return (row for _, _, row in json_lines(path, skipped))
+def _long_row(found: LongLine, file: BinaryIO, start: int, text: str) -> Iterator[Row]:
+    """The row of a long line, in pieces if it is its text that is long.
+
+    Args:
+        found: what was found in the line.
+        file: that it stands in, to read it again.
+        start: of the line.
+        text: name of the field with the text.
+
+    Raises:
+        BadLineError: the line holds no row, or more than one long text.
+    """
+    row = None if found.rest is None else json_line(found.rest, start == 0)
+    place = found.places.get(str(row.get(text))) if row else None
+    if row is None or place is None:  # something else is long, which is not to be parted
+        file.seek(start)
+        return iter((json_line(file.read(found.length), start == 0),))
+    if found.fault:
+        raise BadLineError(found.fault, "mend the line, or convert the file to UTF-8")
+    if len(found.places) > 1:
+        raise BadLineError(f"has other long strings beside {text!r}", "leave them out")
+    begin, end = (start + each for each in place)
+    return ({**row, text: piece} for piece in pieces(text_of(file, begin, end), MOST))
 
 
-def _json(path: Path, skipped: Skipped) -> Iterator[Row]:
+def _lines(path: Path, skipped: Skipped, text: str) -> Iterator[Row]:
+    return (row for _, _, row in json_lines(path, skipped, text))
+
+
+def _json(path: Path, skipped: Skipped, text: str) -> Iterator[Row]:
     with _open(path) as file:
         content = file.read()
     try:
@@ -172,7 +263,7 @@ def _json(path: Path, skipped: Skipped) -> Iterator[Row]:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}): convert it") from error
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # JSON lines under the name .json, as the hub has many
-            yield from _lines(path, skipped)
+            yield from _lines(path, skipped, text)
             return
         where = f"{path}, line {error.lineno}"
         raise UserError(f"{where} is not JSON ({error.msg}): mend it") from error

@@ -2,13 +2,13 @@
 
 An index says in which file, where, and how long each row is. It is made in one pass, in which every
 row is read and a broken one found. JSON lines are then read where they are; what cannot be read by
-position (tables, compressed files, data sets of the hub) is copied once, as JSON lines, beside the
-index. Rows are read by `pread` and not mapped, so that a process's memory is its own and not what
-the system caches for it.
+position (tables, compressed files, data sets of the hub, and the pieces of long texts) is copied
+once, as JSON lines, beside the index. Rows are read by `pread` and not mapped, so that a process's
+memory is its own and not what the system caches for it.
 
     index.json       the setting, the files with their size, time and checksum, the rows left out
     PART.places      for each row of a part three 64-bit numbers: file, start, length
-    rows.jsonl       the copy, where one was needed
+    rows.jsonl       the copy, empty where none was needed
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from pretrial.data.files import BadLineError, are_plain_lines, json_line, json_lines
-from pretrial.data.rows import Row, Rows, Stream, rename
+from pretrial.data.rows import Row, Rows, Stream, found_name, rename
 from pretrial.errors import UserError
 
 _INDEX, _COPY = "index.json", "rows.jsonl"
@@ -55,7 +55,8 @@ class DiskRows(Sequence[Row]):
         self.skipped: list[str] = about["skipped"]
         self._fields: dict[str, str] = about["fields"]
         in_place = about["in_place"]
-        self._paths = [Path(f["path"]) for f in about["files"]] if in_place else [folder / _COPY]
+        files = [Path(f["path"]) for f in about["files"]] if in_place else []
+        self._paths = [*files, folder / _COPY]
         self._places = os.open(folder / f"{part}.places", os.O_RDONLY)
         self._count = os.fstat(self._places).st_size // _PLACE.size
 
@@ -137,7 +138,7 @@ def write_index(
     in_place = bool(rows.files) and all(map(are_plain_lines, rows.files))
     skipped: list[str] = []
     if in_place:
-        found = _in_place(rows.files, fields, skipped if skip_bad else None)
+        found = _in_place(rows.files, fields, skipped if skip_bad else None, folder / _COPY)
     else:
         found = _copied(rows, folder / _COPY)
     with ExitStack() as stack:
@@ -221,12 +222,18 @@ def _digest(path: Path) -> str:
 
 
 def _in_place(
-    files: Sequence[Path], fields: Mapping[str, str] | None, skipped: list[str] | None
+    files: Sequence[Path], fields: Mapping[str, str] | None, skipped: list[str] | None, copy: Path
 ) -> Iterator[tuple[Place, Row]]:
-    """Places in the files themselves, and rows."""
-    for number, path in enumerate(files):
-        for start, length, row in json_lines(path, skipped):
-            yield (number, start, length), rename(row, fields) if fields else row
+    """Places in the files themselves, and rows; of pieces of long texts, places in a copy."""
+    text, end = found_name(fields, "text"), 0
+    with copy.open("wb") as copied:
+        for number, path in enumerate(files):
+            for start, length, row in json_lines(path, skipped, text):
+                place = number, start, length
+                if not length:
+                    place = len(files), end, copied.write(json.dumps(row).encode() + b"\n")
+                    end += place[2]
+                yield place, rename(row, fields) if fields else row
 
 
 def _copied(rows: Stream, path: Path) -> Iterator[tuple[Place, Row]]:

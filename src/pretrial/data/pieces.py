@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pretrial.data.rows import Row
 
 #: Characters of the longest piece, which is more than most books have.
-MOST = 4_000_000
+MOST = 1_000_000
 _NEAR = 16  # a good end is looked for in the last part of this size
 # the best end of a piece first: a line's, then a word's, both where tokenizers part words anyway
 _ENDS = (re.compile(r"(?<=\S)\n(?=\S)"), re.compile(r"(?<=\S)(?= \S)"), re.compile(r"\s"))

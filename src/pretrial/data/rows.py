@@ -212,6 +212,11 @@ def rename(row: Mapping[str, Any], fields: Mapping[str, str]) -> Row:
     return rest | {wanted: row[found] for wanted, found in fields.items()}
 
 
+def found_name(fields: Mapping[str, str] | None, wanted: str) -> str:
+    """What a field is called in the data that `rename` is given."""
+    return (fields or {}).get(wanted, wanted)
+
+
 def require(rows: Iterable[Row], fields: Iterable[str]) -> None:
     """Checks that the rows (of a stream, or on the disk: the first) have the fields.
 

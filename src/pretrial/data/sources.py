@@ -12,8 +12,9 @@ from pretrial.data.apps import apps_folder_rows, apps_questions
 from pretrial.data.builtin import builtin
 from pretrial.data.files import document_row, file_rows, is_data_file
 from pretrial.data.media import most
+from pretrial.data.pieces import in_pieces
 from pretrial.data.quixbugs import is_quixbugs, quixbugs_rows
-from pretrial.data.rows import Row, Rows, Stream, rename, require
+from pretrial.data.rows import Row, Rows, Stream, found_name, rename, require
 from pretrial.errors import UserError, missing_package, nearest
 
 __all__ = ["Rows", "Stream", "load", "require"]
@@ -47,7 +48,7 @@ def load(
     streaming: bool = False,
     skip_bad: bool = False,
 ) -> Rows | Stream:
-    """Reads rows.
+    """Reads rows. Of one whose `text` is longer than `pieces.MOST`, several; see `pieces`.
 
     Args:
         source: a file (.jsonl, .json, .csv, .tsv, each also with .gz, .parquet, .npy, .npz, or one
@@ -70,13 +71,14 @@ def load(
         rows = _builtin(name, split)
         return _deliver(lambda skipped: iter(rows), name, fields, streaming)
     path = Path(source).expanduser()
+    text = found_name(fields, "text")
     if path.is_dir():
         return _folder(path, name, fields, split, streaming, skip_bad)
     if path.is_file():
         if split is not None and path.suffix.lower() != ".npz":
             raise UserError(f"{path} is one file and has no splits: leave out split={split!r}")
         return _deliver(
-            lambda skipped: file_rows(path, skipped if skip_bad else None, split),
+            lambda skipped: file_rows(path, skipped if skip_bad else None, split, text),
             name,
             fields,
             streaming,
@@ -97,8 +99,8 @@ def _deliver(
     """Rows, or a stream of them, from a function that reads and notes what it leaves out."""
 
     def renamed(skipped: list[str]) -> Iterator[Row]:
-        rows: Iterator[Row] = read(skipped)
-        return (rename(row, fields) for row in rows) if fields else rows
+        for row in read(skipped):
+            yield from in_pieces(rename(row, fields) if fields else row)
 
     if streaming:
         return Stream(renamed, name, files=files)
@@ -159,7 +161,7 @@ def _folder(
     def read(skipped: list[str]) -> Iterator[Row]:
         bad = skipped if skip_bad else None
         for file in parts:
-            yield from file_rows(file, bad)
+            yield from file_rows(file, bad, text=found_name(fields, "text"))
         if not parts:
             for file in files:
                 yield from document_row(file, bad, root)
