@@ -8,7 +8,7 @@ memory is its own and not what the system caches for it.
 
     index.json       the setting, the files with their size, time and checksum, the rows left out
     PART.places      for each row of a part three 64-bit numbers: file, start, length
-    rows.jsonl       the copy, empty where none was needed
+    rows.jsonl       the copy, where one was needed
 """
 
 from __future__ import annotations
@@ -234,6 +234,8 @@ def _in_place(
                     place = len(files), end, copied.write(json.dumps(row).encode() + b"\n")
                     end += place[2]
                 yield place, rename(row, fields) if fields else row
+    if not end:
+        copy.unlink()
 
 
 def _copied(rows: Stream, path: Path) -> Iterator[tuple[Place, Row]]:
