@@ -19,6 +19,7 @@ from transformers import (
 
 from pretrial.convert.keys import load_pretrained, load_strict, load_tokenizer, read_weights
 from pretrial.errors import UserError
+from pretrial.models.tokenizers import learn_bpe
 
 
 def t5(d_ff: int = 8) -> T5ForConditionalGeneration:
@@ -110,3 +111,15 @@ def test_strict_loading_with_a_key_map() -> None:
         load_strict(module, state | {"old.bias": torch.zeros(4)}, "somewhere", keys)
     with pytest.raises(ValueError, match="two names into 'same'"):
         load_strict(module, state, "somewhere", [(".+", "same")])
+
+
+def test_a_vocabulary_that_the_network_does_not_know_is_refused(tmp_path: Path) -> None:
+    tokenizer = learn_bpe(["one text, and another one"] * 3, 300)
+    tokenizer.save_pretrained(tmp_path)
+    assert len(load_tokenizer(tmp_path)) == len(tokenizer)  # there is no network beside it
+    for size in (len(tokenizer), len(tokenizer) + 5):  # it may be padded
+        T5Config(vocab_size=size).save_pretrained(tmp_path)
+        assert len(load_tokenizer(tmp_path)) == len(tokenizer)
+    T5Config(vocab_size=len(tokenizer) - 1).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"has (\d+) tokens, of which .* its own tokenizer"):
+        load_tokenizer(tmp_path)

@@ -65,12 +65,28 @@ def load_tokenizer(source: str | Path) -> Any:
     """The tokenizer of a checkpoint.
 
     Raises:
-        UserError: there is none at `source`.
+        UserError: there is none at `source`, or it has more tokens than the network beside it.
     """
     from transformers import AutoTokenizer
 
     with reading(source, "tokenizer"):
-        return AutoTokenizer.from_pretrained(str(source), trust_remote_code=trusted())
+        tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=trusted())
+    num_tokens = 1 + max(tokenizer.get_vocab().values(), default=-1)
+    num_known = _vocabulary_size(source)
+    if num_known is not None and num_tokens > num_known:
+        raise UserError(
+            f"the tokenizer of {source} has {num_tokens} tokens, of which its network knows"
+            f" {num_known}: give the checkpoint with its own tokenizer"
+        )
+    return tokenizer
+
+
+def _vocabulary_size(source: str | Path) -> int | None:
+    """Tokens that the network of a checkpoint knows; None where its config does not say so."""
+    try:
+        return getattr(load_config(source).get_text_config(), "vocab_size", None)
+    except (OSError, ValueError):  # a tokenizer may stand alone
+        return None
 
 
 def load_config(source: str | Path) -> Any:
