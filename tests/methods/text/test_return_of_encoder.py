@@ -400,6 +400,20 @@ def test_images_stand_before_the_text_and_train_the_projector(clip, teacher, tmp
     assert list(again.generate(rows, max_new_tokens=4)) == written
 
 
+@torch.no_grad()
+def test_the_encoder_reads_patches_of_the_last_layer_but_one_in_their_order(clip):
+    method = built(replace(PLAIN, vision=str(clip), max_tiles=2))
+    encoder = method.network.encoder
+    batch = method.batch([ROWS[1], replace(ROWS[0], image=image(1, (16, 8)))], generator())
+    ids, pixels = batch["input_ids"], batch["pixel_values"]
+    seen = CLIPVisionModel.from_pretrained(clip).eval()(pixels, output_hidden_states=True)
+    wanted = encoder.projector(seen.hidden_states[-2][:, 1:]).flatten(0, 1)  # no class token
+    vectors = encoder.embed(ids, pixels)
+    places = ids == method.network.config.image_token_id
+    torch.testing.assert_close(vectors[places], wanted)
+    assert torch.equal(vectors[~places], encoder.embeddings(ids)[~places])
+
+
 def test_a_teacher_of_text_learns_from_rows_of_text_alone(clip, tmp_path):
     config = replace(Config.tiny(), vision=str(clip), max_tiles=0)
     seen = [replace(row, image=image(0)) for row in ROWS[:8]]
