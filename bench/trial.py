@@ -3,11 +3,12 @@
     python bench/trial.py [--steps 600]
 
 A toy method (tests/compare/toy_methods) runs with two arms and three seeds, once by hand - one
-process a run that builds, trains and measures, which is what a user would write - and once as a
-trial. Processor seconds are compared, of the parent and all its children, so that other work on the
-machine hardly matters. The difference is a fixed price: it is given for each run, and as a share of
-the default trial, whose runs take about 100 s each. Idle time is measured with runs that mostly
-sleep: the share of the trial's worker time in which no run was training.
+process that builds, trains and measures them all one after another, the least that it can cost -
+and once as a trial, with its record and page. Processor seconds are compared, of the parent and all
+its children, so that other work on the machine hardly matters. What the engine adds hardly depends
+on how long a run takes: it is given in seconds, as a share of the default trial, whose six runs
+take about 100 s each, and as the length of a trial of which it is 2 %. Idle time is measured with
+runs that mostly sleep: the share of the workers' time in which no run was training.
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ from pretrial import discover
 from pretrial.train.loop import train
 from pretrial.train.run import Run, seed_everything
 torch.set_num_threads(1)
-folder, name, seed, steps, sleep = sys.argv[1:]
-trial = discover.load("line").trial(steps=int(steps), sleep=float(sleep))
+folder, steps, *jobs = sys.argv[1:]
+trial = discover.load("line").trial(steps=int(steps))
 data = trial.data()
-run = Run(folder, data.train, budget=trial.budget, seed=int(seed), quiet=True)
-seed_everything(int(seed))
-line = discover.load("line").method.build(trial.arm(name).config, data=data.train)
-train(line, run)
-print(trial.measure(line, data, int(seed)))
+for job in jobs:
+    name, seed = job.split("-")
+    run = Run(f"{folder}/{job}", data.train, budget=trial.budget, seed=int(seed), quiet=True)
+    seed_everything(int(seed))
+    line = discover.load("line").method.build(trial.arm(name).config, data=data.train)
+    train(line, run)
+    print(trial.measure(line, data, int(seed)))
 """
 
 
@@ -55,12 +58,19 @@ def cost(work: Callable[[], object]) -> float:
 
 
 def by_hand(folder: Path, jobs: list[tuple[str, int]], steps: int) -> None:
-    """One process after the other."""
-    for name, seed in jobs:
-        words = [str(folder / f"{name}-{seed}"), name, str(seed), str(steps), "0"]
-        subprocess.run(
-            [sys.executable, "-c", BY_HAND, *words], check=True, stdout=subprocess.DEVNULL
-        )
+    """One process for all runs."""
+    words = [str(folder), str(steps), *(f"{name}-{seed}" for name, seed in jobs)]
+    subprocess.run([sys.executable, "-c", BY_HAND, *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def trial_command(folder: Path, steps: int) -> None:
+    """The same runs as a trial, from the command line to the page."""
+    words = ["--steps", str(steps), "--arms", "line", "--runs", str(folder / "runs")]
+    subprocess.run(
+        [sys.executable, "-m", "pretrial", "trial", "line", *words, "--out", str(folder / "out")],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def main() -> None:
@@ -72,30 +82,28 @@ def main() -> None:
     os.environ |= {"PRETRIAL_METHODS": str(TOYS), "OMP_NUM_THREADS": "1"}
 
     from pretrial.compare.engine import Where, hold
-    from pretrial.compare.report.trial_page import trial_page
+    from pretrial.compare.environment import cores
     from pretrial.compare.setting import Setting
 
-    names, seeds = ("line", "flat"), (0, 1, 2)
-    jobs = [(name, seed) for seed in seeds for name in names]
+    names = ("line", "flat")
+    jobs = [(name, seed) for seed in range(3) for name in names]
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         hand = cost(lambda: by_hand(folder / "hand", jobs, given.steps))
-
-        def engine() -> None:
-            setting = Setting(("line",), {"steps": given.steps}, seeds, names)
-            trial_page(hold(setting, Where(folder / "runs", quiet=True))).render()
-
-        added = (cost(engine) - hand) / len(jobs)
+        engine = cost(lambda: trial_command(folder / "trial", given.steps))
         began = time.monotonic()
         options = {"steps": 20, "sleep": given.sleep_seconds / 20}
         record = hold(Setting(("line",), options, (0, 1), names), Where(folder / "s", quiet=True))
         wall = time.monotonic() - began
     working = sum(sum(arm["seconds"]) for arm in record["arms"])
-    idle = 2 * wall - working
-    print(f"by hand           {hand / len(jobs):6.2f} processor seconds a run")
-    print(f"as a trial        {hand / len(jobs) + added:6.2f}")
-    print(f"the engine adds   {added:6.2f} a run: {added / RUN_SECONDS:.2%} of a default trial's")
-    print(f"between two runs  {idle / 4:6.2f} s of a worker, starting Python and importing torch")
+    added, workers = engine - hand, min(cores(), 4)
+    print(f"by hand           {hand:6.2f} processor seconds, {len(jobs)} runs in one process")
+    print(f"as a trial        {engine:6.2f}")
+    print(
+        f"the engine adds   {added:6.2f}: {added / len(jobs) / RUN_SECONDS:.2%} of a default trial"
+    )
+    print(f"                  2 % of a trial of {added / 0.02:.0f} s in all its runs")
+    print(f"workers idle      {workers * wall - working:6.2f} s in all, mostly at the start")
 
 
 if __name__ == "__main__":

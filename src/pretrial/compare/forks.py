@@ -13,6 +13,7 @@ server itself be killed, its jobs stop in the same way.
 
 from __future__ import annotations
 
+import importlib
 import os
 import select
 import signal
@@ -26,6 +27,9 @@ from types import TracebackType
 from pretrial.errors import UserError
 
 LOG = "log.txt"
+# What torch imports at a job's first step, for a second. (scikit-learn, which some measures import,
+# starts a thread, so it is left to the jobs.)
+_LATER = ("torch._dynamo",)
 # One thread a job: two threads in one process were many times slower on a busy machine.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
@@ -125,9 +129,10 @@ def _import(slugs: Sequence[str]) -> None:
     from pretrial.compare import environment, setting, worker  # noqa: F401
     from pretrial.train import loop, run  # noqa: F401
 
-    for slug in slugs:
-        with suppress(Exception):  # the job imports it again, and says what is wrong
-            discover.load(slug)
+    for load, names in ((discover.load, slugs), (importlib.import_module, _LATER)):
+        for name in names:
+            with suppress(Exception):  # the job imports it again, and says what is wrong
+                load(name)
 
 
 def _serve(answers: int) -> Path | None:
