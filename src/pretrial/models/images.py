@@ -14,7 +14,7 @@ from torch import Tensor
 from pretrial.errors import UserError, missing_package
 
 # of CLIP's preprocessing
-_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 def open_image(value: Any) -> Any:
@@ -91,5 +91,5 @@ def tiles(image: Any, size: int, max_tiles: int) -> Tensor:
             for c in range(columns)
         ]
     pixels = torch.from_numpy(np.stack([np.asarray(tile) for tile in found])).float() / 255
-    normal = (pixels - torch.tensor(_MEAN)) / torch.tensor(_STD)  # [N, size, size, 3]
+    normal = (pixels - torch.tensor(MEAN)) / torch.tensor(STD)  # [N, size, size, 3]
     return normal.permute(0, 3, 1, 2).contiguous()

@@ -15,8 +15,7 @@ Deviations from the paper:
 1. The batch is not grown when the loss stalls, as it is in the training of Yi-9B.
 2. The language gate tells scripts, not languages; the classifiers are linear models on counts of
    runs of bytes, taught by one's own reference texts.
-3. Of quantised weights there is nothing here. `export` gives the language model; `save` writes the
-   vision model and its projector into the folder `sight` inside.
+3. Of quantised weights there is nothing here.
 
 | field | content |
 | --- | --- |
@@ -41,13 +40,18 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 
 from pretrial.card import Card, Claim, Field
 from pretrial.compare.report.grid import needle_page
-from pretrial.convert.pretrained import load_generator
-from pretrial.data.rows import mapped, text_in
+from pretrial.data.rows import mapped
 from pretrial.errors import UserError
 from pretrial.evaluate.needle import needle_grid
 from pretrial.evaluate.perplexity import causal_nll
-from pretrial.methods.text.yi.chat import BEGIN, END, ChatTuner, check_messages, prompt, turns
+from pretrial.methods.text.yi.chat import BEGIN, END, check_row, prompt, surprising
 from pretrial.methods.text.yi.config import Config
+from pretrial.methods.text.yi.llava import (
+    llava_processor,
+    read_checkpoint,
+    to_llava,
+    with_image_token,
+)
 from pretrial.methods.text.yi.seeing import Seer, Sight
 from pretrial.methods.text.yi.training import Training
 from pretrial.methods.text.yi.trials import trial
@@ -129,14 +133,18 @@ class Yi(Method):
     ) -> Self:
         """See `Method.build`. `source` may be any checkpoint of Llama's layout."""
         if source is not None:
-            network, tokenizer = load_generator(source)
+            network, tokenizer, sight = read_checkpoint(source)
             layers_of(network)
             if tokenizer.eos_token_id is None:
                 raise UserError(f"the tokenizer of {source} has no end token: give it one")
             longest = context_values(network)["max_position_embeddings"]
             config = replace(config, max_length=min(config.max_length, longest))
             own = Path(source) / _SIGHT
-            return cls(config, network, tokenizer)._seeing(own if own.is_dir() else config.vision)
+            made = cls(config, network, tokenizer)
+            if sight is None:
+                return made._seeing(own if own.is_dir() else config.vision)
+            made.sight = sight
+            return made
         if data is None:
             return cls(config, LlamaForCausalLM(config.network_config(config.vocab_size, None)))
         tokenizer = learn_bpe(
@@ -152,13 +160,14 @@ class Yi(Method):
     def _seeing(self, source: str | Path) -> Self:
         """Itself, with the sight of a checkpoint if one is named."""
         if source:
-            self.sight = Sight.load(source, self.language_model.network.config.hidden_size)
+            width = self.language_model.network.config.hidden_size
+            self.sight = Sight.load(source, width, self.config.projector_norms)
         return self
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
         """The rows, each with a text or a dialogue."""
-        return mapped(rows, _checked)
+        return mapped(rows, check_row)
 
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
         """As the language model's."""
@@ -274,19 +283,7 @@ class Yi(Method):
             examples: rows with a dialogue.
             top: how many.
         """
-        network = self.language_model.network
-        tuner = ChatTuner(network, self.tokenizer, 0.0).eval()
-        length = context_values(network)["max_position_embeddings"]
-        found = []
-        for number, row in enumerate(examples):
-            if "messages" not in row:
-                raise UserError(f"row {number} has no 'messages': flag looks at dialogues")
-            own = turns(row["messages"], self.tokenizer, length)
-            if any(own.asked[1:]):
-                batch = tuner.batch([own], torch.Generator())
-                batch["ids"] = batch["ids"].to(network.device)
-                found.append((float(tuner.losses(batch)["loss"]), number))
-        for loss, number in sorted(found, reverse=True)[:top]:
+        for loss, number in surprising(self.language_model.network, self.tokenizer, examples)[:top]:
             yield {"row": number, "loss": loss, "messages": list(examples[number]["messages"])}
 
     def nll(self, texts: Sequence[Any]) -> tuple[list[float], list[int]]:
@@ -296,8 +293,25 @@ class Yi(Method):
         return causal_nll(network, self.tokenizer, plain, max_length=self.config.max_length)
 
     def export(self) -> PreTrainedModel:
-        """The language model, `LlamaForCausalLM` unless it began from another checkpoint."""
-        return self.language_model.network
+        """The language model, `LlamaForCausalLM` unless it began from another checkpoint.
+
+        With images it is a Llava; one whose projector has norms is a `YiLlava`.
+        """
+        network = self.language_model.network
+        if self.sight is None:
+            return network
+        tokenizer = with_image_token(self.tokenizer)
+        return to_llava(network, self.sight, self.config.large_image, tokenizer)
+
+    @property
+    def processor(self) -> Any:
+        """How transformers prepares images and texts for what `export` gives; None without images.
+
+        An image is IMAGE in a text, which then begins with the end token.
+        """
+        if self.sight is None:
+            return None
+        return llava_processor(self.sight, self.config.large_image, self.tokenizer)
 
     def save(self, folder: Path) -> None:
         """Network and tokenizer in the layout of transformers."""
@@ -305,19 +319,6 @@ class Yi(Method):
         self.tokenizer.save_pretrained(folder)
         if self.sight is not None:
             self.sight.save(folder / _SIGHT)
-
-
-def _checked(number: int, row: dict[str, Any]) -> dict[str, Any]:
-    if "messages" in row:
-        check_messages(row["messages"], number)
-    elif "text" in row:
-        text_in(row, number)
-    else:
-        raise UserError(
-            f"row {number} has neither 'text' nor 'messages' (found: {', '.join(row)}):"
-            " name the one to use with --fields text=OTHER"
-        )
-    return row
 
 
 def _texts_of(row: dict[str, Any]) -> list[str]:

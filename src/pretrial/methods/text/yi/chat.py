@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pretrial.data.rows import where
+from pretrial.data.rows import text_in, where
 from pretrial.errors import UserError
 from pretrial.models.causal_lm import CausalLM, predicting
+from pretrial.models.context import context_values
 from pretrial.train.method import Batch
 
 #: The tokens around a turn.
@@ -49,6 +50,24 @@ def check_messages(messages: Any, number: int) -> None:
             )
     if not any(each["role"] == "assistant" and each["content"].strip() for each in messages):
         raise UserError(f"the dialogue of row {number} has no response of the assistant: {form}")
+
+
+def check_row(number: int, row: dict[str, Any]) -> dict[str, Any]:
+    """The row, if it has a text or a dialogue.
+
+    Raises:
+        UserError: it has neither.
+    """
+    if "messages" in row:
+        check_messages(row["messages"], number)
+    elif "text" in row:
+        text_in(row, number)
+    else:
+        raise UserError(
+            f"row {number} has neither 'text' nor 'messages' (found: {', '.join(row)}):"
+            " name the one to use with --fields text=OTHER"
+        )
+    return row
 
 
 def turns(messages: Sequence[Mapping[str, str]], tokenizer: Any, max_length: int) -> Turns:
@@ -136,3 +155,26 @@ class ChatTuner(CausalLM):
             drawn = 2 * torch.rand(length, width, generator=generator) - 1
             noise[row, :length] = (drawn * self.noise / (length * width) ** 0.5).to(noise)
         return noise
+
+
+@torch.no_grad()
+def surprising(
+    network: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]]
+) -> list[tuple[float, int]]:
+    """The loss of each dialogue's responses and its number, the highest loss first.
+
+    Raises:
+        UserError: a row has no dialogue.
+    """
+    tuner = ChatTuner(network, tokenizer, 0.0).eval()
+    length = context_values(network)["max_position_embeddings"]
+    found = []
+    for number, row in enumerate(rows):
+        if "messages" not in row:
+            raise UserError(f"row {number} has no 'messages': flag looks at dialogues")
+        own = turns(row["messages"], tokenizer, length)
+        if any(own.asked[1:]):
+            batch = tuner.batch([own], torch.Generator())
+            batch["ids"] = batch["ids"].to(network.device)
+            found.append((float(tuner.losses(batch)["loss"]), number))
+    return sorted(found, reverse=True)

@@ -60,6 +60,8 @@ class Config:
         chat_batch_size: dialogues a step.
         mixture: shares of dialogues to keep by their field `ability`, pairs such as math=0.25.
         vision: name or folder of the CLIP model of the steps of images.
+        projector_norms: a LayerNorm behind each layer of the projector; without them, what is
+            exported is a Llava that transformers loads.
         small_image: side in pixels of images in "align".
         large_image: in "sharpen", "see" and afterwards.
         align_lr: constant learning rate of "align" and "sharpen".
@@ -105,6 +107,7 @@ class Config:
     mixture: tuple[str, ...] = ()
     search_ratio: float = 0.0
     vision: str = ""  # the paper has CLIP ViT-H/14
+    projector_norms: bool = True  # the paper, vision-language
     small_image: int = 224  # the paper, vision-language
     large_image: int = 448  # the paper, vision-language
     align_lr: float = 1e-4  # the paper, vision-language

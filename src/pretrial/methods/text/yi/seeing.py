@@ -25,33 +25,46 @@ from pretrial.train.method import Batch, Trainable
 #: Weights in a CLIP checkpoint that are not of its vision model.
 _BESIDE = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
 _PROJECTOR = "projector.safetensors"
-_LAYER = -2  # whose patches are read; assumed
+#: Whose patches are read, counted from the end; assumed.
+LAYER = -2
 
 
 class Sight(nn.Module):
-    """A vision model and a projector of two layers with norms.
+    """A vision model and a projector of two layers.
 
     Args:
         vision: a `CLIPVisionModel`.
         width: of the language model.
+        norms: a LayerNorm behind each layer of the projector.
     """
 
-    def __init__(self, vision: Any, width: int) -> None:
+    def __init__(self, vision: Any, width: int, norms: bool) -> None:
         super().__init__()
         self.vision = vision
-        self.projector = projector(vision.config.hidden_size, width, norms=True)
+        self.norms = norms
+        self.projector = projector(vision.config.hidden_size, width, norms)
         # what lies behind the layer that is read gets no gradient
         inner = getattr(vision, "vision_model", vision)
-        inner.encoder.layers[_LAYER + 1 :].requires_grad_(False)
+        inner.encoder.layers[LAYER + 1 :].requires_grad_(False)
         inner.post_layernorm.requires_grad_(False)
 
     @classmethod
-    def load(cls, source: str | Path, width: int) -> Sight:
-        """From a CLIP checkpoint, with a new projector, or from a folder written by `save`."""
+    def load(cls, source: str | Path, width: int, norms: bool) -> Sight:
+        """From a CLIP checkpoint, with a new projector, or from a folder written by `save`.
+
+        Args:
+            source: name or folder.
+            width: of the language model.
+            norms: of a new projector; one that is read has what it has.
+        """
+        own = Path(source) / _PROJECTOR
+        state = read_weights(own) if own.is_file() else None
+        if state is not None:
+            norms = "4.weight" in state
         with torch.device("cpu"):  # also where the language model has shapes alone
-            made = cls(load_pretrained(CLIPVisionModel, source, beside=_BESIDE), width)
-            if (Path(source) / _PROJECTOR).is_file():
-                load_strict(made.projector, read_weights(Path(source) / _PROJECTOR), source)
+            made = cls(load_pretrained(CLIPVisionModel, source, beside=_BESIDE), width, norms)
+            if state is not None:
+                load_strict(made.projector, state, source)
         return made
 
     def save(self, folder: Path) -> None:
@@ -61,7 +74,7 @@ class Sight(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Token vectors [B, patches, d] of images [B, 3, h, w]."""
-        return self.projector(patches(self.vision, pixels, _LAYER))
+        return self.projector(patches(self.vision, pixels, LAYER))
 
 
 @dataclass(frozen=True)
