@@ -75,9 +75,14 @@ class Stream(Iterable[Row]):
 
 
 class Mapped(Sequence[Any]):
-    """What is made of the items of a sequence on the disk, each when it is asked for."""
+    """What is made of the items of a sequence on the disk, each when it is asked for.
+
+    Attributes:
+        skipped: why rows were left out, one text each.
+    """
 
     on_disk = True
+    skipped: Sequence[str] = ()
 
     def __init__(self, items: Sequence[Any], make: Callable[[int, Any], Any]) -> None:
         self._items = items

@@ -24,7 +24,7 @@ from pretrial.methods.code.snowcoder.corpus import (
 )
 from pretrial.methods.code.snowcoder.selection import raise_language, select
 from pretrial.methods.code.snowcoder.synthesis import Writer, code_of_answer, seed_of_file
-from pretrial.methods.code.snowcoder.training import Corpus, Training
+from pretrial.methods.code.snowcoder.training import Training
 from pretrial.models.causal_lm import CausalLM
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget
@@ -121,7 +121,7 @@ def test_quota_follows_from_the_budget(tmp_path: Path) -> None:
     method = SnowCoder.build(config, data=files)
 
     training = Training(method, Run(tmp_path, files, quiet=True))
-    corpus = Corpus.of(files, method.tokenizer)
+    corpus = training._corpus("data", files)
     scores = [float(place) for place in range(24)]
     total = sum(corpus.sizes)
     places = training._selected(corpus, scores, Budget(2 * total, "tokens"))

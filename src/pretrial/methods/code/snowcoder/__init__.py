@@ -49,7 +49,7 @@ from pretrial.methods.code.snowcoder.synthesis import Writer
 from pretrial.methods.code.snowcoder.training import Training
 from pretrial.methods.code.snowcoder.trials import trial
 from pretrial.models.causal_lm import CausalLM
-from pretrial.models.tokenizers import learn_bpe
+from pretrial.models.tokenizers import learn_bpe, texts_of
 from pretrial.train.method import Batch, Method
 from pretrial.train.run import Run
 from pretrial.train.stage import Stage
@@ -142,12 +142,12 @@ class SnowCoder(Method):
             return cls(config, network, tokenizer, annotator)
         if data is None:
             return cls(config, LlamaForCausalLM(config.network_config(config.vocab_size, None)))
-        tokenizer = learn_bpe((file.text for file in data), config.vocab_size)
+        tokenizer = learn_bpe(texts_of(data, lambda file: (file.text,)), config.vocab_size)
         sizes = config.network_config(len(tokenizer), tokenizer.eos_token_id)
         return cls(config, LlamaForCausalLM(sizes), tokenizer)
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[File]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[File]:
         """The files of the rows."""
         return read_files(rows)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
@@ -11,7 +12,7 @@ from typing import Literal
 from pretrial.data.decontaminate import Contaminated, decontaminate
 from pretrial.data.dedup import Duplicates, deduplicate
 from pretrial.data.installed import LANGUAGES
-from pretrial.data.rows import Row, require
+from pretrial.data.rows import Mapped, Row, chosen, mapped, require, text_in
 from pretrial.data.sources import load
 from pretrial.errors import UserError
 
@@ -38,18 +39,16 @@ class File:
 
 
 class Files(list[File]):
-    """Files.
+    """Files in memory.
 
     Attributes:
         skipped: why rows were left out, one text each.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.skipped: list[str] = []
+    skipped: Sequence[str] = ()
 
 
-def read_files(rows: Sequence[Row]) -> Files:
+def read_files(rows: Sequence[Row]) -> Sequence[File]:
     """Files of rows; the language is told by the path where no field says it.
 
     Empty files, of which every folder of code has some, are left out and noted.
@@ -58,17 +57,24 @@ def read_files(rows: Sequence[Row]) -> Files:
         UserError: a row has no text.
     """
     require(rows, ("text",))
-    files = Files()
+    skipped: list[str] = []
+    places = array("q")
     for number, row in enumerate(rows):
-        text, path = row["text"], str(row.get("path") or "")
-        if not isinstance(text, str):
-            raise UserError(f"'text' of row {number} is a {type(text).__name__}: give a string")
-        if not text.strip():
-            files.skipped.append(f"row {number} ({path}) is empty")
-            continue
-        language = row.get("language") or LANGUAGES.get(PurePath(path).suffix, "unknown")
-        files.append(File(text, str(language), str(row.get("repo") or ""), path, row))
+        if text_in(row, number).strip():
+            places.append(number)
+        else:
+            skipped.append(f"row {number} ({row.get('path') or ''}) is empty")
+    found = mapped(chosen(rows, places), lambda _, row: file_of(row))
+    files = found if isinstance(found, Mapped) else Files(found)
+    files.skipped = skipped
     return files
+
+
+def file_of(row: Row) -> File:
+    """The file of a row with a text."""
+    path = str(row.get("path") or "")
+    language = row.get("language") or LANGUAGES.get(PurePath(path).suffix, "unknown")
+    return File(row["text"], str(language), str(row.get("repo") or ""), path, row)
 
 
 def texts_of_source(source: str) -> list[str]:
@@ -137,6 +143,9 @@ def clean(
 ) -> tuple[list[int], dict[str, int]]:
     """Places of the files to keep, and how many were left out by what.
 
+    The files are read once, one after the other. What `deduplicate` keeps of a file is in memory,
+    less than 1 kB.
+
     Args:
         files: the corpus.
         basic: bounds, checked first.
@@ -144,15 +153,17 @@ def clean(
         evaluation: texts that no file may share 10 words in a row with.
     """
     removed: dict[str, int] = {}
-    good: list[Row] = []
-    for place, file in enumerate(files):
-        fault = basic.fault(file.text)
-        removed[fault] = removed.get(fault, 0) + 1
-        if not fault:
-            good.append({"text": file.text, "place": place})
-    removed.pop("", None)
+
+    def good() -> Iterator[Row]:
+        for place, file in enumerate(files):
+            fault = basic.fault(file.text)
+            if fault:
+                removed[fault] = removed.get(fault, 0) + 1
+            else:
+                yield {"text": file.text, "place": place}
+
     duplicates, contaminated = Duplicates(), Contaminated()
-    rows: Iterable[Row] = good
+    rows: Iterable[Row] = good()
     if threshold:
         rows = deduplicate(rows, threshold=threshold, report=duplicates)
     references = list(evaluation)
@@ -164,13 +175,21 @@ def clean(
     return kept, {name: count for name, count in removed.items() if count}
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What a file is packed by."""
+
+    language: str
+    repo: str
+
+
 def order(
-    files: Sequence[File], places: Iterable[int], packing: Packing, rng: random.Random
+    files: Sequence[File | Kind], places: Iterable[int], packing: Packing, rng: random.Random
 ) -> list[list[int]]:
     """Places in the order they are joined; only what is in one list is joined.
 
     Args:
-        files: the corpus.
+        files: the corpus, or what its files are packed by.
         places: of the files to use.
         packing: "language" joins files of one language, those of a repository together (the
             paper's); "repo" joins repositories whole, languages mixed; "file" joins at random.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pretrial.data.windows import JoinedWindows, TokenWindows
+from pretrial.data.rows import chosen, is_on_disk, mapped
+from pretrial.data.windows import cut
 from pretrial.errors import UserError
 from pretrial.evaluate.auc import roc_auc
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.code.snowcoder.annotator import Judged
 from pretrial.methods.code.snowcoder.corpus import (
     File,
+    Kind,
     clean,
     grades_of_source,
     order,
@@ -30,6 +33,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
 from pretrial.train.stage import Optim, Stage
+from pretrial.train.tokens import joined_windows, kept_windows
 
 if TYPE_CHECKING:
     from pretrial.methods.code.snowcoder import SnowCoder
@@ -42,23 +46,25 @@ _MAX_HELD_OUT = 64  # windows
 
 @dataclass(frozen=True)
 class Corpus:
-    """Files with their tokens.
+    """Tokens of files, which may be on the disk, and what there is to know of each file.
 
     Attributes:
-        files: of the corpus.
+        kinds: language and repository of each file, in memory; one object for all files alike.
         tokens: one list a file.
         sizes: tokens of each file.
     """
 
-    files: Sequence[File]
-    tokens: TokenWindows
+    kinds: Sequence[Kind]
+    tokens: Sequence[list[int]]
     sizes: Sequence[int]
 
     @classmethod
-    def of(cls, files: Sequence[File], tokenizer: Any) -> Corpus:
-        """Splits files into tokens."""
-        tokens = TokenWindows((file.text for file in files), tokenizer, _WHOLE)
-        return cls(files, tokens, [len(ids) for ids in tokens])
+    def of(cls, files: Sequence[File], tokens: Sequence[list[int]]) -> Corpus:
+        """Looks at each file once."""
+        known: dict[Kind, Kind] = {}
+        kinds = (Kind(file.language, file.repo) for file in files)
+        sizes = array("q", (len(ids) for ids in tokens))
+        return cls([known.setdefault(kind, kind) for kind in kinds], tokens, sizes)
 
 
 class Training:
@@ -77,7 +83,7 @@ class Training:
         config = self.config
         files = self._cleaned()
         first, second, third = self._budgets()
-        corpus = Corpus.of(files, self.method.tokenizer) if first or second else None
+        corpus = self._corpus("corpus", files) if first or second else None
         if first:
             assert corpus is not None
             yield self._phase(1, corpus, range(len(files)), first)
@@ -90,11 +96,11 @@ class Training:
             assert corpus is not None
             if not chosen_by_score:
                 rng = random.Random(seed_of(self.run.seed, "selection"))
-                scores = [rng.random() for _ in files]
+                scores = [rng.random() for _ in range(len(files))]
             yield self._phase(2, corpus, self._selected(corpus, scores, second), second)
         if third:
-            synthetic = Corpus.of(self._synthetic(), self.method.tokenizer)
-            languages = [file.language for file in synthetic.files]
+            synthetic = self._corpus("synthetic", self._synthetic())
+            languages = [kind.language for kind in synthetic.kinds]
             places = raise_language(languages, synthetic.sizes, "python", config.python_ratio)
             yield self._phase(3, synthetic, places, third)
 
@@ -128,12 +134,17 @@ class Training:
             evaluate=self._held_out_loss(),
         )
 
-    def _packed(self, corpus: Corpus, places: Sequence[int], name: str) -> JoinedWindows:
+    def _corpus(self, name: str, files: Sequence[File]) -> Corpus:
+        """Splits files into tokens."""
+        texts = (file.text for file in files)
+        tokens = cut(texts, self.method.tokenizer, _WHOLE)
+        return Corpus.of(files, kept_windows(self.run, name, tokens, is_on_disk(files)))
+
+    def _packed(self, corpus: Corpus, places: Sequence[int], name: str) -> Sequence[list[int]]:
         rng = random.Random(seed_of(self.run.seed, f"{name} order"))
-        lists = order(corpus.files, places, self.config.packing, rng)
-        packed = JoinedWindows(
-            corpus.tokens, lists, self.config.max_length, self.method.language_model.end
-        )
+        lists = order(corpus.kinds, places, self.config.packing, rng)
+        length, end = self.config.max_length, self.method.language_model.end
+        packed = joined_windows(self.run, name, corpus.tokens, lists, length, end)
         if not len(packed):
             raise UserError(f"no file is left for {name}: give more data, or loosen the filters")
         return packed
@@ -141,8 +152,8 @@ class Training:
     def _held_out_loss(self) -> Any:
         if not len(self.run.held_out):
             return None
-        corpus = Corpus.of(self.run.held_out[:_MAX_HELD_OUT], self.method.tokenizer)
-        windows = self._packed(corpus, range(len(corpus.files)), "held-out")[:_MAX_HELD_OUT]
+        corpus = self._corpus("held-out", self.run.held_out[:_MAX_HELD_OUT])
+        windows = self._packed(corpus, range(len(corpus.kinds)), "held-out")[:_MAX_HELD_OUT]
         model, size = self.method.language_model, self.config.batch_size
         return partial(held_out_losses, model, windows, size)
 
@@ -164,7 +175,7 @@ class Training:
                 f"a budget in {budget.unit} does not say how many files to select: give"
                 " --keep-ratio, or a budget in tokens"
             )
-        languages = [file.language for file in corpus.files]
+        languages = [kind.language for kind in corpus.kinds]
         places = select(scores, languages, corpus.sizes, wanted)
         taken = sum(corpus.sizes[place] for place in places)
         self.run.say(
@@ -180,7 +191,7 @@ class Training:
 
     # -- the corpus and its scores ----------------------------------------------------------------
 
-    def _cleaned(self) -> list[File]:
+    def _cleaned(self) -> Sequence[File]:
         """The files that the filters leave."""
         config, files = self.config, self.run.data
 
@@ -195,7 +206,7 @@ class Training:
         self.run.say(f"kept {made['kept']} of {made['files']} files; left out {removed or 'none'}")
         if not made["places"]:
             raise UserError("the filters leave no file: loosen them, such as --max-line 0")
-        return [files[place] for place in made["places"]]
+        return chosen(files, made["places"])
 
     def _annotator_stage(self, files: Sequence[File]) -> Stage:
         config, annotator = self.config, self.method.annotator
@@ -258,7 +269,7 @@ class Training:
         annotator, run = self.method.annotator, self.run
 
         def make(folder: Path) -> None:
-            scored = annotator.score([file.text for file in files])
+            scored = annotator.score(mapped(files, lambda _, file: file.text))
             found = []
             with (folder / "scores.jsonl").open("w") as out:
                 for file, (score, windows) in zip(files, scored, strict=True):
@@ -279,5 +290,5 @@ class Training:
         folder = run.once("scores", make, "annotate")
         for target, auc in json.loads((folder / "report.json").read_text())["roc_auc"].items():
             run.say(f"annotator: ROC-AUC {auc:.3f} of {target} against the corpus")
-        lines = (folder / "scores.jsonl").read_text().splitlines()
-        return [json.loads(line)["score"] for line in lines]
+        with (folder / "scores.jsonl").open() as lines:
+            return [json.loads(line)["score"] for line in lines]
