@@ -290,3 +290,12 @@ def test_arms_differ_by_their_decoder():
         else:
             shared = ours.keys() & vars(arm.config).keys()
             assert all(ours[key] == vars(arm.config)[key] for key in shared)
+
+
+def test_at_equal_steps_the_trial_has_a_record_of_its_own():
+    flops, steps = trial(), trial(equal="steps")
+    assert (flops.name, flops.budget.unit) == ("", "flops")
+    assert (steps.name, steps.budget.unit) == ("steps", "steps")
+    assert steps.arms == flops.arms
+    assert sum("equal FLOPs" in note for note in flops.notes) == 1
+    assert sum("equal steps the decoder" in note for note in steps.notes) == 1

@@ -294,6 +294,8 @@ def test_arms_differ_in_the_objective_and_share_a_vocabulary(architecture):
     assert {config.architecture for name, config in arms.items() if name != "causal"} == {
         architecture
     }
+    claims = {claim[:3] for claim in trial(architecture=architecture).claims}
+    assert {("span", "ul2", "R_loss"), ("prefix", "ul2", "S_loss")} <= claims
     assert {member.paradigm for member in arms["no-x"].members()} == {"R", "S"}
     assert [arms[name].mode_tokens for name in ("ul2", "no-x", "no-modes", "span")] == [
         True,

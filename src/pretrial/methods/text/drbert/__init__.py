@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -40,18 +39,18 @@ from transformers import (
 )
 
 from pretrial.card import Card, Claim, Field
-from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.convert.bert import load_bert
 from pretrial.convert.keys import load_strict, load_tokenizer, read_weights
 from pretrial.corrupt.masks import mask_windows
-from pretrial.methods.text import mlm, packages
+from pretrial.methods.text import mlm
 from pretrial.methods.text.drbert.config import Config
-from pretrial.methods.text.masked_scores import masked_scores
+from pretrial.methods.text.drbert.trials import trial
 from pretrial.models.mlm_decoder import MaskDecoder, key_mask
 from pretrial.models.text_classifier import TextClassifier
 from pretrial.models.text_encoder import Pooling, classifier_from
-from pretrial.train.budget import Budget
 from pretrial.train.method import Batch
+
+__all__ = ["CARD", "Config", "DrBERT", "examples", "trial"]
 
 CARD = Card(
     slug="drbert",
@@ -189,96 +188,3 @@ class DrBERT(mlm.MLM):
 
 
 examples = mlm.examples
-
-_DOCSTRINGS = "builtin:stdlib-docstrings"
-
-_NOTES = (
-    "1.1 M parameters in the encoder and a megabyte of docstrings; the paper has 110 M and more.",
-    "Assumed, as no source was found: half of the hidden keys are shown in the first layer. From a"
-    " summary of the paper: two layers, and a fifth of the tokens is read from the encoder.",
-    "At equal FLOPs, the decoder's included, BERT takes about 1.4 times the steps; --budget"
-    " 300steps compares at equal steps.",
-    "Six layers cut back to four are plain layers in the decoder's place, which is the same.",
-    "encoder_mlm_loss is that of the head on the encoder's own states, without decoder.",
-    "All encoders end near the plateau of token frequencies, at 6.3 to 6.5 nats (7.6 with random"
-    " weights): the budget is too small for the arms to part, and --budget 2e13flops is a longer"
-    " look.",
-    packages.RECIPE,
-    packages.PILOT,
-    "All arms have a linear schedule after a warm-up, a peak learning rate of 1e-3, batches of 32"
-    " and windows of 64 tokens; none was tuned.",
-)
-
-
-def trial(
-    *,
-    data: str = _DOCSTRINGS,
-    task: packages.Task = "classify",
-    num_labels: int = 300,
-    tiny: bool = False,
-) -> Trial:
-    """A decoder that is cut off afterwards, at an equal budget with its work included.
-
-    Args:
-        data: rows with `text`, `label` and, where texts of one origin are alike, `module`.
-        task: what counts: accuracy after fine-tuning (classify), or of a linear classifier on
-            frozen vectors (probe).
-        num_labels: labelled texts to learn from.
-        tiny: networks and a budget small enough for a test.
-    """
-    config, masking = Config.small(), mlm.Config.small()
-    if tiny:
-        config, masking = Config.tiny(), mlm.Config.tiny()
-    metric = packages.METRICS[task]
-
-    def ablation(name: str, label: str, **changes: Any) -> Arm:
-        return Arm(name, label, "ablation", "drbert", replace(config, **changes), default=False)
-
-    def measure(method: Any, found: Data, seed: int) -> dict[str, float | list[float]]:
-        texts = [row["text"] for row in found.test[1][::8]]
-        how = {"read": "encoder"} if isinstance(method, DrBERT) else {}
-        alone = masked_scores(method, texts, method.config.max_length, **how)
-        return {
-            **packages.measure(method, found.test, seed, num_labels=num_labels, task=task),
-            "mlm_loss": masked_scores(method, texts, method.config.max_length)["mlm_loss"],
-            "encoder_mlm_loss": alone["mlm_loss"],
-        }
-
-    return Trial(
-        question="Is an encoder better for having been trained under a decoder that is cut off, at"
-        " an equal budget with the decoder counted?",
-        data=lambda: packages.data(data, num_labels),
-        arms=(
-            Arm("drbert", "DrBERT (gua+mix)", "method", "drbert", config),
-            Arm("mlm", "BERT", "baseline", "mlm", masking),
-            Arm(
-                "cut",
-                "BERT with two more layers, cut back",
-                "control",
-                "drbert",
-                replace(config, design="blocks"),
-            ),
-            Arm("random", "random weights", "control", "mlm", masking, trains=False),
-            ablation("mix", "random output alone", design="mix"),
-            ablation("gua", "gradual unmasking alone", design="gua"),
-            ablation("emd", "positions in the queries", design="emd"),
-            ablation("half", "half from the encoder", encoder_prob=0.5),
-            ablation("layers-1", "one layer", decoder_layers=1),
-            ablation("layers-4", "four layers", decoder_layers=4),
-            ablation("visible-0", "no hidden key shown", visible_ratio=0.0),
-            ablation("visible-1", "all hidden keys shown", visible_ratio=1.0),
-        ),
-        measure=measure,
-        metric=metric,
-        direction="higher",
-        budget=Budget(2e9 if tiny else 3e12, "flops"),
-        claims=(
-            ("drbert", "mlm", metric, "higher"),
-            ("drbert", "cut", metric, "higher"),
-            ("drbert", "cut", "encoder_mlm_loss", "lower"),
-            ("mlm", "random", metric, "higher"),
-            ("drbert", "mix", metric, "higher"),
-            ("mix", "cut", metric, "higher"),
-        ),
-        notes=_NOTES if data == _DOCSTRINGS and not tiny else (packages.RECIPE,),
-    )
