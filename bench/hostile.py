@@ -75,7 +75,7 @@ def held(runner: Runner) -> dict[str, int]:
 
 def left_files(runner: Runner) -> list[str]:
     """Files where programs could leave some, but for the folders of the workers."""
-    own = {each._folder for each in runner._workers}
+    own = {each._folder.path for each in runner._workers if each._folder is not None}
     found = [str(path) for path in Path(tempfile.gettempdir()).iterdir() if str(path) not in own]
     places = [Path("/"), Path("/etc"), Path("/tmp"), Path("/dev/shm")]
     return found + [str(path) for place in places for path in place.glob("*was-here*")]

@@ -21,6 +21,7 @@ from pretrial.sandbox import (
     describe_isolation,
     limits_from_reference,
     run_programs,
+    scratch,
 )
 from pretrial.sandbox import (
     runner as runner_module,
@@ -55,7 +56,7 @@ def test_verdicts_come_in_the_order_of_the_jobs():
     assert sum(verdict.passed for verdict in verdicts) == 2
 
 
-def test_same_tree_is_run_once_and_lines_are_those_of_each_text(judged):
+def test_same_code_is_run_once_and_lines_are_those_of_each_text(judged):
     texts = [
         "def add(a, b):\n    return a / 0\n",
         "# a comment\n\n\ndef add( a , b ):\n\n    return a/0\n",
@@ -158,6 +159,43 @@ def test_workers_end_with_the_runner_and_with_the_host(level, tmp_path):
     )
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(output.stdout)).wait(10)
+
+
+def test_what_a_killed_host_leaves_is_swept_by_the_next(tmp_path, monkeypatch):
+    host = (
+        "import os, signal\nfrom pretrial.sandbox.host import Worker\n"
+        "Worker('none').start()\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", host], env=environment, check=False)
+    [stale] = tmp_path.iterdir()
+    (stale / "deep").mkdir(exist_ok=True)
+    (stale / "deep" / "file").write_text("left by a program")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name, target in (("link", elsewhere), ("mail", tmp_path / "nowhere")):
+        (tmp_path / f"{scratch.PREFIX}{name}").symlink_to(target)
+    (tmp_path / f"{scratch.PREFIX}file").write_text("not a folder")
+    before = set(tmp_path.iterdir())
+    with Runner(workers=1):
+        [mine] = set(tmp_path.iterdir()) - before
+        assert not stale.exists()
+        with Runner(workers=1):  # which leaves alone what a living process uses
+            assert mine.exists()
+    assert set(tmp_path.iterdir()) == before - {stale}
+
+
+def test_folders_of_other_users_are_not_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"{scratch.PREFIX}theirs").mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    scratch.sweep()
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    scratch.sweep()
+    assert not list(tmp_path.iterdir())
 
 
 def test_limits_from_references():

@@ -10,7 +10,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from pretrial.errors import UserError
-from pretrial.sandbox.inside import folders, wire
+from pretrial.sandbox.inside import wire
+from pretrial.sandbox.scratch import Scratch, sweep
 
 INSIDE = Path(__file__).parent / "inside"
 START_SECONDS = 60.0
@@ -87,7 +87,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = False
-        self._folder = ""
+        self._folder: Scratch | None = None
         self._tests: bytes | None = None
         self._ahead: dict[str, Any] | None = None
 
@@ -101,7 +101,8 @@ class Worker:
         with self._lock:
             if self._closed:
                 raise EOFError("the worker was closed")
-            self._folder = tempfile.mkdtemp(prefix="pretrial-")
+            sweep()
+            folder = self._folder = Scratch()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-s", str(INSIDE)],
                 stdin=subprocess.PIPE,
@@ -115,7 +116,7 @@ class Worker:
         config = {
             "isolation": self.isolation,
             "preamble": self.preamble,
-            "folder": self._folder,
+            "folder": folder.path,
             "readable": self.readable,
             "box_mb": self.box_mb,
         }
@@ -147,7 +148,7 @@ class Worker:
         """Run one program.
 
         Args:
-            job: see `inside.__main__` and `inside.harness.run`.
+            job: see `inside.zygote` and `inside.harness.run`.
             tests: what `judge.prepare` packed, sent only if it is not the object of the last run.
             heed: called with each message of the program (untrusted; None if it is not JSON).
                 True means that enough has been heard and stops the run.
@@ -223,7 +224,7 @@ class Worker:
         """End the process; the next run starts another. Its pid namespace goes with it."""
         with self._lock:
             process, self._process = self._process, None
-            folder, self._folder = self._folder, ""
+            folder, self._folder = self._folder, None
         if process is not None:
             if self.isolation != "namespaces":
                 _ask_to_end(process)
@@ -234,10 +235,8 @@ class Worker:
                 if pipe is not None:
                     with contextlib.suppress(OSError):
                         pipe.close()
-        if folder:
-            folders.empty_folder(folder)
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
+        if folder is not None:
+            folder.remove()
 
     def close(self) -> None:
         """End the process for good."""
