@@ -271,6 +271,39 @@ def test_hash_seed_and_random_numbers_are_fixed():
     assert "got [" in first
 
 
+FORKS = """
+import os, random, threading
+
+
+def add(a, b):
+    event = threading.Event()
+    thread = threading.Thread(target=event.wait)
+    thread.start()
+    before, (read, write) = random.getstate(), os.pipe()
+    if os.fork() == 0:
+        os.write(write, bytes([threading.active_count(), random.getstate() == before]))
+        os._exit(0)
+    event.set()
+    thread.join()
+    return list(os.read(read, 2))
+"""
+
+
+def test_forks_of_programs_forget_threads_and_seed_anew(runner):
+    if runner.isolation != "namespaces":
+        pytest.skip("without namespaces programs may have no processes of their own")
+    [verdict] = runner.run([(FORKS, Tests("call", "add", ([1, 2],), ([1, 0],)))])
+    assert verdict.passed, verdict
+
+
+def test_programs_do_not_wait_for_threads_of_the_preamble():
+    preamble = "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
+    program = "import threading\nprint(threading.active_count())\n"
+    tests = Tests("stdin", inputs=("",), outputs=("1",))
+    [verdict] = run_programs([(program, tests)], preamble=preamble, isolation="rlimits", workers=1)
+    assert verdict.passed, verdict
+
+
 def test_lazy_imports_work_without_privileges(runner):
     program = (
         "import sqlite3, zoneinfo, xml.etree.ElementTree, asyncio, email.mime.text\n"

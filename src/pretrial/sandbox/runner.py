@@ -23,7 +23,7 @@ from pretrial.sandbox.pool import spread
 
 RUNNER_VERSION = f"1/{sys.version_info.major}.{sys.version_info.minor}"
 CACHE_SIZE = 1 << 16  # verdicts kept in memory
-FINGERPRINT_BATCH = 64  # programs parsed in one process
+FINGERPRINT_BATCH = 64  # programs compiled in one process
 BUSY_SHARE = 0.8  # a timeout that used this share of its time on the processor is final
 
 Job = tuple[str, Tests]
@@ -146,7 +146,7 @@ class Runner:
     # --- planning ---
 
     def _plan(self, jobs: list[Job], limits: list[Limits]) -> list[Work]:
-        """Group by problem; programs with the same syntax tree are one piece of work."""
+        """Group by problem; programs with the same byte code are one piece of work."""
         prints = self._fingerprints(jobs)
         shared: dict[int, Prepared] = {}
         work: dict[str, Work] = {}
@@ -154,15 +154,15 @@ class Runner:
             if id(tests) not in shared:
                 shared[id(tests)] = prepare(tests)
             prepared = shared[id(tests)]
-            tree, lines = prints.get(program) or (_digest(program), [])
+            code, lines = prints.get(program) or (_digest(program), [])
             options = (self.compare, self.stop, self.isolation, RUNNER_VERSION)
-            key = prepared.digest + _digest((tree, limits[index], options))
+            key = prepared.digest + _digest((code, limits[index], options))
             item = work.setdefault(key, Work(program, tests, prepared, limits[index], key, lines))
             item.jobs.append((index, lines))
         return sorted(work.values(), key=lambda item: item.key)
 
     def _fingerprints(self, jobs: list[Job]) -> dict[str, tuple[str, list[int]]]:
-        """Hash and lines of the syntax tree of every program that may have a twin."""
+        """Hash and lines of the byte code of every program that may have a twin."""
         texts: dict[int, set[str]] = {}
         for program, tests in jobs:
             texts.setdefault(id(tests), set()).add(program)
@@ -172,7 +172,7 @@ class Runner:
             for start in range(0, len(programs), FINGERPRINT_BATCH)
         ]
         found: dict[str, tuple[str, list[int]]] = {}
-        for batch, messages in spread(batches, _parse_batch, self._workers):
+        for batch, messages in spread(batches, _compile_batch, self._workers):
             for program, message in zip(batch, messages, strict=False):
                 if isinstance(message, dict) and message.get("f"):
                     found[program] = (message["f"][0], message["f"][1])
@@ -206,7 +206,7 @@ class Runner:
         verdict, lines = self._cache[item.key]
         for index, own_lines in item.jobs:
             line = verdict.line
-            if line in lines and own_lines != lines:  # the same tree, laid out otherwise
+            if line in lines and own_lines != lines:  # the same code, laid out otherwise
                 line = own_lines[lines.index(line)]
             verdicts[index] = replace(verdict, line=line)
         return True
@@ -296,8 +296,8 @@ def _was_held_up(verdict: Verdict, limits: Limits) -> bool:
     return (verdict.subtype == "timeout" and waited) or verdict.message.startswith(LOST)
 
 
-def _parse_batch(worker: Worker, programs: list[str], _: Any) -> list[Any]:
-    """One message per program, fewer if the parser broke down."""
+def _compile_batch(worker: Worker, programs: list[str], _: Any) -> list[Any]:
+    """One message per program, fewer if the compiler broke down."""
     messages: list[Any] = []
     limits = Limits(seconds=20.0)
     worker.run(

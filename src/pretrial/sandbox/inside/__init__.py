@@ -1,1 +1,1 @@
-"""What runs in the worker's own clean interpreter. Standard library only; see `__main__`."""
+"""What runs in the worker's own clean interpreter. Standard library only; see `zygote`."""

@@ -36,6 +36,8 @@ MS_REC, MS_PRIVATE, MS_RELATIME, MNT_DETACH = 16384, 1 << 18, 1 << 21, 2
 ST_RELATIME = 4096
 # <linux/prctl.h>
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
+# <linux/capability.h>: _LINUX_CAPABILITY_VERSION_3 and pid 0; three empty sets of 64 bits
+THIS_PROCESS, NO_CAPABILITIES = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
 
 BOX = "/box"  # the one writable folder inside the private root
 INODES_PER_MEGABYTE = 64
@@ -85,8 +87,7 @@ def become(uid: int) -> None:
 
 def drop_capabilities() -> None:
     """Give up what the user namespace granted, for this process and all it starts."""
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
-    libc("capset", header, (ctypes.c_uint32 * 6)())
+    libc("capset", THIS_PROCESS, NO_CAPABILITIES)
 
 
 # --- the private root -----------------------------------------------------------------------------
@@ -160,6 +161,14 @@ def fresh_box(mounted: bool, megabytes: int) -> None:
         libc("umount2", BOX.encode(), MNT_DETACH)
     options = f"size={megabytes}m,nr_inodes={megabytes * INODES_PER_MEGABYTE},mode=0700"
     mount("tmpfs", BOX, "tmpfs", MS_NOSUID | MS_NODEV, options)
+
+
+def hidden_folder() -> int:
+    """A descriptor of a file system in memory that is nowhere to be found: mounted and let go."""
+    mount("tmpfs", BOX, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700")
+    fd = os.open(BOX, os.O_PATH | os.O_DIRECTORY)
+    libc("umount2", BOX.encode(), MNT_DETACH)
+    return fd
 
 
 def enter_namespaces(base: str, besides: list[str], megabytes: int) -> list[str]:

@@ -9,7 +9,6 @@ program; there the token only shows that the script reached its end.
 
 from __future__ import annotations
 
-import ast
 import atexit
 import base64
 import builtins
@@ -49,7 +48,7 @@ class Report:
         self.send({"e": [phase, _name(error), _text(error), _line(error)]})
 
     def finish(self, token: str) -> None:
-        self.send({"d": token})
+        wire.write_all(self.fd, b'{"d": "%s"}\n' % token.encode())
 
 
 def _name(error: BaseException) -> str:
@@ -220,17 +219,32 @@ def make_streams() -> None:
 
 
 def fingerprints(programs: list[str], report: Report) -> None:
-    """For each program the hash of its syntax tree and the lines of the tree's nodes, in order.
+    """For each program the hash of its byte code and the lines of the instructions, in order.
 
     Programs that differ in spaces and comments have one hash; the lines translate a line number of
     one into that of the other. This is done in a process of its own because the parser may blow up.
     """
     for program in programs:
+        lines: list[int] = []
         try:
-            tree = ast.parse(program, FILE)
-            digest = hashlib.sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest()
-            lines = [node.lineno for node in ast.walk(tree) if hasattr(node, "lineno")]
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            shape = repr(_shape(compile(program, FILE, "exec", dont_inherit=True), lines))
+        except Exception:  # it does not compile, or holds a number too large to print
             report.send({"f": None})
         else:
+            digest = hashlib.sha256(shape.encode("utf-8", "surrogatepass")).hexdigest()
             report.send({"f": [digest, lines]})
+
+
+def _shape(code: types.CodeType, lines: list[int]) -> tuple[Any, ...]:
+    """All of `code` but for where it stands in the text; the lines are added to `lines`."""
+    for start, end, line in code.co_lines():
+        lines += [line or 0] * ((end - start) // 2)  # an instruction takes two bytes
+    return (
+        code.co_code,
+        code.co_exceptiontable,
+        code.co_flags,
+        code.co_qualname,
+        (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
+        (code.co_names, code.co_varnames, code.co_cellvars, code.co_freevars),
+        [_shape(c, lines) if isinstance(c, types.CodeType) else c for c in code.co_consts],
+    )

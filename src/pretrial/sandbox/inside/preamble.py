@@ -16,10 +16,14 @@ MODULES = (
 )
 
 
-def load(text: str) -> dict[str, Any]:
-    """Import what programs may want before privileges are dropped; return the preamble's names."""
+def import_modules() -> None:
+    """Import what programs may want, before privileges are dropped."""
     for name in MODULES.split():
         importlib.import_module(name)
+
+
+def load(text: str) -> dict[str, Any]:
+    """Run the preamble and return its names."""
     names: dict[str, Any] = {}
     exec(compile(text, "<preamble>", "exec"), names)
     del names["__builtins__"]

@@ -1,4 +1,4 @@
-"""A filter of system calls, for each program's own process. See seccomp(2).
+"""A filter of system calls, for the worker and all its programs. See seccomp(2).
 
 Namespaces and limits leave open what one uid may do to its own processes, and what outlives a
 process: a program could lower the limits of the worker that forked it, and so of every program
