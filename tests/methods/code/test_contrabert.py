@@ -440,3 +440,12 @@ def test_a_finder_learns_from_its_labels(method):
     assert finder.encode([pairs[0][0]]).shape == (1, 32)
     with pytest.raises(UserError, match="two codes"):
         finder.learn_from([("a", 0), ("b", 0), ("c", 1)])
+
+
+def test_code_of_megabytes_has_a_variant_and_the_same_beginning(method):
+    code = "def count(total):\n" + "    total = total + 1\n" * 150_000
+    variant, names = method.variants().draw(Sample(code), random.Random(0))
+    assert names
+    assert len(variant.code) <= 100_000
+    whole = method.tokenizer(code[:2000], add_special_tokens=False)["input_ids"]
+    assert windows([Sample(code)], method.tokenizer, 40) == [whole[:38]]

@@ -327,3 +327,9 @@ def test_any_number_betters_tests_that_did_not_end():
 
 def test_fixes_compare_by_value():
     assert Fix("a", "b", "c") == Fix("a", "b", "c", "Python")
+
+
+def test_code_of_megabytes_is_no_function_to_learn_from():
+    assert list(made_fixes("def f(a):\n    return [" + "a + 1, " * 300_000 + "]\n")) == []
+    with pytest.raises(UserError, match="no grammar for 'cobol'"):
+        list(made_fixes("x" * 200_000, "cobol"))

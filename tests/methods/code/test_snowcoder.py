@@ -76,6 +76,9 @@ def test_abilities_score_and_filter(tmp_path: Path) -> None:
     scores = list(method.score(files))
     assert [row["path"] for row in scores] == [file.path for file in files]
     assert min(row["score"] for row in scores[:4]) > max(row["score"] for row in scores[4:])
+    long = read_files([{"text": GOOD * 9, "path": "long.py"}])
+    (top,), (three,) = (list(method.score(long, windows=which)) for which in ("top", None))
+    assert (len(top["windows"]), len(three["windows"])) == (1, 3)  # asked for once, and not kept
     kept = list(method.filter(files, keep_ratio=0.45))
     assert [row["path"] for row in kept] == [f"good{i}.py" for i in range(4)]
     assert kept[2]["own"] == 2

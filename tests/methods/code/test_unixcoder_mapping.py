@@ -5,6 +5,7 @@ import pytest
 
 from pretrial.code_views import Node, view
 from pretrial.data.stdlib import stdlib_code
+from pretrial.methods.code.unixcoder.fragments import Fragment
 from pretrial.methods.code.unixcoder.mapping import Mark, flatten, unflatten
 from pretrial.methods.code.unixcoder.vocabulary import Vocabulary, learn_vocabulary
 
@@ -123,3 +124,11 @@ def test_text_that_looks_like_a_special_token_is_text(vocabulary):
         assert len(ids) > 1
         assert vocabulary.text_of(ids) == text
     assert vocabulary.ids_with_masks("a <mask0> b").count(vocabulary.masks[0]) == 1
+
+
+def test_a_line_of_megabytes_is_read_as_far_as_a_sequence_can_reach():
+    line = "total = 1;" * 300_000
+    fragment = Fragment(line)
+    assert line.startswith(fragment.bare)
+    assert len(fragment.bare) == 100_000
+    assert fragment.said == ""

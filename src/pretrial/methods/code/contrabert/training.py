@@ -20,6 +20,9 @@ from pretrial.objectives.contrastive import gathered, info_nce
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.method import Batch, Trainable
 
+# A token of more than so many characters is rare; what lies further on is cut before it is split.
+_CHARACTERS_A_TOKEN = 32
+
 
 class Contrast(Trainable):
     """An encoder, its momentum encoder, and a queue of the vectors of past variants.
@@ -169,8 +172,9 @@ def windows(samples: Sequence[Sample], tokenizer: Any, max_length: int) -> list[
     def ids_of(texts: list[str]) -> list[list[int]]:
         return tokenizer(texts, add_special_tokens=False)["input_ids"]
 
-    codes = ids_of([sample.code for sample in samples])
-    comments = ids_of([sample.comment for sample in samples])
+    most = room * _CHARACTERS_A_TOKEN
+    codes = ids_of([sample.code[:most] for sample in samples])
+    comments = ids_of([sample.comment[:most] for sample in samples])
     found = []
     for code, comment in zip(codes, comments, strict=True):
         head = [*comment[: room // 4], tokenizer.sep_token_id] if comment else []

@@ -31,6 +31,8 @@ _SYNONYMS = (
 )  # fmt: skip
 _OTHERS = {word: [w for w in group if w != word] for group in _SYNONYMS for word in group}
 _SHARE = 0.15  # of the words that an operator on comments touches; assumed
+# What lies further on is never read, and a line of megabytes would take minutes to be rewritten.
+_MOST_CHARACTERS = 100_000
 
 TextOperator = Callable[[list[str], random.Random], list[str]]
 
@@ -72,8 +74,8 @@ def _sample(number: int, row: dict[str, Any]) -> Sample:
 
 @lru_cache(maxsize=4096)
 def seen(code: str, language: str) -> View:
-    """A view of a sample's code, kept for the next epoch."""
-    return view(code, language)
+    """A view of a sample's code, as far as it can be read, kept for the next epoch."""
+    return view(code[:_MOST_CHARACTERS], language)
 
 
 # -- comments -------------------------------------------------------------------------------------

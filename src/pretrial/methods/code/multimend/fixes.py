@@ -26,6 +26,7 @@ NAMES = {
     "csharp": "C#",
 }
 _BUGS_PER_FUNCTION = 3
+_MOST_CHARACTERS = 100_000  # longer code, such as data on one line, is no function to learn from
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,9 @@ def fix_of_row(row: Mapping[str, Any]) -> Fix:
 
 def made_fixes(code: str, language: str = "python") -> Iterator[Fix]:
     """Pairs from sound code: bugs made in it (see `corrupt.mutations`), always the same."""
+    if len(code) > _MOST_CHARACTERS:
+        view("", language)  # says what to install where there is no grammar
+        return
     original = view(without_comments(view(code, language)), language)
     rng = random.Random(seed_of("bugs", original.text))
     made = [mutate(original, rng) for _ in range(_BUGS_PER_FUNCTION)]

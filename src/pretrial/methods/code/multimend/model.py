@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _POSITIONS = "relative_attention_bias"  # names of T5's parameters for them
 _SHORTEST_LABEL = 3  # an empty text has two tokens: train_model.py
+_CHARACTERS_A_TOKEN = 32  # more are rare; what lies further on is cut before it is split
 _EARLIER = "checkpoint-"  # folders of earlier checkpoints in that of the last
 
 
@@ -130,8 +131,8 @@ class MultiMend(Method):
 
     def source_ids(self, text: str) -> list[int]:
         """Tokens of a source, cut at its end where it is too long."""
-        ids = self.ids(text)
         most = self.config.max_source
+        ids = self.ids(text[: most * _CHARACTERS_A_TOKEN])
         return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
 
     def fits(self, fix: Fix) -> bool:

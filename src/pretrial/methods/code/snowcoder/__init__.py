@@ -170,7 +170,7 @@ class SnowCoder(Method):
             examples: the files.
             windows: of a file that are scored: "three" or "top"; by default as trained.
         """
-        scored = self._scoring(windows).score([file.text for file in examples])
+        scored = self.annotator.score([file.text for file in examples], windows)
         for file, (score, own) in zip(examples, scored, strict=True):
             named = {"path": file.path, "repo": file.repo, "language": file.language}
             yield {**{name: text for name, text in named.items() if text}, "score": score} | {
@@ -202,18 +202,12 @@ class SnowCoder(Method):
             rows = [{"text": file.text, "place": place} for place, file in enumerate(files)]
             files = [files[row["place"]] for row in deduplicate(rows, threshold=dedup_threshold)]
         texts = [file.text for file in files]
-        scores = [score for score, _ in self._scoring(windows).score(texts)]
+        scores = [score for score, _ in self.annotator.score(texts, windows)]
         sizes = [len(text) for text in texts]
         languages = [file.language for file in files]
         for place in select(scores, languages, sizes, keep_ratio * sum(sizes)):
             if scores[place] >= min_score:
                 yield {**files[place].row, "score": scores[place]}
-
-    def _scoring(self, windows: Windows | None) -> Annotator:
-        annotator = self.annotator
-        if windows is not None:
-            annotator.settings = replace(annotator.settings, windows=windows)
-        return annotator
 
     def synthesise(
         self,

@@ -163,21 +163,26 @@ class Annotator(Trainable):
         scores = torch.cat(found).float().cpu()
         return scores if self.settings.regress else scores.sigmoid()
 
-    def score(self, texts: Sequence[str]) -> Iterator[tuple[float, list[float]]]:
-        """For each file its score, the mean over its windows, and the scores of the windows."""
+    def score(
+        self, texts: Sequence[str], windows: Windows | None = None
+    ) -> Iterator[tuple[float, list[float]]]:
+        """For each file its score, the mean over its windows, and the scores of the windows.
+
+        Args:
+            texts: of the files.
+            windows: to score; None takes those of the settings.
+        """
         for part in _parts(texts):
-            cut = self.windows(part)
-            scores = self.judge([window for windows in cut for window in windows]).tolist()
-            for windows in cut:
-                own, scores = scores[: len(windows)], scores[len(windows) :]
+            cut = self.windows(part, windows)
+            scores = self.judge([window for each in cut for window in each]).tolist()
+            for each in cut:
+                own, scores = scores[: len(each)], scores[len(each) :]
                 yield sum(own) / len(own), own
 
-    def windows(self, texts: Sequence[str]) -> list[list[str]]:
+    def windows(self, texts: Sequence[str], windows: Windows | None = None) -> list[list[str]]:
         """The windows of each file: its top, middle and bottom, or all of a short one."""
-        return [
-            file_windows(text, self.embedder.tokenizer, self.settings.length, self.settings.windows)
-            for text in texts
-        ]
+        which, length = windows or self.settings.windows, self.settings.length
+        return [file_windows(text, self.embedder.tokenizer, length, which) for text in texts]
 
     def quality(self, judged: Sequence[Judged]) -> dict[str, float]:
         """The area under the ROC curve, where there are both classes; else the squared error."""

@@ -23,6 +23,10 @@ from pretrial.train.seeds import seed_of
 
 Ids = NDArray[np.int32]
 
+# What lies further on is never learnt from: no sequence reads so far, and a line of megabytes would
+# take minutes to be parsed.
+_MOST_CHARACTERS = 100_000
+
 
 @dataclass
 class Fragment:
@@ -43,14 +47,15 @@ class Fragment:
         """The comment, or the first paragraph of the docstring of the first function."""
         if self.comment is not None:
             return " ".join(self.comment.split())
-        functions = view(self.code, self.language).functions()
+        functions = view(self.code[:_MOST_CHARACTERS], self.language).functions()
         docstring = functions[0].docstring if functions else ""
         return " ".join(docstring.strip().split("\n\n")[0].split())
 
     @cached_property
     def bare(self) -> str:
-        """The code without comments and docstrings."""
-        return view(self.code, self.language).without_comments(docstrings=True) if self.code else ""
+        """The beginning of the code, as far as it can be read, without comments and docstrings."""
+        seen = view(self.code[:_MOST_CHARACTERS], self.language)
+        return seen.without_comments(docstrings=True) if self.code else ""
 
     def symbols(self, order: Order) -> Iterator[Symbol]:
         """The tree of the bare code as a sequence."""
