@@ -446,6 +446,6 @@ def test_code_of_megabytes_has_a_variant_and_the_same_beginning(method):
     code = "def count(total):\n" + "    total = total + 1\n" * 150_000
     variant, names = method.variants().draw(Sample(code), random.Random(0))
     assert names
-    assert len(variant.code) <= 100_000
+    assert len(variant.code) <= 101_000
     whole = method.tokenizer(code[:2000], add_special_tokens=False)["input_ids"]
     assert windows([Sample(code)], method.tokenizer, 40) == [whole[:38]]
