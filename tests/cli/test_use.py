@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from safetensors.torch import load_file
 
 from pretrial import discover
 from pretrial.card import Card, Claim, Field
-from pretrial.cli import data, main
+from pretrial.cli import data, main, use
 from pretrial.convert.card import model_card
+from pretrial.errors import UserError
 
 Fails = Callable[..., str]
 
@@ -125,6 +127,7 @@ def test_mistakes_name_the_mend(run: Path, texts: Path, tmp_path: Path, fails: F
         "predict", run, "--data", texts, "--ability", "generate", "--num-leters", 3
     )
     assert "no option --num-letters" in fails("predict", run, "--data", texts, "--num-letters", 3)
+    assert "named by --ability" in fails("predict", run, "generate", "--data", texts)
     assert "--data" in fails("predict", run)
     assert "folder of a run" in fails("predict")
     assert "auto or cpu" in fails("predict", run, "--data", texts, "--device", "tpu")
@@ -163,3 +166,13 @@ def test_the_card_of_a_model_names_data_licence_and_base() -> None:
     for part in ("licence: ", "arXiv:2001.00001", "torch 2.13.0", "commit of pretrial: abc"):
         assert part in text
     assert data.note("my.jsonl") == ""
+
+
+def test_an_ability_that_is_learnt_from_labels_is_told_from_one_that_is_not_there() -> None:
+    card = SimpleNamespace(slug="toy", abilities=("encode", "classify"))
+    loaded: Any = SimpleNamespace(card=card, method=SimpleNamespace(encode=print))
+    assert use._ability(loaded, "") == "encode"
+    with pytest.raises(UserError, match="once it is fine-tuned: pretrial eval RUN --task classify"):
+        use._ability(loaded, "classify")
+    with pytest.raises(UserError, match="cannot 'write' as it is; the nearest: encode"):
+        use._ability(loaded, "write")

@@ -302,6 +302,7 @@ def test_nan_never_reaches_a_checkpoint(tmp_path, fault, clip_norm, save_every):
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
+        ({"data": []}, "its data is empty: give rows"),
         ({"batch_size": 41}, "has 40 examples, fewer than batch_size 41.*at most 40"),
         ({"micro_batch_size": 3}, "batch_size 8 must be a multiple of micro_batch_size 3"),
         ({"optim": (Optim(match="head"),)}, r"'body\.0\.weight' is matched by no optimiser"),
@@ -317,8 +318,8 @@ def test_nan_never_reaches_a_checkpoint(tmp_path, fault, clip_norm, save_every):
 def test_stage_that_cannot_be(tmp_path, stage, message):
     class Wrong(Toy):
         def stages(self, run):
-            options = {"name": "train", "budget": Budget(2), "batch_size": 8, **stage}
-            yield Stage(module=self, data=run.data, **options)
+            options = {"name": "train", "budget": Budget(2), "batch_size": 8, "data": run.data}
+            yield Stage(module=self, **options | stage)
 
     with pytest.raises(UserError, match=message):
         trained(tmp_path, Wrong())

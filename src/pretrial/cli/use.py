@@ -82,6 +82,8 @@ def predict(argv: Sequence[str]) -> None:
     prog = f"pretrial predict {folder}"
     record = runs.Record.read(Path(folder))
     loaded = discover.load(record.slug)
+    if rest and not rest[0].startswith("-"):
+        raise UserError(f"{prog} takes no word {rest[0]!r}: an ability is named by --ability")
     name = _ability(loaded, options.peek(Ability, rest, prog=prog).ability)
     function = getattr(loaded.method, name)
     parts = options.merge(
@@ -171,6 +173,11 @@ def _ability(loaded: discover.Loaded, name: str) -> str:
     usable = [each for each in loaded.card.abilities if hasattr(loaded.method, each)]
     if not usable:
         raise UserError(f"{loaded.card.slug} predicts nothing: pretrial export gives its model")
+    if name in loaded.card.abilities and name not in usable:
+        raise UserError(
+            f"{loaded.card.slug} can {name!r} only once it is fine-tuned: pretrial eval RUN --task"
+            f" {name} does so with some of the labels in the data"
+        )
     if name and name not in usable:
         raise UserError(
             f"{loaded.card.slug} cannot {name!r} as it is; the nearest: {nearest(name, usable)}"

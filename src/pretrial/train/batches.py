@@ -60,6 +60,10 @@ def micro_batch_size(stage: Stage, num_processes: int) -> int:
             f"stage {stage.name!r}: batch_size {stage.batch_size} must be a multiple of"
             f" micro_batch_size {size} times {num_processes} process(es)"
         )
+    if not len(stage.data):
+        raise UserError(
+            f"stage {stage.name!r}: its data is empty: give rows that have something to learn from"
+        )
     if len(stage.data) < stage.batch_size:
         raise UserError(
             f"stage {stage.name!r}: its data has {len(stage.data)} examples, fewer than batch_size"

@@ -244,8 +244,8 @@ def test_scores_are_by_paradigm_and_repeat(method):
     rows = list(method.score(ROWS[:3]))
     assert rows == list(method.score(ROWS[:3]))
     assert all(set(row) == {"R", "S", "X"} for row in rows)
-    with pytest.raises(UserError, match="empty text"):
-        list(method.score([Example(input="")]))
+    with pytest.raises(UserError, match="row 1 is empty"):
+        list(method.score([ROWS[0], Example(input="")]))
 
 
 def test_a_mode_costs_what_its_token_changes(method):

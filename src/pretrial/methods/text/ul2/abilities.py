@@ -178,8 +178,8 @@ class Abilities:
             seed: of what is hidden.
         """
         texts = [example.prompt for example in examples]
-        if not all(texts):
-            raise UserError("an empty text cannot be scored: leave it out")
+        if "" in texts:
+            raise UserError(f"the text of row {texts.index('')} is empty and has no score: drop it")
         found = self.denoising_nats(texts, self.config.members(), seed)
         for place in range(len(texts)):
             yield {name: values[place] for name, values in found.items()}
