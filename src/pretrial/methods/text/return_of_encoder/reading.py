@@ -113,8 +113,8 @@ class Reader:
             if example.image is not None:
                 if vision is None:
                     raise UserError(
-                        "a row has an image, and the student sees none: train one that does, such as"
-                        " with --vision openai/clip-vit-large-patch14-336"
+                        "a row has an image, and the student sees none: train one that does, with"
+                        " --vision openai/clip-vit-large-patch14-336, say"
                     )
                 size, patch = vision.config.image_size, vision.config.patch_size
                 pixels.append(tiles(open_image(example.image), size, self.config.max_tiles))
