@@ -136,6 +136,7 @@ def _retrieval(
             " after 400 steps; they are drawn at 0.5. Queue and momentum were not tuned.",
             "Texts are first paragraphs of docstrings, which are cut out of the functions; the"
             " functions keep their names, so that words alone go far.",
+            "Made again to add the ablations; the arms of the first record repeat to the digit.",
         ),
     )
 
