@@ -328,6 +328,9 @@ def test_other_checkpoints_are_refused(tmp_path):
         make(source=tmp_path / "mae")
     with pytest.raises(UserError, match="nothing that can be read"):
         make(source=tmp_path / "no")
+    make(TEXT).network.model.roberta.save_pretrained(tmp_path / "headless")
+    with pytest.raises(UserError, match=r"lacks lm_head.*: give a masked language model with the"):
+        make(TEXT, tmp_path / "headless")
 
 
 @pytest.mark.parametrize(

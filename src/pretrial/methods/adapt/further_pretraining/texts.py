@@ -48,12 +48,23 @@ class TextNetwork(Network):
 
     @classmethod
     def load(cls, config: Config, source: str | Path) -> Self:
+        """Takes checkpoints with their head, without which there is nothing to learn from at once.
+
+        Raises:
+            UserError: the head or the special tokens are missing.
+        """
         config_class = type(load_config(source))
         kind: Any = AutoModelForMaskedLM._model_mapping[config_class]
         prefix = kind.base_model_prefix
         # next sentences and poolers are of no use here
         beside = ("cls.seq_relationship.", "pooler.", f"{prefix}.pooler.")
-        model: Any = load_pretrained(kind, source, beside=beside)
+        try:
+            model: Any = load_pretrained(kind, source, beside=beside)
+        except UserError as error:
+            raise UserError(
+                f"{error}: give a masked language model with the head that names tokens, such as"
+                " roberta-base"
+            ) from error
         tokenizer = load_tokenizer(source)
         if None in (tokenizer.mask_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id):
             raise UserError(
