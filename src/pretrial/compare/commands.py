@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import shlex
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ def trial(argv: Sequence[str]) -> None:
     arms = make_one(slug, given).choose(names, parsed.chosen.all)
     setting = _setting((slug,), given, parsed.common)
     setting = dataclasses.replace(setting, arms=tuple(arm.name for arm in arms))
-    _finish(hold(setting, parsed.common.where(), _command("trial", argv)), parsed.common.out)
+    _hold(setting, parsed.common.where(), parsed.common.out, _command("trial", argv))
 
 
 def compare(argv: Sequence[str]) -> None:
@@ -128,7 +129,7 @@ def compare(argv: Sequence[str]) -> None:
         raise UserError(f"none of {', '.join(slugs)} has a trial: compare methods that have one")
     parsed, given = _parse("pretrial compare", rest, lead.trial)
     setting = _setting(slugs, given, parsed.common)
-    _finish(hold(setting, parsed.common.where(), _command("compare", argv)), parsed.common.out)
+    _hold(setting, parsed.common.where(), parsed.common.out, _command("compare", argv))
 
 
 def report(argv: Sequence[str]) -> None:
@@ -182,22 +183,46 @@ def _command(name: str, argv: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _finish(record: Mapping[str, Any], out: Path) -> None:
-    """Writes the record and its page, and says how it came out."""
-    from pretrial.compare.report.trial_page import trial_page
+def _hold(setting: Setting, where: Where, out: Path, command: str) -> dict[str, Any]:
+    """Holds a trial, writes its record and its page, and says how it came out.
 
-    path = records.write(dict(record), out)
-    page = trial_page(record).write(out / "pages" / f"{record['slug']}.html")
+    Raises:
+        UserError: as `hold`, or a folder cannot be written, which is found before the work.
+    """
+    from pretrial.compare.report.trial_page import trial_page
+    from pretrial.train.checkpoint import disk_explained
+
+    if where.workers < 0:
+        raise UserError("--workers is a number of processes, such as 2, or 0 for one a core")
+    _check_writable(where.runs, "--runs")
+    _check_writable(out, "--out")
+    with disk_explained(where.runs):
+        record = hold(setting, where, command)
+    with disk_explained(out):
+        path = records.write(record, out)
+        page = trial_page(record).write(out / "pages" / f"{record['slug']}.html")
     print("\n".join(summary(record)))
     print(f"record {path}, page {page}")
+    return record
+
+
+def _check_writable(folder: Path, option: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"written?" * 1024)
+    except OSError as error:
+        raise UserError(
+            f"nothing can be written in {folder} ({error.strerror}): mend that, or give another"
+            f" folder with {option}"
+        ) from error
 
 
 def _again(argv: Sequence[str]) -> None:
     parsed = options.parse(Again, argv, prog="pretrial trial")
     old = records.read(parsed.again)
     setting = Setting.from_json(old["setting"])
-    new = hold(setting, Where(_AGAIN, parsed.on, parsed.workers), old["command"])
-    _finish(new, parsed.out)
+    new = _hold(setting, Where(_AGAIN, parsed.on, parsed.workers), parsed.out, old["command"])
     shutil.rmtree(_AGAIN / "+".join(setting.slugs))  # so that the next time is no mere look-up
     changes = records.changes(old, new)
     print("\n".join(changes) if changes else "every metric and verdict is as it was")

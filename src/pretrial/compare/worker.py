@@ -29,8 +29,10 @@ _PATIENCE = 120.0  # seconds that a job waits for an older process to leave its 
 def run(folder: Path) -> int:
     """Runs the job of a folder in this process; exit code 0, or 2 for what the user can mend."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    from pretrial.train.checkpoint import disk_explained
+
     try:
-        with _claimed(folder):
+        with disk_explained(folder), _claimed(folder):
             if not (folder / RESULT).exists():
                 with Clock(folder) as clock:
                     work(folder, clock)
