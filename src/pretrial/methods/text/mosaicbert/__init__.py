@@ -33,12 +33,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pretrial.card import Card, Claim, Field
-from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.convert.mosaic_bert import load_mosaic_bert
 from pretrial.corrupt.masks import mask_windows
-from pretrial.methods.text import mlm, packages
-from pretrial.methods.text.masked_scores import beyond, masked_scores
+from pretrial.methods.text import mlm
 from pretrial.methods.text.mosaicbert.config import Config
+from pretrial.methods.text.mosaicbert.trials import trial
 from pretrial.models.mosaic_bert import (
     MosaicBertForMaskedLM,
     MosaicBertForSequenceClassification,
@@ -52,6 +51,8 @@ from pretrial.train.stage import Optim, Stage
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
+
+__all__ = ["CARD", "Config", "MosaicBERT", "examples", "trial"]
 
 CARD = Card(
     slug="mosaicbert",
@@ -167,94 +168,3 @@ class MosaicBERT(mlm.MLM):
 
 
 examples = mlm.examples
-
-_DOCSTRINGS = "builtin:stdlib-docstrings"
-_LONGER = (128, 256)  # lengths beyond that of training
-
-_NOTES = (
-    "1.1 M parameters and a megabyte of docstrings, of 42 tokens on average in windows of 64; the"
-    " paper has 137 M parameters, and 286 million texts of up to 128 tokens.",
-    "The paper's figure is accuracy against wall-clock. The budget here is FLOPs, padding's"
-    " included, so that it does not depend on what else the machine does; --budget 60s compares at"
-    " equal time and --budget 300steps at equal steps.",
-    "The baseline computes its head at the hidden tokens only, which the paper's BERT does not, so"
-    " it is the faster of the two.",
-    "FlashAttention and LayerNorm in bfloat16 are not measured: these are CPU runs in fp32.",
-    "Gated layers have two thirds of BERT's inner width: parameters are equal within 1 %.",
-    packages.RECIPE,
-    packages.PILOT,
-    "Both have a peak learning rate of 1e-3, a warm-up of a tenth and batches of 32, and neither"
-    " was tuned; betas, decay and the end of the schedule are those of each one's release.",
-    "mlm_accuracy, mlm_loss and eval/loss are at 15 % on texts of the test modules. mlm_loss_64,"
-    " _128 and _256 are on one set of long texts, cut into windows of so many tokens; learned"
-    " positions cannot read more than 64.",
-)
-
-
-def trial(
-    *,
-    data: str = _DOCSTRINGS,
-    task: packages.Task = "classify",
-    num_labels: int = 300,
-    tiny: bool = False,
-) -> Trial:
-    """MosaicBERT against BERT at an equal budget, all of padding's work included.
-
-    Args:
-        data: rows with `text`, `label` and, where texts of one origin are alike, `module`.
-        task: what counts: accuracy after fine-tuning (classify), or of a linear classifier on
-            frozen vectors (probe).
-        num_labels: labelled texts to learn from.
-        tiny: networks and a budget small enough for a test.
-    """
-    config, masking = Config.small(), mlm.Config.small()
-    if tiny:
-        config, masking = Config.tiny(), mlm.Config.tiny()
-    config, masking = replace(config, evaluate_every=40), replace(masking, evaluate_every=40)
-    metric = packages.METRICS[task]
-
-    def make() -> Data:
-        found = packages.data(data, num_labels)
-        return replace(found, held_out=found.test[1][::8])
-
-    def without(name: str, label: str, **changes: Any) -> Arm:
-        changed = replace(config, **changes)
-        return Arm(name, label, "ablation", "mosaicbert", changed, default=False)
-
-    def measure(method: Any, found: Data, seed: int) -> dict[str, float | list[float]]:
-        texts = [row["text"] for row in found.test[1]]
-        return {
-            **packages.measure(method, found.test, seed, num_labels=num_labels, task=task),
-            **masked_scores(method, texts[::8], method.config.max_length),
-            **beyond(method, texts, (method.config.max_length, *_LONGER)),
-        }
-
-    return Trial(
-        question="Does an encoder with MosaicBERT's parts learn more than BERT at an equal budget,"
-        " with the work on padding counted?",
-        data=make,
-        arms=(
-            Arm("mosaicbert", "MosaicBERT", "method", "mosaicbert", config),
-            Arm("mlm", "BERT, padded", "baseline", "mlm", masking),
-            Arm("random", "random weights", "control", "mlm", masking, trains=False),
-            without("padded", "with padding", unpadded=False),
-            without("whole-tail", "last layer and head on all tokens", masked_tail=False),
-            without("positions", "learned positions", alibi=False),
-            without("ungated", "BERT's feed-forward layers", gated=False),
-            without("mask-15", "15 % hidden", mask_ratio=0.15),
-        ),
-        measure=measure,
-        metric=metric,
-        direction="higher",
-        budget=Budget(2e9 if tiny else 4e12, "flops"),
-        claims=(
-            ("mosaicbert", "mlm", metric, "higher"),
-            ("mosaicbert", "mlm", "mlm_accuracy", "higher"),
-            ("mlm", "random", metric, "higher"),
-            *(
-                ("mosaicbert", other, "mlm_accuracy", "higher")
-                for other in ("padded", "whole-tail", "positions", "ungated", "mask-15")
-            ),
-        ),
-        notes=_NOTES if data == _DOCSTRINGS and not tiny else (packages.RECIPE,),
-    )

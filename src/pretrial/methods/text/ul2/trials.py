@@ -51,6 +51,14 @@ _NOTES = (
     "`probe_accuracy`: a linear classifier on mean states names the package of a docstring.",
 )
 
+_CLAIMS = (  # the first, which the verdict is, is the one that the first setting made hardest
+    *(("ul2", other, "worst_loss", "lower") for other in ("causal", "prefix", "span")),
+    ("span", "ul2", "R_loss", "lower"),
+    ("prefix", "ul2", "S_loss", "lower"),
+    ("ul2", "no-x", "X_loss", "lower"),
+    ("ul2", "no-modes", "worst_loss", "lower"),
+)
+
 
 def trial(
     *,
@@ -106,13 +114,7 @@ def trial(
         direction="lower",
         budget=Budget(3000 if tiny else 300_000, "tokens"),
         baseline="causal",
-        claims=(  # the first, which the verdict is, is the one that the first setting made hardest
-            *(("ul2", other, "worst_loss", "lower") for other in ("causal", "prefix", "span")),
-            ("span", "ul2", "R_loss", "lower"),
-            ("prefix", "ul2", "S_loss", "lower"),
-            ("ul2", "no-x", "X_loss", "lower"),
-            ("ul2", "no-modes", "worst_loss", "lower"),
-        ),
+        claims=_CLAIMS,
         notes=_NOTES if data == _TEXTS and not tiny else (),
     )
 
