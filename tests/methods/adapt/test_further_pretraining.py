@@ -3,6 +3,7 @@
 import copy
 import json
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -121,8 +122,13 @@ def test_a_teacher_that_is_the_student_teaches_nothing():
         torch.testing.assert_close(losses["loss"], losses["ssl_loss"])
 
 
+def prepared(method, examples):
+    with TemporaryDirectory() as folder:
+        return method.prepared(Run(folder, quiet=True), "data", examples)
+
+
 def batch_of(method, size=8, seed=0):
-    data = method.prepared(DATA[method.config.input])
+    data = prepared(method, DATA[method.config.input])
     some = [data[place] for place in range(size)]
     return method.batch(some, torch.Generator().manual_seed(seed))
 
@@ -311,7 +317,7 @@ def test_masked_language_models_load_whole(kind, tmp_path):
     assert_equal(weights(method.network.model), weights(model))
     assert method.config.num_positions == (TINY.num_positions if kind == "roberta" else 40)
     assert method.config.max_length == method.config.num_positions
-    long = method.prepared([replace(TEXTS[0], content="word " * 200)])
+    long = prepared(method, [replace(TEXTS[0], content="word " * 200)])
     losses = method.losses(method.batch(list(long[:2]), torch.Generator()))
     assert torch.isfinite(losses["loss"])
 

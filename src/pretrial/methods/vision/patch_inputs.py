@@ -15,6 +15,7 @@ from pretrial.corrupt.draws import row_uniform
 from pretrial.corrupt.image_views import crop_and_flip
 from pretrial.data.audio import log_mel, samples
 from pretrial.data.images import stack
+from pretrial.data.rows import mapped
 from pretrial.errors import UserError
 from pretrial.methods.vision.patch_config import Config
 
@@ -39,23 +40,24 @@ class Example:
     name: str = ""
 
 
-def read(rows: Sequence[dict[str, Any]]) -> list[Example]:
+def read(rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
     """The images or recordings of rows.
 
     Raises:
         UserError: a row has neither, or its content is empty.
     """
-    found = []
-    for number, row in enumerate(rows):
-        field = next((field for field in _FIELDS if row.get(field) is not None), None)
-        if field is None:
-            raise UserError(
-                f"row {number} has neither 'image' nor 'audio' (found: {', '.join(row) or 'none'}):"
-                " name the field to use with --fields image=OTHER"
-            )
-        name = str(row.get("path") or f"row {number}")
-        found.append(Example(row[field], field, row.get("label"), name))
-    return found
+    return mapped(rows, _example)
+
+
+def _example(number: int, row: dict[str, Any]) -> Example:
+    field = next((field for field in _FIELDS if row.get(field) is not None), None)
+    if field is None:
+        raise UserError(
+            f"row {number} has neither 'image' nor 'audio' (found: {', '.join(row) or 'none'}):"
+            " name the field to use with --fields image=OTHER"
+        )
+    name = str(row.get("path") or f"row {number}")
+    return Example(row[field], field, row.get("label"), name)
 
 
 def as_examples(contents: Sequence[Any], field: str) -> list[Example]:

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from pretrial.convert.keys import load_strict
 from pretrial.convert.vit import load_vit
 from pretrial.corrupt.draws import row_seeds
+from pretrial.data.rows import mapped, where
 from pretrial.errors import UserError, missing_package
 from pretrial.evaluate.classify import likeliest
 from pretrial.evaluate.held_out import held_out_losses
@@ -94,7 +95,7 @@ class PatchMethod(Method):
         return {n: value for n, value in self.state_dict().items() if not n.startswith(apart)}
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[Example]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
         """The images or recordings of the rows, with their labels."""
         return read(rows)
 
@@ -135,10 +136,11 @@ class PatchMethod(Method):
             purpose=name,
         )
 
-    def labelled(self, examples: Sequence[Example]) -> list[tuple[Example, int]]:
+    def labelled(self, examples: Sequence[Example]) -> Sequence[tuple[Example, int]]:
         """The examples with a known label, and its class."""
         place = {label: number for number, label in enumerate(self.classes)}
-        return [(each, place[each.label]) for each in examples if each.label in place]
+        known = where(examples, lambda each: each.label in place)
+        return mapped(known, lambda _, each: (each, place[each.label]))
 
     def classifier(self, num_labels: int, pooling: Pooling = "mean") -> PatchClassifier:
         """A classifier on a copy of the encoder, with its positions and a new head."""

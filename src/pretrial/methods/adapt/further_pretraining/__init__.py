@@ -41,7 +41,7 @@ from torch import Tensor
 
 from pretrial.card import Card, Claim, Field
 from pretrial.convert.keys import load_strict
-from pretrial.data.windows import TokenWindows
+from pretrial.data.rows import mapped, where
 from pretrial.errors import UserError
 from pretrial.evaluate.classify import likeliest
 from pretrial.evaluate.held_out import held_out_losses
@@ -61,6 +61,7 @@ from pretrial.objectives.features import feature_loss, squared_distance
 from pretrial.train.budget import Budget
 from pretrial.train.method import Batch, Method
 from pretrial.train.stage import Optim, Stage
+from pretrial.train.tokens import token_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -142,7 +143,7 @@ class FurtherPretraining(Method):
             load_strict(self.labeller.model, load_file(folder / _CLASSIFIER), folder)
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[Example]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
         """The images or texts of the rows, with their labels."""
         return read_examples(rows)
 
@@ -191,7 +192,7 @@ class FurtherPretraining(Method):
     def stages(self, run: Run) -> Iterator[Stage]:
         """The teacher, then each student from the initial weights, then fine-tuning."""
         config, labelled = self.config, self._labelled(run.data)
-        num_labels = len({label for _, label in labelled})
+        num_labels = len({each.label for each in run.data} & set(self.classes))
         if config.finetune_ratio and num_labels < 2:
             raise UserError(
                 f"the data has {num_labels} label(s), too few to fine-tune on: name their field"
@@ -218,10 +219,9 @@ class FurtherPretraining(Method):
 
     def _pretraining(self, name: str, run: Run, budget: Budget) -> Stage:
         config = self.config
-        data, held_out = self.prepared(run.data), self.prepared(run.held_out)
-        labelled, asked = (
-            [example for example, _ in self._labelled(part)] for part in (run.data, run.held_out)
-        )
+        data = self.prepared(run, "data", run.data)
+        held_out = self.prepared(run, "held-out", run.held_out)
+        labelled, asked = (self._known(part) for part in (run.data, run.held_out))
         return Stage(
             name,
             self,
@@ -242,7 +242,7 @@ class FurtherPretraining(Method):
         )
 
     def finetuning(
-        self, labeller: Labeller, run: Run, labelled: list[tuple[Example, int]], budget: Budget
+        self, labeller: Labeller, run: Run, labelled: Sequence[tuple[Example, int]], budget: Budget
     ) -> Stage:
         """The stage of fine-tuning a labeller on pairs of example and class."""
         config, aside = self.config, self._labelled(run.held_out)
@@ -259,8 +259,13 @@ class FurtherPretraining(Method):
             purpose="finetune",
         )
 
-    def prepared(self, examples: Sequence[Example]) -> Sequence[Any]:
+    def prepared(self, run: Run, name: str, examples: Sequence[Example]) -> Sequence[Any]:
         """Examples as `batch` takes them: texts become windows of token ids.
+
+        Args:
+            run: keeps the windows of texts on the disk.
+            name: of the examples in the run.
+            examples: as `read` gives them.
 
         Raises:
             UserError: they are not what the network reads.
@@ -268,13 +273,17 @@ class FurtherPretraining(Method):
         check_input(examples, self.network.input)
         if self.network.input == "image":
             return examples
-        texts = (each.content for each in examples)
-        return TokenWindows(texts, self.tokenizer, self.config.max_length - 2)
+        texts = mapped(examples, lambda _, each: each.content)
+        return token_windows(run, name, texts, self.tokenizer, self.config.max_length - 2)
 
-    def _labelled(self, examples: Sequence[Example]) -> list[tuple[Example, int]]:
+    def _known(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """The examples with a known label."""
+        return where(examples, lambda each: each.label in self.classes)
+
+    def _labelled(self, examples: Sequence[Example]) -> Sequence[tuple[Example, int]]:
         """The examples with a known label, and its class."""
         place = {label: number for number, label in enumerate(self.classes)}
-        return [(each, place[each.label]) for each in examples if each.label in place]
+        return mapped(self._known(examples), lambda _, each: (each, place[each.label]))
 
     # Abilities
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pretrial.corrupt.image_views import crop_and_flip
 from pretrial.data.images import stack
+from pretrial.data.rows import mapped, text_in
 from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining.config import Config, Input
 
@@ -34,27 +35,27 @@ class Example:
     name: str = ""
 
 
-def read_examples(rows: Sequence[dict[str, Any]]) -> list[Example]:
+def read_examples(rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
     """The images or texts of rows, with their labels.
 
     Raises:
         UserError: a row has neither, or its text is none.
     """
-    found = []
+    return mapped(rows, _example)
+
+
+def _example(number: int, row: dict[str, Any]) -> Example:
     fields: tuple[Input, ...] = ("image", "text")
-    for number, row in enumerate(rows):
-        field = next((each for each in fields if row.get(each) is not None), None)
-        if field is None:
-            raise UserError(
-                f"row {number} has neither 'image' nor 'text' (found: {', '.join(row) or 'none'}):"
-                " name the field to use with --fields image=OTHER or text=OTHER"
-            )
-        if field == "text" and not isinstance(row["text"], str):
-            kind = type(row["text"]).__name__
-            raise UserError(f"'text' of row {number} is a {kind}: give a string")
-        name = str(row.get("path") or f"row {number}")
-        found.append(Example(row[field], field, row.get("label"), name))
-    return found
+    field = next((each for each in fields if row.get(each) is not None), None)
+    if field is None:
+        raise UserError(
+            f"row {number} has neither 'image' nor 'text' (found: {', '.join(row) or 'none'}):"
+            " name the field to use with --fields image=OTHER or text=OTHER"
+        )
+    if field == "text":
+        text_in(row, number)
+    name = str(row.get("path") or f"row {number}")
+    return Example(row[field], field, row.get("label"), name)
 
 
 def as_example(content: Any, kind: Input) -> Example:

@@ -23,7 +23,7 @@ from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining.config import Config
 from pretrial.methods.adapt.further_pretraining.inputs import Example, check_input
 from pretrial.methods.adapt.further_pretraining.network import Network
-from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
+from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe, texts_of
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.method import Batch
 
@@ -39,7 +39,7 @@ class TextNetwork(Network):
         if examples is None:
             return cls(config, RobertaForMaskedLM(_roberta_config(config)))
         check_input(examples, "text")
-        texts = [each.content for each in examples]
+        texts = texts_of(examples, lambda each: (each.content,))
         tokenizer = learn_bpe(
             texts, config.vocab_size, specials=ROBERTA_SPECIALS, template="<s> $A </s>"
         )

@@ -45,6 +45,7 @@ from torch import nn
 
 from pretrial.card import Card, Claim, Field
 from pretrial.convert.keys import load_pretrained
+from pretrial.data.rows import chosen
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.text.never_from_scratch.config import Config
@@ -138,7 +139,7 @@ class NeverFromScratch(Method):
         return cls(config, kind(config.network_config(**inputs)))
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> list[Example]:
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
         """See `read_examples`."""
         return read_examples(rows)
 
@@ -158,9 +159,8 @@ class NeverFromScratch(Method):
         """
         config = self.config
         count = max(1, round(config.data_ratio * len(run.data)))
-        data, held_out = (
-            code(each, self.network.config) for each in (run.data[:count], run.held_out)
-        )
+        first = chosen(run.data, range(count))
+        data, held_out = (code(each, self.network.config) for each in (first, run.held_out))
         if config.objective == "none":
             yield from self._finetune(f"{prefix}finetune", run, budget, data, held_out)
             return
@@ -170,11 +170,11 @@ class NeverFromScratch(Method):
                 'objective="validation" needs held-out data: give --held-out or a --held-out-ratio'
             )
         objectives: tuple[Literal["masked", "causal"], ...] = ("masked", "causal")
-        chosen = objectives if both else (config.objective,)
-        ratios = (config.pretrain_ratio, 1 - config.pretrain_ratio) * len(chosen)
+        wanted = objectives if both else (config.objective,)
+        ratios = (config.pretrain_ratio, 1 - config.pretrain_ratio) * len(wanted)
         budgets = iter(shares(budget, ratios))
         begin, ends = copy.deepcopy(self.network), []
-        for objective in chosen:
+        for objective in wanted:
             self.network = copy.deepcopy(begin)
             with torch.random.fork_rng():  # the draws of a decoder, whatever was drawn before
                 torch.manual_seed(seed_of(run.seed, prefix, objective))
@@ -189,7 +189,7 @@ class NeverFromScratch(Method):
             self.network = ends[self._choose(run, ends, held_out, prefix)]
 
     def _finetune(
-        self, name: str, run: Run, budget: Budget, data: list[Coded], held_out: list[Coded]
+        self, name: str, run: Run, budget: Budget, data: Sequence[Coded], held_out: Sequence[Coded]
     ) -> Iterator[Stage]:
         """The stage on labels; says so if it ends at chance."""
         stage = self._stage(name, Classifier(self.network), run, budget, data, held_out)
@@ -214,8 +214,8 @@ class NeverFromScratch(Method):
         module: Trainable,
         run: Run,
         budget: Budget,
-        data: list[Coded],
-        held_out: list[Coded],
+        data: Sequence[Coded],
+        held_out: Sequence[Coded],
     ) -> Stage:
         config = self.config
         evaluate = partial(held_out_losses, module, held_out, config.batch_size)
@@ -231,7 +231,9 @@ class NeverFromScratch(Method):
             evaluate_every=config.evaluate_every,
         )
 
-    def _choose(self, run: Run, networks: Sequence[Any], held_out: list[Coded], prefix: str) -> int:
+    def _choose(
+        self, run: Run, networks: Sequence[Any], held_out: Sequence[Coded], prefix: str
+    ) -> int:
         """Number of the network with the best held-out accuracy; of several the lowest loss."""
 
         def make(folder: Path) -> None:

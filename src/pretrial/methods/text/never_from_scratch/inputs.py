@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pretrial.data.images import pixels, size_of
+from pretrial.data.rows import is_on_disk, mapped
 from pretrial.errors import UserError
 
 Kind = Literal["bytes", "tokens", "signal"]
@@ -47,21 +48,25 @@ class Coded(NamedTuple):
     place: int
 
 
-def read_examples(rows: Sequence[dict[str, Any]]) -> list[Example]:
+def read_examples(rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
     """The sequences of rows; of several fields the first of tokens, signal, image, text counts.
+
+    Whether rows on the disk are of one kind is seen when they are coded.
 
     Raises:
         UserError: a row has none of them, or an empty or broken one, or the rows are of different
             kinds.
     """
-    examples = [_example(row, number) for number, row in enumerate(rows)]
+    examples = mapped(rows, _example)
+    if is_on_disk(examples):
+        return examples
     kinds = sorted({example.kind for example in examples})
     if len(kinds) > 1:
         raise UserError(f"the rows hold {' and '.join(kinds)}: give rows of one kind")
     return examples
 
 
-def _example(row: dict[str, Any], number: int) -> Example:
+def _example(number: int, row: dict[str, Any]) -> Example:
     name = next((name for name in _FIELDS if row.get(name) is not None), None)
     if name is None:
         raise UserError(
@@ -140,7 +145,7 @@ def settings_of(examples: Sequence[Example], max_length: int) -> dict[str, Any]:
     return settings
 
 
-def code(examples: Sequence[Example], config: Any) -> list[Coded]:
+def code(examples: Sequence[Example], config: Any) -> Sequence[Coded]:
     """Sequences as the network reads them, cut at its longest.
 
     Args:
@@ -154,8 +159,8 @@ def code(examples: Sequence[Example], config: Any) -> list[Coded]:
     kind, longest = config.input_kind, config.max_position_embeddings
     ids = {word: FIRST + place for place, word in enumerate(config.vocabulary or ())}
     places = {label: place for place, label in config.id2label.items()}
-    coded = []
-    for number, example in enumerate(examples):
+
+    def coded(number: int, example: Example) -> Coded:
         if example.kind != kind:
             raise UserError(
                 f"the model reads {kind}, and row {number} holds {example.kind}: name the field"
@@ -175,8 +180,9 @@ def code(examples: Sequence[Example], config: Any) -> list[Coded]:
             entries = np.frombuffer(cut, dtype=np.uint8).astype(np.int64) + FIRST
         else:
             entries = np.array([ids.get(word, UNKNOWN) for word in cut])
-        coded.append(Coded(entries, -1 if example.label is None else places[example.label]))
-    return coded
+        return Coded(entries, -1 if example.label is None else places[example.label])
+
+    return mapped(examples, coded)
 
 
 def padded(sequences: Sequence[Coded]) -> tuple[Tensor, Tensor | None, NDArray[np.int64]]:
