@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pretrial.data.audio import log_mel, resampled, samples
+from pretrial.data.audio import log_mel, resampled, samples, sound_fault
 from pretrial.data.sources import load
 from pretrial.errors import UserError
 
@@ -113,3 +113,30 @@ def test_what_is_no_sound_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(UserError, match=r"pretrial\[audio\]"):
         samples(tmp_path / "a.flac", RATE)
+
+
+def test_damaged_files_are_told_from_other_formats(tmp_path: Path) -> None:
+    write(tmp_path / "whole.wav", TONE)
+    whole = (tmp_path / "whole.wav").read_bytes()
+    damaged = {
+        "head.wav": whole[:30],
+        "data.wav": whole[:-1001],
+        "junk.wav": b"RIFF\x10\0\0\0WAVEjunk",
+    }
+    for name, content in damaged.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name} is no whole recording .*get it again"):
+            samples(tmp_path / name, RATE)
+        with pytest.raises(UserError, match="is no whole recording"):
+            samples({"bytes": content}, RATE)
+    stream = bytearray(whole[:-1])
+    stream[40:44] = (0x7FFFFFFF).to_bytes(4, "little")  # as written to a pipe
+    assert len(samples({"bytes": bytes(stream)}, RATE)) == RATE - 1
+    floats = bytearray(whole)
+    floats[20] = 3  # the code of floating-point samples, which soundfile reads
+    (tmp_path / "floats.wav").write_bytes(floats)
+    faults = {path.name: sound_fault(path) for path in tmp_path.iterdir()}
+    assert {name for name, fault in faults.items() if fault} == damaged.keys()
+    with pytest.raises(UserError, match=r"no whole recording .*--skip-bad"):
+        load(tmp_path)
+    assert [row["path"] for row in load(tmp_path, skip_bad=True)] == ["floats.wav", "whole.wav"]

@@ -11,6 +11,7 @@ import functools
 import io
 import wave
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pretrial.errors import UserError, missing_package
+
+# Programs that write to a pipe, such as espeak-ng, do not know the length and say about 2 GB.
+_STREAMED = 0x7FFF0000
 
 
 def samples(audio: Any, rate: int, name: str = "") -> Tensor:
@@ -88,7 +92,7 @@ def _read(audio: Any, name: str) -> tuple[Any, int]:
     """Samples, [T] or [T, channels], and their rate."""
     if isinstance(audio, Mapping) and "array" in audio:
         return audio["array"], int(audio["sampling_rate"])
-    file = audio
+    file: Any = audio
     if isinstance(audio, Mapping) and {"bytes", "path"} & audio.keys():
         held = audio.get("bytes")
         file = io.BytesIO(held) if held is not None else audio["path"]
@@ -99,16 +103,41 @@ def _read(audio: Any, name: str) -> tuple[Any, int]:
         )
     if isinstance(file, str | Path) and not Path(file).is_file():
         raise UserError(f"there is no recording {file}: check the path")
+    held = file if isinstance(file, io.BytesIO) else Path(file)
+    if fault := sound_fault(held):
+        raise UserError(f"{name} is no whole recording ({fault}): get it again or take it out")
     try:
-        with wave.open(str(file) if isinstance(file, Path) else file, "rb") as opened:
+        with wave.open(str(held) if isinstance(held, Path) else held, "rb") as opened:
             return _pcm(opened)
     except (wave.Error, EOFError):  # another format, or another coding inside
-        return _by_soundfile(file, name)
+        return _by_soundfile(held, name)
+
+
+def sound_fault(file: Path | io.BytesIO) -> str:
+    """Why a .wav file is damaged, "" where it seems whole; other formats are not looked into."""
+    source: Any = nullcontext(file) if isinstance(file, io.BytesIO) else file.open("rb")
+    with source as opened:
+        is_wave = opened.read(4) == b"RIFF"
+        size = opened.seek(0, io.SEEK_END)
+        opened.seek(0)
+        if not is_wave:
+            return ""
+        try:
+            with wave.open(opened, "rb") as wav:
+                needed = wav.getnframes() * wav.getnchannels() * wav.getsampwidth()
+        except EOFError:
+            return "it is cut short"
+        except wave.Error as error:
+            return "" if str(error).startswith("unknown format") else str(error)
+        finally:
+            opened.seek(0)
+    return "it is cut short" if size < needed < _STREAMED else ""
 
 
 def _pcm(opened: wave.Wave_read) -> tuple[NDArray[Any], int]:
     width, channels = opened.getsampwidth(), opened.getnchannels()
     raw = opened.readframes(opened.getnframes())
+    raw = raw[: len(raw) // (width * channels) * width * channels]
     values: NDArray[Any]
     if width == 1:
         values = np.frombuffer(raw, np.uint8).astype(np.float32) / 128 - 1
@@ -125,7 +154,8 @@ def _by_soundfile(file: Any, name: str) -> tuple[Any, int]:
     try:
         import soundfile
     except (ModuleNotFoundError, OSError) as error:  # OSError: its library is missing
-        raise missing_package("soundfile", "audio") from error
+        missing = missing_package("soundfile", "audio")
+        raise UserError(f"{name} is no plain .wav file, and {missing}") from error
     if isinstance(file, io.BytesIO):
         file.seek(0)
     try:

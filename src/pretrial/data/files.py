@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from pretrial.data.arrays import numpy_rows
 from pretrial.data.images import image_fault
 from pretrial.data.long_lines import LONG, LongLine, text_of
-from pretrial.data.media import media_row, medium_of
+from pretrial.data.media import Medium, media_row, medium_of
 from pretrial.data.pieces import MOST, in_pieces, pieces
 from pretrial.data.rows import Row
 from pretrial.errors import UserError, missing_package
@@ -85,9 +85,10 @@ def document_row(path: Path, skipped: Skipped, root: Path) -> Iterator[Row]:
     """
     medium = medium_of(path)
     if medium != "text":
-        fault = image_fault(path) if medium == "image" else ""
+        fault = _fault(path, medium)
         if fault:
-            _bad(f"{path} is no whole image ({fault})", skipped, "get it again")
+            what = "image" if medium == "image" else "recording"
+            _bad(f"{path} is no whole {what} ({fault})", skipped, "get it again")
         else:
             yield media_row(path, medium, root)
         return
@@ -102,6 +103,17 @@ def document_row(path: Path, skipped: Skipped, root: Path) -> Iterator[Row]:
             yield {"text": piece, "path": name}
     except _NotUTF8Error as error:
         _bad(f"{path} is not UTF-8 text (byte {error.place})", skipped, "convert it to UTF-8")
+
+
+def _fault(path: Path, medium: Medium) -> str:
+    """Why an image or a recording is damaged, "" where it seems whole."""
+    if medium == "image":
+        return image_fault(path)
+    if medium == "audio":
+        from pretrial.data.audio import sound_fault  # imports torch, which images and texts do not
+
+        return sound_fault(path)
+    return ""
 
 
 class _NotUTF8Error(ValueError):

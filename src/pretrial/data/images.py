@@ -82,8 +82,8 @@ def pixels(
     if not resize:
         found, wanted = _times(array.shape[1:]), _times(size)
         raise UserError(
-            f"{name} is {found} pixels (height x width), not {wanted}: set the size of the images,"
-            " or let them be resized"
+            f"{name} is {found} pixels (height x width), not {wanted}: train with"
+            " another image_size or with --resize, or scale it first"
         )
     import torch
 

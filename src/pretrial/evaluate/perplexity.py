@@ -59,7 +59,10 @@ def texts_of(row: Any, field: str) -> str:
     if isinstance(row, str):
         return row
     if field not in row:
-        raise UserError(f"there is no field {field!r} in the data; found: {', '.join(row)}")
+        raise UserError(
+            f"there is no field {field!r} in the data (found: {', '.join(row)}): name the one to use"
+            f" with --fields {field}=OTHER"
+        )
     return row[field]
 
 
