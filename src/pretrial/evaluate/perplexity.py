@@ -60,8 +60,8 @@ def texts_of(row: Any, field: str) -> str:
         return row
     if field not in row:
         raise UserError(
-            f"there is no field {field!r} in the data (found: {', '.join(row)}): name the one to use"
-            f" with --fields {field}=OTHER"
+            f"there is no field {field!r} in the data (found: {', '.join(row)}): name the one to"
+            f" use with --fields {field}=OTHER"
         )
     return row[field]
 
