@@ -138,14 +138,18 @@ def evaluate(argv: Sequence[str]) -> None:
 
 
 def export(argv: Sequence[str]) -> None:
-    """Writes a trained run as a folder that transformers loads."""
-    from pretrial.convert.export import export_model
+    """Writes a trained run as a folder that transformers loads, or as a GGUF file."""
+    from pretrial.convert.export import export_gguf, export_model
 
     folder, rest = options.first_word(argv, "pretrial export", "the folder of a run")
     parsed = options.parse(To, rest, prog=f"pretrial export {folder}")
     runs.make_folder(parsed.to.parent)
     record = runs.Record.read(Path(folder))
     method = runs.load_method(record, Path(folder))
+    if parsed.to.suffix == ".gguf":
+        export_gguf(method, parsed.to, parsed.bits)
+        print(f"{parsed.to} holds the model, {parsed.to.stat().st_size / 1e6:.1f} MB")
+        return
     card = discover.find(record.slug).card
     export_model(
         method,
@@ -162,10 +166,13 @@ class To:
     """Where an exported model goes.
 
     Attributes:
-        to: a folder that is not there yet.
+        to: a folder that is not there yet; or for a language model of Llama's layout a file that
+            ends in .gguf, as llama.cpp and transformers read it.
+        bits: of the weights in a GGUF file.
     """
 
     to: Path
+    bits: Literal[16, 8, 4] = 8
 
 
 def _ability(loaded: discover.Loaded, name: str) -> str:

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from pretrial.card import Card
 from pretrial.convert.card import model_card
+from pretrial.convert.gguf_write import Bits, write_gguf
 from pretrial.errors import UserError
 from pretrial.train.checkpoint import whole_folder
 
@@ -52,8 +53,7 @@ def export_model(
             from safetensors.torch import save_model
 
             save_model(model, str(partial / "model.safetensors"))
-        tokenizers: list[Any] = [getattr(part, "tokenizer", None) for part in method.modules()]
-        tokenizer = next(filter(None, tokenizers), None)
+        tokenizer = _tokenizer(method)
         if tokenizer is not None:
             tokenizer.save_pretrained(partial)
         processor = getattr(method, "processor", None)
@@ -61,3 +61,32 @@ def export_model(
             processor.save_pretrained(partial)
         text = model_card(card, record, data_note, library, loader)
         (partial / "README.md").write_text(text, encoding="utf-8")
+
+
+def export_gguf(method: Method, path: Path, bits: Bits) -> None:
+    """Writes the model and its tokenizer as a GGUF file; see `write_gguf`.
+
+    Args:
+        method: the trained method.
+        path: must not exist.
+        bits: of a weight.
+
+    Raises:
+        UserError: the file exists, or the model or its tokenizer is of a kind that is not written.
+    """
+    if path.exists():
+        raise UserError(f"{path} exists already: give --to a file that does not")
+    model: Any = method.export().cpu()
+    tokenizer = _tokenizer(method)
+    if not isinstance(model, PreTrainedModel) or tokenizer is None:
+        raise UserError(
+            f"{type(model).__name__} is no language model of transformers, which alone a GGUF file"
+            " is written of: give --to a folder"
+        )
+    write_gguf(model, tokenizer, path, bits)
+
+
+def _tokenizer(method: Method) -> Any:
+    """The first that the method or one of its parts has; None without any."""
+    found: list[Any] = [getattr(part, "tokenizer", None) for part in method.modules()]
+    return next(filter(None, found), None)

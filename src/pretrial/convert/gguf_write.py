@@ -1,0 +1,140 @@
+"""GGUF files of language models of Llama's layout, their weights in 16, 8 or 4 bits.
+
+llama.cpp and what is built on it serve such a file on a processor; `load_gguf` reads it. Weights of
+8 bits are whole numbers with a scale for each 32 of a row (Q8_0), those of 4 bits have a smallest
+value too (Q4_1). Norms stay as they are, and so does a matrix whose rows are no multiple of 32.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from pretrial.errors import UserError, missing_package
+from pretrial.files import whole_file
+
+Bits = Literal[16, 8, 4]
+_KINDS = {16: "F16", 8: "Q8_0", 4: "Q4_1"}
+_BLOCK = 32  # values that share a scale
+
+
+def write_gguf(network: Any, tokenizer: Any, path: Path, bits: Bits = 8, name: str = "") -> None:
+    """Writes a model and its tokenizer as one file.
+
+    Args:
+        network: a `LlamaForCausalLM`.
+        tokenizer: a byte-level BPE of transformers.
+        path: the file; it appears when all is written.
+        bits: of a weight.
+        name: of the model, kept in the file.
+
+    Raises:
+        UserError: the model or the tokenizer is of another kind, or gguf is not installed.
+    """
+    try:
+        import gguf
+    except ModuleNotFoundError:
+        raise missing_package("gguf", "code") from None
+    config = network.config
+    if not _is_plain(config):
+        raise UserError(
+            f"a GGUF file is written of a plain Llama, not of a {config.model_type}, or of one with"
+            " biases or scaled positions: export a folder, and convert it with llama.cpp"
+        )
+    with whole_file(path) as file:
+        writer = gguf.GGUFWriter(file.name, "llama")
+        _put_sizes(writer, config, name or path.stem)
+        _put_tokens(writer, tokenizer, config.vocab_size)
+        names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+        kind = gguf.GGMLQuantizationType[_KINDS[bits]]
+        plain = gguf.GGMLQuantizationType.F32
+        for key, weight in network.state_dict().items():
+            if key == "lm_head.weight" and config.tie_word_embeddings:
+                continue
+            values = _ordered(key, weight, config).float().numpy()
+            fits = values.ndim == 2 and (bits == 16 or values.shape[1] % _BLOCK == 0)
+            used = kind if fits else plain
+            new = names.get_name(key, try_suffixes=(".weight",))
+            assert new is not None, key
+            writer.add_tensor(new, gguf.quants.quantize(values, used), raw_dtype=used)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+
+def _is_plain(config: Any) -> bool:
+    if config.model_type != "llama" or config.attention_bias or config.mlp_bias:
+        return False
+    return (config.rope_parameters or {}).get("rope_type", "default") == "default"
+
+
+def _put_sizes(writer: Any, config: Any, name: str) -> None:
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    writer.add_name(name)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    writer.add_rope_dimension_count(head)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(config.vocab_size)
+
+
+def _put_tokens(writer: Any, tokenizer: Any, size: int) -> None:
+    """The vocabulary and merges of a byte-level BPE; places without a token are named unused."""
+    import gguf
+
+    inner = tokenizer.backend_tokenizer
+    merges = _merges(inner)
+    if merges is None or "ByteLevel" not in str(inner.pre_tokenizer):
+        raise UserError(
+            "a GGUF file is written with a byte-level BPE tokenizer, and this is another: export a"
+            " folder, and convert it with llama.cpp"
+        )
+    tokens = [f"[UNUSED{place}]" for place in range(size)]
+    kinds = [int(gguf.TokenType.UNUSED)] * size
+    for token, place in tokenizer.get_vocab().items():
+        tokens[place], kinds[place] = token, int(gguf.TokenType.NORMAL)
+    for place, added in tokenizer.added_tokens_decoder.items():
+        control = gguf.TokenType.CONTROL if added.special else gguf.TokenType.USER_DEFINED
+        kinds[place] = int(control)
+    writer.add_tokenizer_model("gpt2")
+    # how llama.cpp splits a text before the merges: with single digits, or as GPT-2 does
+    writer.add_tokenizer_pre("smollm" if "Digits" in str(inner.pre_tokenizer) else "gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges(merges)
+    for kind in ("bos", "eos", "unk", "pad"):
+        place = getattr(tokenizer, f"{kind}_token_id")
+        if place is not None:
+            getattr(writer, f"add_{kind}_token_id")(place)
+    writer.add_add_bos_token(False)
+    if tokenizer.chat_template:
+        writer.add_chat_template(tokenizer.chat_template)
+
+
+def _merges(inner: Any) -> list[str] | None:
+    """The merges of a BPE as pairs with a space between; None of another model."""
+    model = json.loads(inner.to_str())["model"]
+    if model["type"] != "BPE":
+        return None
+    return [" ".join(pair) if isinstance(pair, list) else pair for pair in model["merges"]]
+
+
+def _ordered(key: str, weight: Tensor, config: Any) -> Tensor:
+    """The weight as llama.cpp has it: there rotary pairs are neighbours, and here half a head."""
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    number = next((n for part, n in heads.items() if f".{part}." in key), 0)
+    if not number:
+        return weight.detach().cpu()
+    split = weight.detach().cpu().view(number, 2, -1, weight.shape[1])
+    return split.transpose(1, 2).reshape(weight.shape)
