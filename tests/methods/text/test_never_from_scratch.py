@@ -288,12 +288,15 @@ def test_a_classifier_at_chance_is_reported(tmp_path, capsys) -> None:
     assert "still at chance" in str(chance_warning(0.55, places))
     assert chance_warning(0.9, places) is None
     assert "90.0%" in str(chance_warning(0.9, [0] * 90 + [1] * 10))
+    assert chance_warning(0.5, [0, 1] * 9) is None  # too few to tell
     method = make()
     rows = [row | {"label": number % 3 % 2} for number, row in enumerate(SIGNALS)]
-    aside = method.read(rows[:9])
+    aside = method.read([*rows, {"signal": [0.5, 0.1], "label": "never trained on"}])
     run = Run(tmp_path, method.read(rows), aside, Budget(2))
     train(method, run)
-    assert "finetune: still at chance" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "finetune: still at chance" in told
+    assert "1 held-out sequences are left out: training has none of their label" in told
 
 
 # -- use ------------------------------------------------------------------------------------------

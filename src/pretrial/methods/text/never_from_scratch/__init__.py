@@ -45,7 +45,7 @@ from torch import nn
 
 from pretrial.card import Card, Claim, Field
 from pretrial.convert.keys import load_pretrained
-from pretrial.data.rows import chosen
+from pretrial.data.rows import chosen, where
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.text.never_from_scratch.config import Config
@@ -160,7 +160,8 @@ class NeverFromScratch(Method):
         config = self.config
         count = max(1, round(config.data_ratio * len(run.data)))
         first = chosen(run.data, range(count))
-        data, held_out = (code(each, self.network.config) for each in (first, run.held_out))
+        aside = self._measurable(run)
+        data, held_out = (code(each, self.network.config) for each in (first, aside))
         if config.objective == "none":
             yield from self._finetune(f"{prefix}finetune", run, budget, data, held_out)
             return
@@ -187,6 +188,14 @@ class NeverFromScratch(Method):
             ends.append(self.network)
         if both:
             self.network = ends[self._choose(run, ends, held_out, prefix)]
+
+    def _measurable(self, run: Run) -> Sequence[Example]:
+        """The held-out sequences whose label the network knows; a small split may have others."""
+        known = set(self.network.config.id2label.values())
+        found = where(run.held_out, lambda example: example.label in known)
+        if missing := len(run.held_out) - len(found):
+            run.say(f"{missing} held-out sequences are left out: training has none of their label")
+        return found
 
     def _finetune(
         self, name: str, run: Run, budget: Budget, data: Sequence[Coded], held_out: Sequence[Coded]

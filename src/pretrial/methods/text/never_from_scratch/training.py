@@ -28,6 +28,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.method import Batch, Trainable
 from pretrial.train.stage import Optim
 
+_FEWEST = 20  # sequences by which chance is told from learning
 _NAMES = "|".join(re.escape(name) for name in (*state_space.DYNAMICS, *selective_scan.DYNAMICS))
 _DYNAMICS = rf"\.(kernel|mixer)\.({_NAMES})$"
 
@@ -177,10 +178,14 @@ def shares(budget: Budget, ratios: Sequence[float]) -> list[Budget]:
 def chance_warning(right_ratio: float, places: Sequence[int]) -> str | None:
     """What to tell the user of a classifier no better than naming the most frequent class.
 
+    It tells nothing of fewer than 20 sequences, which cannot show it.
+
     Args:
         right_ratio: its accuracy on sequences that it did not learn from.
         places: their classes.
     """
+    if len(places) < _FEWEST:
+        return None
     majority = float(np.bincount(places).max()) / len(places)
     spread = math.sqrt(majority * (1 - majority) / len(places))
     if right_ratio > majority + 2 * spread:
