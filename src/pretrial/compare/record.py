@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from pretrial.compare.stats import Interval
-from pretrial.compare.worker import write_text
 from pretrial.errors import UserError
+from pretrial.files import write_whole
 
 SCHEMA_VERSION = 1
 CURVE_POINTS = 60
@@ -126,7 +126,7 @@ def write(record: Record, folder: Path) -> Path:
     text = json.dumps(record, indent=1, ensure_ascii=False)
     # lists of plain values on one line: a record is read by people too
     text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text)
-    write_text(path, text + "\n")
+    write_whole(path, text + "\n")
     return path
 
 

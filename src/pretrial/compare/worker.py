@@ -21,6 +21,7 @@ from typing import Any
 
 from pretrial.compare.times import Clock, worked
 from pretrial.errors import UserError
+from pretrial.files import write_whole
 
 RESULT = "result.json"
 _PATIENCE = 120.0  # seconds that a job waits for an older process to leave its folder
@@ -179,17 +180,7 @@ def _kept(name: str, names: Sequence[str]) -> bool:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file that is whole or not there."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file that is whole or not there."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    write_whole(path, json.dumps(value, indent=1) + "\n")
 
 
 @contextmanager
