@@ -1,6 +1,7 @@
 """Architecture and objective: masks, packing, adaptation, checkpoints, FLOPs, ranking, tasks."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from pretrial.methods.text.architecture_objective import (
     trial,
 )
 from pretrial.methods.text.architecture_objective.config import PAIRS
+from pretrial.methods.text.architecture_objective.grid import by_gain
 from pretrial.methods.text.architecture_objective.trials import prepare, steps_to
 from pretrial.methods.text.prompted import texts_of
 from pretrial.models.conditional import new_llama
@@ -339,8 +341,14 @@ def test_grid_measures_before_and_after_fine_tuning(tmp_path):
         plain.state_dict()["model.network.shared.weight"], weights["model.network.shared.weight"]
     )
     found = grid.measure(subject, few, 0)
-    names = ["next_sentence", "held_out", "tuned_next_sentence", "tuned_held_out", "tuned_known"]
+    names = ["next_sentence", "next_sentence_gain", "held_out"]
+    names += [f"tuned_{name}" for name in (*names, "known")]
     assert list(found) == [f"{name}_accuracy" for name in names]
+    # a model that heeds no prompt gains by none, however long the choices are
+    blind = SimpleNamespace(
+        choice_scores=lambda _, choices: [[-float(len(c)) for c in each] for each in choices]
+    )
+    assert by_gain(blind, asked["next_sentence"]) == [0.25] * len(asked["next_sentence"])
     assert found["held_out_accuracy"] == measure_rank(plain, asked["held_out"]).items["accuracy"]
     tuned = measure_rank(subject.tuned, asked["held_out"]).items["accuracy"]
     assert found["tuned_held_out_accuracy"] == tuned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from pretrial.compare.trial import Arm, Context, Data, Role, Trial
+from pretrial.data.rows import Row
 from pretrial.data.sources import load
 from pretrial.data.splits import split_by_group
-from pretrial.evaluate.rank import measure_rank
+from pretrial.evaluate.rank import measure_rank, point
 from pretrial.methods.text.architecture_objective import tasks
 from pretrial.methods.text.architecture_objective.config import PAIRS, SHORT, Config
 from pretrial.train import checkpoint
@@ -36,6 +38,11 @@ _NOTES = (
     "Zero-shot is which of four sentences follows another in docstrings of modules that nothing was"
     " trained on (chance 0.25), before fine-tuning and, as `tuned_next_sentence_accuracy`, after"
     " it. Answers are ranked by their log-likelihood.",
+    "The likelihood of a whole sentence hangs on its length first: on texts that it was trained on,"
+    " CD:FLM agreed with the shortest choice in 63 % of 250 items. `next_sentence_gain_accuracy`"
+    " ranks by what the prompt adds, log p(choice | prompt) - log p(choice). It came in when arms of"
+    " the first seed stood at chance, and the claims stay with the likelihood itself. All models"
+    " were trained once and measured again with it, so the seconds of arms are of measuring alone.",
     "Fine-tuned are six procedural tasks; `tuned_held_out_accuracy` is that of two that were left"
     " out, copy and membership (chance 0.375). One was left out of each of two groups, orders of"
     " words and yes or no, so that the form of its answers is known from its kin; this was settled"
@@ -179,10 +186,25 @@ def _measure(subject: Any, data: Data, seed: int) -> dict[str, list[float]]:
         return measure_rank(method, data.test[name]).items["accuracy"]
 
     (plain,), tuned = subject.plain, subject.tuned
+    sentences = data.test["next_sentence"]
     return {
         "next_sentence_accuracy": right(plain, "next_sentence"),
+        "next_sentence_gain_accuracy": by_gain(plain, sentences),
         "held_out_accuracy": right(plain, "held_out"),
         "tuned_next_sentence_accuracy": right(tuned, "next_sentence"),
+        "tuned_next_sentence_gain_accuracy": by_gain(tuned, sentences),
         "tuned_held_out_accuracy": right(tuned, "held_out"),
         "tuned_known_accuracy": right(tuned, "known"),
     }
+
+
+def by_gain(method: Any, rows: Sequence[Row]) -> list[float]:
+    """Whether the right choice is the one to whose log-likelihood the prompt adds most."""
+    choices = [row["choices"] for row in rows]
+    after = method.choice_scores([row["input"] for row in rows], choices)
+    alone = method.choice_scores([""] * len(rows), choices)
+    gains = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(after, alone, strict=True)]
+    return [
+        point(scores, row["choices"].index(row["target"]))
+        for scores, row in zip(gains, rows, strict=True)
+    ]
