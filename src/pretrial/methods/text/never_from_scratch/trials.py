@@ -60,8 +60,6 @@ _DIGIT_NOTES = (
     " where self-pre-training had half and three quarters of the steps; on 300 images and 1,000"
     " steps 0.79 in both regimes, with half. So 300 images were taken: labels are learnt by heart"
     " in half of the steps there, so that from scratch more of them would be of no use.",
-    "This is the second run of the trial, which adds the ablations: a first one had the two regimes"
-    " alone, with the same networks, data and seeds.",
 )
 
 _LISTOPS_NOTES = (
