@@ -194,6 +194,17 @@ def test_steps_make_the_model_deeper_and_longer(tmp_path: Path) -> None:
     assert torch.equal(again(input_ids=ids).logits, method.export()(input_ids=ids).logits)
 
 
+def test_a_lengthened_model_looks_for_needles(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row for row in ROWS if "text" in row] * 3
+    for length, told in ((160, "needles in 160 tokens at depth 1.0: "), (40, "no needles were")):
+        config = replace(Config.tiny(), steps=("lengthen",), long_length=length, needles=1)
+        run = Run(tmp_path / str(length), rows, (), Budget(1, "steps"))
+        train(Yi.build(config, data=rows), run)
+        assert told in capsys.readouterr().out
+
+
 def test_deepening_can_train_the_copies_alone(tmp_path: Path) -> None:
     config = replace(Config.tiny(), steps=("deepen",), train_copies=True, copy_first=1)
     method = Yi.build(config, data=ROWS)

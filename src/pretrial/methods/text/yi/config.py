@@ -54,6 +54,8 @@ class Config:
         long_boost: how often texts of half a long window or more are repeated.
         recite_ratio: share of long windows that end in a question about one of their texts and its
             recitation.
+        needles: hidden at each of three depths of half and whole long windows after lengthening,
+            and looked for; 0 looks for none.
         lengthen_lr: constant learning rate of lengthening.
         noise: alpha of NEFTune: noise on the token vectors in chat training; 0 gives none.
         chat_lr: constant learning rate of chat training.
@@ -100,6 +102,7 @@ class Config:
     long_base: float = 5_000_000.0  # config of Yi-6B-200K
     long_boost: int = 4  # assumed
     recite_ratio: float = 0.1  # assumed
+    needles: int = 0
     lengthen_lr: float = 3e-5  # assumed
     noise: float = 5.0  # the paper, fine-tuning, 6B; 45 for 34B
     chat_lr: float = 1e-5  # the paper, fine-tuning
@@ -134,6 +137,8 @@ class Config:
             raise UserError(f"copy_first is a layer, or -1, -2 or -3, not {self.copy_first}")
         if self.long_boost < 1 or not 0 <= self.recite_ratio <= 1:
             raise UserError("long_boost must be 1 or more, and recite_ratio a share")
+        if self.needles < 0:
+            raise UserError(f"needles must be 0 or more, not {self.needles}")
         if not 0 <= self.search_ratio < 1:
             raise UserError(f"search_ratio must be a share below 1, not {self.search_ratio}")
         if self.noise < 0:

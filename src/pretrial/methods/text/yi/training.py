@@ -19,6 +19,7 @@ from pretrial.data.sources import load
 from pretrial.data.windows import cut
 from pretrial.errors import UserError
 from pretrial.evaluate.held_out import held_out_losses
+from pretrial.evaluate.needle import needle_grid
 from pretrial.methods.text.yi.chat import ChatTuner, Turns, mix, turns
 from pretrial.methods.text.yi.config import VISION_STEPS, Step
 from pretrial.methods.text.yi.mixture import search_mixture
@@ -81,6 +82,8 @@ class Training:
                 budget = Budget(budget.amount - spared.amount, budget.unit)
             yield make[step](texts, budget)
             self.network.requires_grad_(True)
+            if step == "lengthen" and config.needles:
+                self._needles(texts)
 
     # -- texts ------------------------------------------------------------------------------------
 
@@ -220,6 +223,28 @@ class Training:
         recited = (recitation(texts, rng, most) for _ in range(num_recited))
         mixed = chain(texts, *[long] * again, recited)
         return self._on_texts("lengthen", mixed, config.long_length, budget, is_on_disk(texts))
+
+    def _needles(self, texts: Iterable[str]) -> None:
+        """Says which share of needles the lengthened model finds."""
+        length = self.config.long_length
+        hay = list(islice(texts, _HELD_OUT_TEXTS))
+        grid = needle_grid(
+            self.network.eval(),
+            self.method.tokenizer,
+            hay,
+            lengths=(length // 2, length),
+            depths=(0.0, 0.5, 1.0),
+            num_trials=self.config.needles,
+            seed=self.run.seed,
+        )
+        try:
+            for cell in grid:
+                self.run.say(
+                    f"needles in {cell['length']} tokens at depth {cell['depth']}:"
+                    f" {cell['accuracy']:.0%} found (chance is 10 %)"
+                )
+        except UserError as error:  # the training is done: too little text is no reason to lose it
+            self.run.say(f"no needles were looked for: {error}")
 
     def _is_long(self, text: str) -> bool:
         """Whether a text fills half a long window; a token is taken for four characters."""
