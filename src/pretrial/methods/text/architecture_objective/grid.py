@@ -40,8 +40,8 @@ _NOTES = (
     " it. Answers are ranked by their log-likelihood.",
     "The likelihood of a whole sentence hangs on its length first: on texts that it was trained on,"
     " CD:FLM agreed with the shortest choice in 63 % of 250 items. `next_sentence_gain_accuracy`"
-    " ranks by what the prompt adds, log p(choice | prompt) - log p(choice). It came in when arms of"
-    " the first seed stood at chance, and the claims stay with the likelihood itself. All models"
+    " ranks by what the prompt adds, log p(choice | prompt) - log p(choice). It came in when arms"
+    " of the first seed stood at chance; the claims stay with the likelihood itself. All models"
     " were trained once and measured again with it, so the seconds of arms are of measuring alone.",
     "Fine-tuned are six procedural tasks; `tuned_held_out_accuracy` is that of two that were left"
     " out, copy and membership (chance 0.375). One was left out of each of two groups, orders of"
