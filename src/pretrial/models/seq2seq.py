@@ -107,13 +107,15 @@ def collate(
 
 
 def encode_texts(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int, plain: bool = False
 ) -> list[list[int]]:
     """Token ids of texts, with the special tokens of the tokenizer's template, cut to a length.
 
-    Sentinels in a text are sentinels: that is how a model is asked to fill a gap.
+    Sentinels in a text are sentinels: that is how a model is asked to fill a gap. With `plain` they
+    are text like any other, and so are `<pad>` and the ends of a text that are written in it.
     """
-    return list(tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"])
+    options = {"truncation": True, "max_length": max_length, "split_special_tokens": plain}
+    return list(tokenizer(list(texts), **options)["input_ids"])
 
 
 @torch.no_grad()

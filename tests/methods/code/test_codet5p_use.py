@@ -172,3 +172,13 @@ def test_the_trial_is_well_formed():
     search = search_of(examples(), 5)
     bm25 = made.measure("bm25", type("Found", (), {"test": search}), 0)
     assert sum(bm25["mrr"]) / 5 > 0.5
+
+
+def test_special_tokens_written_in_code_are_text(method):
+    code = "pads = '<pad>'\nends = '</s>'\n"
+    pad = method.tokenizer.pad_token_id
+    (row,) = encode_texts(method.tokenizer, [code], 48, plain=True)
+    assert pad not in row
+    assert method.tokenizer.decode(row, skip_special_tokens=True).strip() == code.strip()
+    alone, together = method.encode([code]), method.encode([code, "x = 1\n" * 20])
+    torch.testing.assert_close(alone[0], together[0], atol=1e-5, rtol=0)

@@ -79,8 +79,12 @@ class Bimodal(Trainable):
     def batch(self, examples: Sequence[Example], generator: torch.Generator) -> Batch:
         """Token ids of texts and codes, one width each."""
         config, pad = self.config, self.tokenizer.pad_token_id
-        texts = encode_texts(self.tokenizer, [e.text for e in examples], config.max_text)
-        codes = encode_texts(self.tokenizer, [e.code for e in examples], config.max_code)
+        texts = encode_texts(
+            self.tokenizer, [e.text for e in examples], config.max_text, plain=True
+        )
+        codes = encode_texts(
+            self.tokenizer, [e.code for e in examples], config.max_code, plain=True
+        )
         marks = [[_mark(example.text), _mark(example.code)] for example in examples]
         return {
             "texts": fixed_rows(texts, config.max_text, pad),

@@ -27,7 +27,7 @@ def embeddings(network: Any, tokenizer: Any, texts: Sequence[str], max_length: i
 
     An empty text gets the vector of the special tokens alone.
     """
-    rows = encode_texts(tokenizer, texts, max_length)
+    rows = encode_texts(tokenizer, texts, max_length, plain=True)
     vectors = torch.empty(len(rows), network.proj.out_features)
     for places, ids, real in _batches(rows, tokenizer.pad_token_id, network.device):
         states = network.encoder(input_ids=ids, attention_mask=real).last_hidden_state
@@ -48,8 +48,8 @@ def pair_logits(
 
     A text that occurs several times is encoded once a batch.
     """
-    text_rows = encode_texts(tokenizer, texts, max_text)
-    code_rows = encode_texts(tokenizer, codes, max_code)
+    text_rows = encode_texts(tokenizer, texts, max_text, plain=True)
+    code_rows = encode_texts(tokenizer, codes, max_code, plain=True)
     pad, match_id = tokenizer.pad_token_id, task_ids(tokenizer)[MATCH]
     logits = torch.empty(len(code_rows))
     for places, ids, real in _batches(code_rows, pad, network.device):
