@@ -102,7 +102,7 @@ class Config:
     long_base: float = 5_000_000.0  # config of Yi-6B-200K
     long_boost: int = 4  # assumed
     recite_ratio: float = 0.1  # assumed
-    needles: int = 0
+    needles: int = 5
     lengthen_lr: float = 3e-5  # assumed
     noise: float = 5.0  # the paper, fine-tuning, 6B; 45 for 34B
     chat_lr: float = 1e-5  # the paper, fine-tuning
@@ -179,6 +179,7 @@ class Config:
             copy_layers=1,
             deepen_lr=1e-3,
             long_length=48,
+            needles=0,
             lengthen_lr=1e-3,
             chat_lr=1e-3,
             chat_batch_size=4,

@@ -123,7 +123,7 @@ def lengthen_trial(*, data: str, steps: int, tiny: bool) -> Trial:
     base = replace(Config.tiny(), steps=("pretrain",)) if tiny else Config.small()
     base = replace(base, num_layers=2 if tiny else 4)
     lengths = (96,) if tiny else (128, 512, 1024)
-    config = replace(base, steps=("lengthen",), long_length=lengths[-1], batch_size=8)
+    config = replace(base, steps=("lengthen",), long_length=lengths[-1], batch_size=8, needles=0)
     same = replace(config, long_base=config.rope_base)
     arm = partial(Arm, method="yi")
     made = partial(_data, data or _CODE, 60 if tiny else 0, 0, whole=not tiny)

@@ -82,7 +82,7 @@ class Training:
                 budget = Budget(budget.amount - spared.amount, budget.unit)
             yield make[step](texts, budget)
             self.network.requires_grad_(True)
-            if step == "lengthen" and config.needles:
+            if step == "lengthen" and config.needles and not self.run.console.quiet:
                 self._needles(texts)
 
     # -- texts ------------------------------------------------------------------------------------
