@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import pickle
 import sys
 import tracemalloc
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from pretrial.data.rows import require
-from pretrial.data.sources import Rows, Stream, load
+from pretrial.data.sources import Renamed, Rows, Stream, load
 from pretrial.errors import UserError
 
 ROWS = [{"text": f"zeile {i} ä", "n": i} for i in range(5)]
@@ -146,11 +147,23 @@ def test_fields_are_renamed(tmp_path: Path) -> None:
         load(path, fields={"text": "bodi"})
 
 
+def test_a_source_may_carry_the_names_of_its_fields(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"body": "x"}])
+    source = pickle.loads(pickle.dumps(Renamed(str(path), {"text": "body"})))
+    assert (source, f"{source}") == (str(path), str(path))
+    assert list(load(source)) == [{"text": "x"}]
+    assert list(load(source, fields={"code": "body"})) == [{"code": "x"}]
+
+
 def test_a_missing_field_suggests_the_nearest(tmp_path: Path) -> None:
     rows = load(write_lines(tmp_path / "a.jsonl", [{"texts": "x", "n": 1}]))
     require(rows, ["n"])
     with pytest.raises(UserError, match=r"no field 'text' .*found: texts, n.*--fields text=texts"):
         require(rows, ["n", "text"])
+    with pytest.raises(UserError, match=r"no field 'label' .*--fields label=texts$"):
+        require(rows, ["n", "label"])  # the only one that is left
+    with pytest.raises(UserError, match=r"no field 'label' .*--fields label=OTHER$"):
+        require(rows, ["label"])
     with pytest.raises(UserError, match="row 1"):
         require(Rows([{"text": ""}, {}]), ["text"])
 
@@ -180,7 +193,7 @@ def test_broken_lines(tmp_path: Path) -> None:
         ("a.csv", b"a,b\n1,2\n3\n", "line 3 has not the 2 columns"),
         ("a.csv", b"a,b\n1,\xff\n", "not UTF-8"),
         ("a.jsonl.gz", b"no gzip", "not a whole gzip file"),
-        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99)[:-9], "not a whole gzip file"),
+        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-9], "not a whole gzip file"),
         ("a.parquet", b"no parquet", "not a parquet file"),
         ("a.txt", b"\xff\xfe", "not UTF-8 text"),
     ],
