@@ -85,6 +85,9 @@ def test_a_function_with_arguments_is_named_by_them() -> None:
 def test_setting_survives_json() -> None:
     given = Setting(("line",), {"steps": 5, "sleep": 0.5}, (0, 3), ("line",), Budget(5, "steps"))
     assert Setting.from_json(json.loads(json.dumps(given.to_json()))) == given
+    assert "fields" not in given.to_json()  # as in records from before there were any
+    renamed = settings.dataclasses.replace(given, fields={"y": "height"})
+    assert Setting.from_json(json.loads(json.dumps(renamed.to_json()))) == renamed
 
 
 # -- the audit ------------------------------------------------------------------------------------

@@ -81,6 +81,26 @@ def test_a_further_trial_of_a_method_has_a_record_of_its_own(tmp_path, capsys) -
     assert list(Path("results").glob("*.json")) == [Path("results/line-steep.json")]
 
 
+def test_fields_of_the_data_are_renamed_in_every_job_and_again(tmp_path, capsys) -> None:
+    rows = [{"x": i / 16, "height": 1.0 - i / 16, "depth": 2.0} for i in range(9)]
+    Path("points.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["--data", "points.jsonl", "--seeds", "1", "--steps", "4", "--arms", "line"]
+    assert main(["trial", "line", *words, "--fields", "y=height"]) == 0
+    record = records.read(Path("results/line.json"))
+    assert record["setting"]["fields"] == {"y": "height"}
+    assert record["command"].endswith("--fields y=height")
+    jobs = len(list(Path("runs/trials/line").iterdir()))
+
+    capsys.readouterr()
+    assert main(["trial", "--again", "results/line.json", "--out", "new"]) == 0
+    assert "every metric and verdict is as it was" in capsys.readouterr().out
+
+    assert main(["trial", "line", *words, "--fields", "y=depth"]) == 0
+    assert len(list(Path("runs/trials/line").iterdir())) == 2 * jobs  # no run is mixed up
+    other = records.read(Path("results/line.json"))
+    assert other["arms"][0]["metrics"]["error"] != record["arms"][0]["metrics"]["error"]
+
+
 def test_compare_ranks_methods(tmp_path, capsys) -> None:
     assert main(["compare", "line", "curve", "--seeds", "2", "--steps", "10"]) == 0
     record = records.read(tmp_path / "results" / "line-curve.json")
@@ -101,6 +121,9 @@ def test_compare_ranks_methods(tmp_path, capsys) -> None:
         (["trial", "line", "--budget", "3"], "a positive number and a unit"),
         (["trial", "line", "--arms", "lin"], "the nearest: line"),
         (["trial", "--again", "none.json"], "there is no record none.json"),
+        (["trial", "line", "--fields", "y"], "--fields takes pairs"),
+        (["trial", "line", "--fields", "y=height"], "give it with --data"),
+        (["trial", "other", "--fields", "y=height"], "this trial makes its own"),
         (["trial", "line", "--workers", "-1"], "--workers is a number of processes"),
         (["trial", "line", "--runs", "/proc/runs"], "give another folder with --runs"),
         (["trial", "line", "--out", "/proc/out"], "give another folder with --out"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretrial import discover
-from pretrial.cli import options
+from pretrial.cli import data, options
 from pretrial.compare import record as records
 from pretrial.compare.engine import Where, hold
 from pretrial.compare.ranking import recommendation
@@ -33,6 +33,7 @@ class Common:
         seeds: number of seeds; 0 is the trial's own.
         budget: of one arm with one seed, such as 10m, 300steps or 1e12flops; the trial's own
             without it.
+        fields: where the data names its fields otherwise, pairs such as text=body.
         out: folder for the record and the page.
         runs: folder for the runs; a trial that was stopped goes on from it.
         on: local, or ray for a cluster that sees the folder of the runs.
@@ -41,6 +42,7 @@ class Common:
 
     seeds: int = 0
     budget: str = ""
+    fields: tuple[str, ...] = ()
     out: Path = Path("results")
     runs: Path = Path("runs/trials")
     on: Literal["local", "ray"] = "local"
@@ -168,7 +170,8 @@ def _setting(slugs: tuple[str, ...], given: Mapping[str, Any], common: Common) -
     if common.seeds < 0:
         raise UserError("--seeds is a number of seeds, such as 5")
     budget = Budget.parse(common.budget) if common.budget else None
-    return Setting(slugs, given, tuple(range(common.seeds)), (), budget)
+    fields = data.renamed(data.Source("", common.fields)) or {}
+    return Setting(slugs, given, tuple(range(common.seeds)), (), budget, fields)
 
 
 def _command(name: str, argv: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,9 +58,8 @@ def hold(setting: Setting, where: Where, command: str = "") -> dict[str, Any]:
     trial = setting.make()
     arms = trial.choose(setting.arms)
     seeds = setting.seeds or tuple(range(trial.num_seeds))
-    setting = Setting(
-        setting.slugs, setting.options, seeds, tuple(a.name for a in arms), trial.budget
-    )
+    names = tuple(arm.name for arm in arms)
+    setting = dataclasses.replace(setting, seeds=seeds, arms=names, budget=trial.budget)
     jobs, owners = _jobs(setting, trial, arms, where.runs)
     _say(where, f"{len(jobs)} jobs ({len(arms)} arms, {len(seeds)} seeds), logs in {where.runs}")
     progress = _Progress(jobs, trial, where)

@@ -14,8 +14,11 @@ from typing import Any
 
 from pretrial import discover
 from pretrial.compare.trial import Arm, Trial
+from pretrial.data.sources import Renamed
 from pretrial.errors import UserError
 from pretrial.train.budget import Budget
+
+_DATA = ("data", "corpus")  # what trials call the option that names data
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Setting:
         seeds: of the runs; paired over arms.
         arms: names of the arms, in the order of the trial.
         budget: of one arm with one seed, or None for the trial's own.
+        fields: where the data on trial names its fields otherwise, as {wanted: found}.
     """
 
     slugs: tuple[str, ...]
@@ -35,27 +39,46 @@ class Setting:
     seeds: tuple[int, ...] = ()
     arms: tuple[str, ...] = ()
     budget: Budget | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     def make(self) -> Trial:
         """The trial, with the budget asked for.
 
         Raises:
-            UserError: a method has no trial, or the methods cannot be compared.
+            UserError: a method has no trial, the methods cannot be compared, or there are fields
+                to rename and no data is named.
         """
+        options = self._renamed()
         if len(self.slugs) == 1:
-            return make_one(self.slugs[0], self.options).with_budget(self.budget)
+            return make_one(self.slugs[0], options).with_budget(self.budget)
         from pretrial.compare.ranking import compose
 
-        return compose(self.slugs, self.options).with_budget(self.budget)
+        return compose(self.slugs, options).with_budget(self.budget)
+
+    def _renamed(self) -> Mapping[str, Any]:
+        """The options, of which the one that names data carries the new names of its fields."""
+        if not self.fields:
+            return self.options
+        name = next((name for name in _DATA if self.options.get(name)), None)
+        if name is None:
+            takes = [name for name in _DATA if name in self.options]
+            raise UserError(
+                "--fields renames fields of your data: give it with --" + takes[0]
+                if takes
+                else "--fields renames fields of your data, and this trial makes its own: leave it"
+            )
+        return {**self.options, name: Renamed(self.options[name], self.fields)}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Plain JSON; with fields only where some are renamed."""
+        fields = {"fields": dict(self.fields)} if self.fields else {}
         return {
             "slugs": list(self.slugs),
             "options": plain(self.options),
             "seeds": list(self.seeds),
             "arms": list(self.arms),
             "budget": None if self.budget is None else dataclasses.asdict(self.budget),
+            **fields,
         }
 
     @classmethod
@@ -67,6 +90,7 @@ class Setting:
             seeds=tuple(value["seeds"]),
             arms=tuple(value["arms"]),
             budget=None if value["budget"] is None else Budget(**value["budget"]),
+            fields=dict(value.get("fields", {})),
         )
 
     def digest(self, trial: Trial, arm: Arm | None, seed: int) -> str:
@@ -84,6 +108,7 @@ class Setting:
             "budget": plain(trial.budget),
             "arm": None if arm is None else plain(arm),
             "seed": seed,
+            **({"fields": dict(self.fields)} if self.fields else {}),
         }
         text = json.dumps(work, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

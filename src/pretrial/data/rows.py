@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
-from pretrial.errors import UserError, nearest
+from pretrial.errors import UserError
 
 Row = dict[str, Any]
 
@@ -222,6 +223,13 @@ def found_name(fields: Mapping[str, str] | None, wanted: str) -> str:
     return (fields or {}).get(wanted, wanted)
 
 
+def likely(wanted: str, found: Iterable[str]) -> str:
+    """The field that is probably meant by `wanted`, or OTHER; for an example of --fields."""
+    names = list(found)
+    close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
+    return (close or (names if len(names) == 1 else ["OTHER"]))[0]
+
+
 def require(rows: Iterable[Row], fields: Iterable[str]) -> None:
     """Checks that the rows (of a stream, or on the disk: the first) have the fields.
 
@@ -238,7 +246,7 @@ def _require(row: Row, number: int, fields: Iterable[str], rows: Iterable[Row]) 
     for name in fields:
         if name not in row:
             source = getattr(rows, "source", "") or "the data"
-            guess = nearest(name, row, 1) if row else "OTHER"
+            guess = likely(name, [other for other in row if other not in fields])
             raise UserError(
                 f"{source} has no field {name!r} in row {number} (found: "
                 f"{', '.join(row) or 'none'}): name the one to use with --fields {name}={guess}"

@@ -22,6 +22,26 @@ __all__ = ["Rows", "Stream", "load", "require"]
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(:[\w.-]+)?")
 
 
+class Renamed(str):
+    """A source whose fields have other names, for callers that pass nothing but the source on.
+
+    Attributes:
+        fields: new names, as {wanted: found}; `load` uses them where it is given none.
+    """
+
+    fields: Mapping[str, str]
+
+    def __new__(cls, source: str, fields: Mapping[str, str]) -> Renamed:
+        """The text of the source, with the names beside it."""
+        made = super().__new__(cls, source)
+        made.fields = dict(fields)
+        return made
+
+    def __getnewargs__(self) -> tuple[str, Mapping[str, str]]:  # type: ignore[override]
+        """What another process makes it of."""
+        return str(self), self.fields
+
+
 @overload
 def load(
     source: str | Path,
@@ -57,7 +77,7 @@ def load(
             `save_to_disk`), the name of a Hugging Face data set ("owner/name" or
             "owner/name:config"), or "builtin:NAME", with options as in
             "builtin:mini-apps?split=test&seed=1".
-        fields: new names, as {wanted: found}.
+        fields: new names, as {wanted: found}; those of a `Renamed` source without them.
         split: of a data set, archive or folder: there the subfolder, or the files whose names begin
             with it.
         streaming: read while iterating, in flat memory, instead of all at once.
@@ -67,6 +87,8 @@ def load(
         UserError: nothing there, nothing in it, or a broken row; the message names the mend.
     """
     name = str(source)
+    if isinstance(source, Renamed):
+        fields = fields or source.fields
     if name.startswith("builtin:"):
         rows = _builtin(name, split)
         return _deliver(lambda skipped: iter(rows), name, fields, streaming)

@@ -15,6 +15,7 @@ import torch
 
 from pretrial.card import Card, Claim, Field
 from pretrial.compare.trial import Arm, Data, Trial
+from pretrial.data.sources import load
 from pretrial.errors import UserError
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.method import Method
@@ -90,6 +91,7 @@ def trial(
     steps: int = 30,
     items: bool = True,
     name: str = "",
+    data: str = "",
 ) -> Trial:
     """Does a slope help?
 
@@ -101,8 +103,11 @@ def trial(
         steps: the budget.
         items: measure an error an item.
         name: of a further trial.
+        data: other points than its own.
     """
     rows = [{"x": i / 16 - 1, "y": (i / 16 - 1) * 0.8 + 0.3} for i in range(33)]
+    if data:
+        rows = load(data)
 
     def measure(line, data, seed):
         if fail and line.config.slope:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from pretrial.data.rows import field_names, mapped, where
-from pretrial.errors import UserError, nearest
+from pretrial.data.rows import field_names, likely, mapped, where
+from pretrial.errors import UserError
 
 _FIELDS = ("code", "text", "instruction", "input", "output")
 # The layout of Code Alpaca, in which published checkpoints were tuned: its bytes matter.
@@ -66,7 +66,7 @@ def _example(rows: Sequence[dict[str, Any]], number: int, row: dict[str, Any]) -
         raise UserError(
             f"row {number} has no 'code', 'text' or 'instruction' (found:"
             f" {', '.join(row) or 'none'}): name the one to use with --fields"
-            f" code={nearest('code', names, 1) if names else 'OTHER'}"
+            f" code={likely('code', names)}"
         )
     for name, value in found.items():
         if not isinstance(value, str):

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretrial.errors import UserError, nearest
+from pretrial.data.rows import likely
+from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.config import Config
 from pretrial.models.images import open_image, tiles
 
@@ -38,7 +39,7 @@ def example_of_row(number: int, row: Mapping[str, Any]) -> Example:
     if "source" not in row:
         raise UserError(
             f"row {number} has no field 'source' (found: {', '.join(row) or 'none'}): name the one"
-            f" to use with --fields source={nearest('source', row, 1) if row else 'OTHER'}"
+            f" to use with --fields source={likely('source', row)}"
         )
     target = row.get("target")
     for name, value in (("source", row["source"]), ("target", target)):
