@@ -22,15 +22,21 @@ class TextClassifier(Trainable):
         model: such as `BertForSequenceClassification`.
         tokenizer: its tokenizer, with a padding token.
         max_length: longer texts are cut.
+        plain: special tokens that are written in a text, as in code, are text like any other.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        plain: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.plain = plain
 
     def batch(self, examples: Sequence[tuple[str, int]], generator: torch.Generator) -> Batch:
         texts, labels = zip(*examples, strict=True)
@@ -68,5 +74,6 @@ class TextClassifier(Trainable):
             max_length=self.max_length,
             padding=True,
             return_tensors="pt",
+            split_special_tokens=self.plain,
         )
         return {name: inputs[name] for name in ("input_ids", "attention_mask")}

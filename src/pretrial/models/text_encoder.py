@@ -24,6 +24,7 @@ def encode(
     max_length: int,
     batch_size: int = 64,
     pooling: Pooling = "mean",
+    plain: bool = False,
 ) -> Tensor:
     """One vector a text [N, d], on the CPU.
 
@@ -35,9 +36,10 @@ def encode(
         batch_size: texts at once; they are grouped by length.
         pooling: the mean of the last hidden states over the text's tokens, or the state of the
             first one.
+        plain: special tokens that are written in a text, as in code, are text like any other.
     """
     vectors: list[Tensor] = [torch.empty(0)] * len(texts)
-    for rows, inputs, states in _states(encoder, tokenizer, texts, max_length, batch_size):
+    for rows, inputs, states in _states(encoder, tokenizer, texts, max_length, batch_size, plain):
         mean = pooling == "mean"
         found = _mean(states, inputs["attention_mask"]) if mean else states[:, 0]
         for row, vector in zip(rows, found.float().cpu(), strict=True):
@@ -73,6 +75,7 @@ def _states(
     texts: Sequence[str],
     max_length: int,
     batch_size: int,
+    plain: bool = False,
 ) -> Iterator[tuple[list[int], Any, Tensor]]:
     """Places of some texts, the tokenizer's output for them, and the last states [B, T, d]."""
     if not texts:
@@ -89,6 +92,7 @@ def _states(
             padding=True,
             return_tensors="pt",
             return_offsets_mapping=tokenizer.is_fast,
+            split_special_tokens=plain,
         ).to(next(encoder.parameters()).device)
         mask = inputs["attention_mask"]
         output = encoder(input_ids=inputs["input_ids"], attention_mask=mask)

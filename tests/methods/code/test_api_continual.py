@@ -1,5 +1,6 @@
 """Continual learning of APIs: strategies, budgets, the matrix, resuming, checkpoints."""
 
+import itertools
 import json
 import os
 import signal
@@ -410,3 +411,19 @@ def test_the_trial_runs_at_a_small_size(tmp_path, monkeypatch):
     assert values["lost_nats"][-num_last:] == [0.0] * num_last
     assert any(values["lost_nats"])
     assert isinstance(method.network, nn.Module)
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "encoder"])
+def test_special_tokens_written_in_code_are_text(architecture):
+    method = make(architecture=architecture)
+    specials = [*method.tokenizer.all_special_tokens]
+    code = "\n".join(f"end = {token!r}" for token in specials)
+    *ids, _ = itertools.chain(*method.windows(APIContinual.read([{"text": code}])))
+    assert not set(ids) & set(method.tokenizer.all_special_ids)
+    assert method.tokenizer.decode(ids).strip() == code
+
+
+def test_a_domain_of_empty_texts_is_named(tmp_path):
+    data = APIContinual.read([*ROWS, *[{"text": "", "domain": "hollow"}] * 4])
+    with pytest.raises(UserError, match="'hollow' has no code to learn from: leave it out"):
+        train(make(), run_in(tmp_path, data=data, held_out=()))

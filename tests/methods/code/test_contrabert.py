@@ -449,3 +449,17 @@ def test_code_of_megabytes_has_a_variant_and_the_same_beginning(method):
     assert len(variant.code) <= 101_000
     whole = method.tokenizer(code[:2000], add_special_tokens=False)["input_ids"]
     assert windows([Sample(code)], method.tokenizer, 40) == [whole[:38]]
+
+
+def test_special_tokens_written_in_code_are_text(method):
+    code = "pads = '<pad>'\nends = '</s>'\nhidden = '<mask>'\n"
+    tokenizer = method.tokenizer
+    [window] = windows([Sample(code)], tokenizer, 64)
+    assert not set(window) & set(tokenizer.all_special_ids)
+    assert tokenizer.decode(window).strip() == code.strip()
+    alone, together = method.encode([code]), method.encode([code, "x = 1\n" * 20])
+    torch.testing.assert_close(alone[0], together[0], atol=1e-5, rtol=0)
+    finder = method.clone_finder()
+    torch.testing.assert_close(finder.encode([code])[0], method.encode([code], pooling="first")[0])
+    inputs = method.classifier(2).batch([(code, 0)], generator())["input_ids"][0]
+    assert not set(inputs[1:-1].tolist()) & set(tokenizer.all_special_ids)

@@ -12,7 +12,7 @@ from transformers import TopPLogitsWarper
 from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
 from pretrial.evaluate.api_calls import Ranked, Site, closed
-from pretrial.methods.code.api_continual.networks import num_positions
+from pretrial.methods.code.api_continual.networks import num_positions, text_ids
 from pretrial.methods.code.api_continual.ranking import (
     Names,
     log_probs_at,
@@ -66,7 +66,7 @@ def rank_calls(
 def call_loss(method: APIContinual, sites: Sequence[Site]) -> float:
     """Mean cross-entropy of the tokens of the names at call sites; what early stopping watches."""
     tokenizer, encoder = method.tokenizer, method.config.architecture == "encoder"
-    pieces = tokenizer([site.name for site in sites], add_special_tokens=False)["input_ids"]
+    pieces = text_ids(tokenizer, [site.name for site in sites])
     longest = max(map(len, pieces))
     prompts = _prompts(method, [site.context for site in sites], longest + 1)
     total = 0.0
@@ -177,7 +177,7 @@ def _prompts(method: APIContinual, contexts: Sequence[str], reserve: int) -> lis
     tokenizer = method.tokenizer
     room = min(method.config.max_length, num_positions(method.network) - reserve)
     texts = [context[-_CHARACTERS * room :] for context in contexts]
-    ids = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    ids = text_ids(tokenizer, texts)
     if method.config.architecture == "encoder":
         return [[tokenizer.cls_token_id, *own[max(0, len(own) - room + 1) :]] for own in ids]
     return [[tokenizer.eos_token_id, *own][-room:] for own in ids]

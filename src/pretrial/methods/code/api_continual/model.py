@@ -134,9 +134,7 @@ class APIContinual(Method):
         separator = self.tokenizer.sep_token_id if encoder else self.tokenizer.eos_token_id
         length = self.config.max_length - (2 if encoder else 0)
         stream: list[int] = []
-        for ids in self.tokenizer(
-            [example.text for example in examples if example.text], add_special_tokens=False
-        )["input_ids"] or [[]]:
+        for ids in networks.text_ids(self.tokenizer, [e.text for e in examples if e.text]):
             stream += [*ids, separator]
         # a single token has nothing to predict
         pieces = [stream[start : start + length] for start in range(0, len(stream), length)]

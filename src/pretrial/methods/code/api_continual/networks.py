@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +103,11 @@ def num_positions(network: Any) -> int:
     config = network.config
     known = getattr(config, "max_position_embeddings", None) or 1024
     return known - config.pad_token_id - 1 if config.model_type == "roberta" else known
+
+
+def text_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of texts alone; special tokens that are written in them are text."""
+    if not texts:
+        return []
+    plain = {"add_special_tokens": False, "split_special_tokens": True}
+    return list(tokenizer(list(texts), **plain)["input_ids"])

@@ -205,13 +205,13 @@ class ContraBERT(Method):
         texts = [item if isinstance(item, str) else item.code for item in examples]
         how: Pooling = pooling or self.config.pooling
         limit = self.config.max_length
-        return encode(self.network.roberta, self.tokenizer, texts, limit, pooling=how)
+        return encode(self.network.roberta, self.tokenizer, texts, limit, pooling=how, plain=True)
 
     def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
         """A classifier on a copy of the encoder; its head reads the first token, or all of them."""
         kind = RobertaForSequenceClassification
         model = classifier_from(self.network.roberta, kind, num_labels, pooling)
-        return TextClassifier(model, self.tokenizer, self.config.max_length)
+        return TextClassifier(model, self.tokenizer, self.config.max_length, plain=True)
 
     def clone_finder(self) -> CloneFinder:
         """A copy of the encoder that can be fine-tuned to find clones."""

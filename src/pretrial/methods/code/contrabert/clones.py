@@ -91,6 +91,7 @@ class CloneFinder(Trainable):
             max_length=self.max_length,
             padding=True,
             return_tensors="pt",
+            split_special_tokens=True,
         )
         return {
             "input_ids": inputs["input_ids"],
@@ -113,4 +114,6 @@ class CloneFinder(Trainable):
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """One vector a text [N, d]: the state of its first token."""
-        return encode(self.network, self.tokenizer, texts, self.max_length, pooling="first")
+        return encode(
+            self.network, self.tokenizer, texts, self.max_length, pooling="first", plain=True
+        )

@@ -170,7 +170,8 @@ def windows(samples: Sequence[Sample], tokenizer: Any, max_length: int) -> list[
     room = max_length - 2
 
     def ids_of(texts: list[str]) -> list[list[int]]:
-        return tokenizer(texts, add_special_tokens=False)["input_ids"]
+        plain = {"add_special_tokens": False, "split_special_tokens": True}
+        return tokenizer(texts, **plain)["input_ids"]  # what looks like a special token is text
 
     most = room * _CHARACTERS_A_TOKEN
     codes = ids_of([sample.code[:most] for sample in samples])
