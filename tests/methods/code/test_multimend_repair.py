@@ -157,12 +157,43 @@ def test_quixbugs_is_repaired_from_its_own_layout(method, tmp_path, monkeypatch)
         ({"hunks": ["n.py:1"]}, "nearest: .*m.py"),
         ({"tree": "nowhere"}, "no file or folder"),
         ({"hunks": ["notes.txt:1"]}, "language"),
+        ({"hunks": 2}, "'hunks' of a bug is of the wrong kind: write it as"),
+        ({"tree": 5}, "'tree' of a bug is of the wrong kind"),
+        ({"command": 5}, "'command' of a bug is of the wrong kind"),
+        ({"command": ["python", 5]}, "'command' of a bug is of the wrong kind"),
+        ({"fixed": "text"}, "'fixed' of a bug must give files"),
+        ({"fixed": {"gone.py": "text"}}, "has no file gone.py; the nearest: .*m.py"),
     ],
 )
 def test_a_bug_that_cannot_be_read_names_the_mend(bug, tmp_path, changes, words):
     (tmp_path / "notes.txt").write_text("x\n")
     with pytest.raises(UserError, match=words):
         MultiMend.read([{**bug, **changes}])
+
+
+@pytest.mark.parametrize(
+    "option", ["num_beams", "num_candidates", "max_validations", "num_patches"]
+)
+def test_numbers_below_nought_are_refused(method, bug, option):
+    with pytest.raises(UserError, match=f"{option}.* at least"):
+        list(method.repair(method.read([bug]), **{option: -1}))
+
+
+def test_one_beam_is_enough(method):
+    source = "Python return a : return b"
+    ids = [method.source_ids(source)]
+    options = {"num_candidates": 1, "max_target": 8}
+    [[(text, score)]] = beams.search(method.model, method.tokenizer, ids, num_beams=1, **options)
+    written = method.model.generate(
+        input_ids=torch.tensor(ids),
+        num_beams=1,
+        do_sample=False,
+        max_new_tokens=8,
+    )
+    logits = method.model(input_ids=torch.tensor(ids), decoder_input_ids=written[:, :-1]).logits
+    logs = logits.log_softmax(-1).gather(-1, written[:, 1:, None])
+    assert text == method.tokenizer.decode(written[0], skip_special_tokens=True)
+    assert score == pytest.approx(float(logs.detach().mean()), abs=1e-4)
 
 
 def test_rows_that_are_neither_are_refused_and_pairs_are_not_repaired(method):

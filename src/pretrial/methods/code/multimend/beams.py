@@ -45,14 +45,24 @@ def search(
             num_beams=num_beams,
             num_return_sequences=num_candidates,
             max_new_tokens=max_target,
-            early_stopping=True,
+            early_stopping=num_beams > 1,
             do_sample=False,
             output_scores=True,
             return_dict_in_generate=True,
         )
         texts = tokenizer.batch_decode(written.sequences, skip_special_tokens=True)
-        scores = written.sequences_scores.tolist()
+        scores = _scores(model, written, num_beams, tokenizer.eos_token_id)
         for nth, place in enumerate(places):
             here = slice(nth * num_candidates, (nth + 1) * num_candidates)
             found[place] = list(zip(texts[here], scores[here], strict=True))
     return [found[place] for place in range(len(sources))]
+
+
+def _scores(model: Any, written: Any, num_beams: int, end: int) -> list[float]:
+    """The mean log-probability of the tokens of each text; transformers gives none for one beam."""
+    if num_beams > 1:
+        return list(written.sequences_scores.tolist())
+    logs = model.compute_transition_scores(written.sequences, written.scores, normalize_logits=True)
+    ends = (written.sequences[:, 1:] == end).long()  # [N, T], behind what the decoder begins with
+    real = ends.cumsum(1) == ends  # up to the first end token, that one included
+    return list((logs.masked_fill(~real, 0.0).sum(1) / real.sum(1)).tolist())

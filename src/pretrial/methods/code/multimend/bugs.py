@@ -82,18 +82,39 @@ def bug_of_row(row: Mapping[str, Any]) -> Bug:
     for field in ("tree", "hunks", "command"):
         if not row.get(field):
             raise UserError(f"a bug has no {field!r}: write it as {_FORM}")
+    fixed = row.get("fixed") or {}
+    _check_kinds(row["tree"], row["hunks"], row["command"], fixed)
     given = [row["hunks"]] if isinstance(row["hunks"], str) else row["hunks"]
     hunks = sorted(Hunk.parse(str(text)) for text in given)
     tree = read_tree(Path(row["tree"]).expanduser())
-    for hunk in hunks:
-        if hunk.path not in tree:
-            raise UserError(
-                f"{row['tree']} has no file {hunk.path}; the nearest: {nearest(hunk.path, tree)}"
-            )
+    for path in (*(hunk.path for hunk in hunks), *fixed):
+        if path not in tree:
+            raise UserError(f"{row['tree']} has no file {path}; the nearest: {nearest(path, tree)}")
     name = str(row.get("name") or row["tree"])
-    fixed = dict(row.get("fixed") or {})
-    bug = Bug(name, tree, tuple(hunks), row["command"], fixed, row.get("language") or "")
+    bug = Bug(name, tree, tuple(hunks), row["command"], dict(fixed), row.get("language") or "")
     for hunk in hunks:
         hunk.check(bug.text(hunk.path))
         bug.language_of(hunk.path)
     return bug
+
+
+def _check_kinds(tree: object, hunks: object, command: object, fixed: object) -> None:
+    """Makes sure that the fields of a bug are of the kinds that JSON gives them.
+
+    Raises:
+        UserError: one is not.
+    """
+    words = isinstance(command, list) and all(isinstance(word, str) for word in command)
+    right = {
+        "tree": isinstance(tree, str | Path),
+        "hunks": isinstance(hunks, str | list | tuple),
+        "command": isinstance(command, str) or words,
+    }
+    for field, is_right in right.items():
+        if not is_right:
+            raise UserError(f"the {field!r} of a bug is of the wrong kind: write it as {_FORM}")
+    if not isinstance(fixed, Mapping) or not all(isinstance(t, str) for t in fixed.values()):
+        raise UserError(
+            "'fixed' of a bug must give files their mended texts: write it as"
+            ' {"src/a.py": "the whole text"}, or leave it out'
+        )

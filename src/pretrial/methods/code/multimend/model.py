@@ -229,6 +229,8 @@ class MultiMend(Method):
     ) -> list[list[Candidate]]:
         """Candidates of all checkpoints as one ranking for each (wrong lines, source)."""
         c = self.config
+        if min(num_beams, num_candidates) < 0:
+            raise UserError("num_beams and num_candidates are at least 1, or 0 as trained")
         width = num_beams or max(c.num_beams, num_candidates)
         rows = [self.source_ids(text) for _, text in sources]
         found = [
@@ -300,6 +302,8 @@ class MultiMend(Method):
             isolation: of the tests: auto, namespaces, rlimits, or none (they run with your rights).
             readable: further files and folders that the tests may read.
         """
+        if min(max_validations, num_patches) < 0:
+            raise UserError("max_validations and num_patches are at least 0")
         write = partial(self.candidates, num_beams=num_beams, num_candidates=num_candidates)
         strategy = self.config.multi_hunk
         repairer = Repairer(write, self.retriever, strategy, max_validations)
