@@ -53,8 +53,8 @@ _NOTES = (
     "One learning rate, 3e-3, falling to 0 in each of the two stages, for all arms; nothing was"
     " tuned. The paper uses Adafactor.",
     "On the two tasks that were left out ED:MLM (0.379) is not above random weights (0.384) and"
-    " CD:FLM (0.341) is below them, so what the last claim shows in the committed record is not that"
-    " encoder-decoders generalise.",
+    " CD:FLM (0.341) is below them, so what the last claim shows in the committed record is not"
+    " that encoder-decoders generalise.",
 )
 
 
