@@ -122,9 +122,11 @@ def test_progress_counts_and_its_exception_leaves_a_usable_runner():
 
 def test_a_worker_that_dies_is_replaced_and_its_program_tried_again(judged):
     with Runner(workers=1) as runner:
-        os.kill(runner._workers[0]._process.pid, signal.SIGKILL)
+        killed = runner._workers[0]._process.pid
+        os.kill(killed, signal.SIGKILL)
         [verdict] = runner.run([(ADD, TESTS)])
-    assert judged == [ADD] * 2
+        assert runner._workers[0]._process.pid != killed
+    assert judged in ([ADD], [ADD] * 2)  # its end may be seen before a program is sent
     assert verdict.passed
 
 
