@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from job_processes import wait_for
 
 Kill = Callable[[int], None]
 
@@ -55,12 +55,7 @@ def killed_once(kill: Kill, victim: Callable[[], int | None]) -> Iterator[list[b
     killed: list[bool] = []
 
     def work() -> None:
-        deadline = time.monotonic() + 60
-        while (process := victim()) is None:
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.05)
-        kill(process)
+        kill(wait_for(victim))
         killed.append(True)
 
     thread = threading.Thread(target=work)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from job_processes import wait_for
 
 from pretrial.compare import engine
 from pretrial.compare import record as records
@@ -91,15 +90,6 @@ def test_job_leads_its_session_and_is_no_fork_where_an_import_has_started_a_thre
     logs = list(runs.glob("probe/*/log.txt"))
     assert len(logs) == 2  # the baseline's is the other
     assert all(log.read_text().endswith("measured\n") for log in logs)
-
-
-def wait_for(found: Callable[[], Any], seconds: float = 90) -> Any:
-    """Until `found` gives something; returns it."""
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline, "what was waited for did not come"
-        time.sleep(0.02)
-    return value
 
 
 def test_jobs_save_and_end_when_their_server_is_killed(tmp_path) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from job_processes import at_work
 from ray_nodes import killed_once, two_nodes
 
 from pretrial.compare import record as records
@@ -17,15 +17,6 @@ pytest.importorskip("ray")
 TOYS = Path(__file__).parent / "toy_methods"
 
 
-def process_of(job: Path) -> int | None:
-    """The process that works on a job, if there is one."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if (folder / "cmdline").read_bytes().rstrip(b"\0").endswith(os.fsencode(job)):
-                return int(folder.name)
-    return None
-
-
 @pytest.mark.timeout(240)
 def test_trial_on_two_machines_one_killed_half_way(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PRETRIAL_METHODS", str(TOYS))
@@ -33,10 +24,9 @@ def test_trial_on_two_machines_one_killed_half_way(monkeypatch, tmp_path) -> Non
     given = Setting(("line",), {"steps": 120, "sleep": 0.05}, (0,), ("line", "flat"))
 
     def with_a_checkpoint() -> int | None:
-        for checkpoint in runs.glob("line/*/run/stages/train/step-*"):
-            job = checkpoint.parents[3]
-            if not (job / "result.json").exists():
-                return process_of(job)
+        for process, job in at_work(runs).items():
+            if any(job.glob("run/stages/train/step-*")) and not (job / "result.json").exists():
+                return process
         return None
 
     with two_nodes(monkeypatch) as kill, killed_once(kill, with_a_checkpoint) as killed:
