@@ -22,7 +22,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from pretrial.errors import UserError
 
@@ -34,8 +33,8 @@ _LATER = ("torch._dynamo",)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
-def environment() -> Mapping[str, str]:
-    """The variables of a job's process: those of this one, and one thread."""
+def variables() -> Mapping[str, str]:
+    """The environment of a job's process: those of this one, and one thread."""
     return {**os.environ, **dict.fromkeys(_THREADS, "1")}
 
 
@@ -52,7 +51,7 @@ class Server:
             [sys.executable, "-m", __name__, *slugs],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment(),
+            env=variables(),
             start_new_session=True,  # Ctrl-C reaches the trial alone, which then stops its jobs
         )
         assert self._process.stdin is not None
@@ -62,12 +61,7 @@ class Server:
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Stops the jobs that run, and waits until they have saved."""
         with suppress(BrokenPipeError):
             self._input.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrial import cluster
-from pretrial.compare.forks import LOG, Server, environment
+from pretrial.compare.forks import LOG, Server, variables
 from pretrial.compare.worker import RESULT
 from pretrial.errors import UserError
 
@@ -132,7 +132,7 @@ def start(job: Job) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env=environment(),
+            env=variables(),
             start_new_session=True,
         )
 

@@ -71,15 +71,18 @@ class Setting:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; with fields only where some are renamed."""
-        fields = {"fields": dict(self.fields)} if self.fields else {}
         return {
             "slugs": list(self.slugs),
             "options": plain(self.options),
             "seeds": list(self.seeds),
             "arms": list(self.arms),
             "budget": None if self.budget is None else dataclasses.asdict(self.budget),
-            **fields,
+            **self._named_fields(),
         }
+
+    def _named_fields(self) -> dict[str, dict[str, str]]:
+        """The new names, left out where there are none, as in records that knew of none."""
+        return {"fields": dict(self.fields)} if self.fields else {}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Setting:
@@ -108,7 +111,7 @@ class Setting:
             "budget": plain(trial.budget),
             "arm": None if arm is None else plain(arm),
             "seed": seed,
-            **({"fields": dict(self.fields)} if self.fields else {}),
+            **self._named_fields(),
         }
         text = json.dumps(work, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

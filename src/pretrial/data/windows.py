@@ -56,15 +56,6 @@ class TokenWindows(Windows):
         super().__init__(cut(texts, tokenizer, length))
 
 
-class JoinedWindows(Windows):
-    """Texts joined and cut into windows, in memory; see `joined`."""
-
-    def __init__(
-        self, tokens: Sequence[list[int]], lists: Iterable[Sequence[int]], length: int, end: int
-    ) -> None:
-        super().__init__(joined(tokens, lists, length, end))
-
-
 def token_ids(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iterator[list[int]]:
     """Token ids of each text without special tokens, in flat memory.
 

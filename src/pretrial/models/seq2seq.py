@@ -114,8 +114,9 @@ def encode_texts(
     Sentinels in a text are sentinels: that is how a model is asked to fill a gap. With `plain` they
     are text like any other, and so are `<pad>` and the ends of a text that are written in it.
     """
-    options = {"truncation": True, "max_length": max_length, "split_special_tokens": plain}
-    return list(tokenizer(list(texts), **options)["input_ids"])
+    options = {"split_special_tokens": True} if plain else {}
+    encoded = tokenizer(list(texts), truncation=True, max_length=max_length, **options)
+    return list(encoded["input_ids"])
 
 
 @torch.no_grad()

@@ -68,12 +68,13 @@ class TextClassifier(Trainable):
         return torch.cat(parts)
 
     def _inputs(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        options = {"split_special_tokens": True} if self.plain else {}
         inputs = self.tokenizer(
             list(texts),
             truncation=True,
             max_length=self.max_length,
             padding=True,
             return_tensors="pt",
-            split_special_tokens=self.plain,
+            **options,
         )
         return {name: inputs[name] for name in ("input_ids", "attention_mask")}

@@ -83,6 +83,7 @@ def _states(
     training = encoder.training
     encoder.eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    options = {"split_special_tokens": True} if plain else {}
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         inputs = tokenizer(
@@ -92,7 +93,7 @@ def _states(
             padding=True,
             return_tensors="pt",
             return_offsets_mapping=tokenizer.is_fast,
-            split_special_tokens=plain,
+            **options,
         ).to(next(encoder.parameters()).device)
         mask = inputs["attention_mask"]
         output = encoder(input_ids=inputs["input_ids"], attention_mask=mask)

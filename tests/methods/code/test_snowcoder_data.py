@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from snowcoder_made import GOOD, made_files
 
-from pretrial.data.windows import JoinedWindows, TokenWindows
+from pretrial.data.windows import TokenWindows, Windows, joined
 from pretrial.errors import UserError
 from pretrial.methods.code import snowcoder
 from pretrial.methods.code.snowcoder import Config, SnowCoder, synthesis
@@ -44,7 +44,7 @@ def test_packed_windows_hold_one_language_and_keep_repositories_together() -> No
         repos = [files[place].repo for place in places]
         changes = sum(a != b for a, b in pairwise(repos))
         assert changes == len(set(repos)) - 1
-    packed = JoinedWindows(tokens, lists, 40, tokenizer.eos_token_id)
+    packed = Windows(joined(tokens, lists, 40, tokenizer.eos_token_id))
     for window in packed:
         text = tokenizer.decode(window)
         assert 1 < len(window) <= 40
@@ -59,7 +59,7 @@ def test_packed_windows_hold_one_language_and_keep_repositories_together() -> No
 
 def test_a_window_of_one_token_is_left_out() -> None:
     tokens = TokenWindows(["ab"], learn_bpe(["ab"], 263), 10)
-    packed = JoinedWindows(tokens, [[0], [0, 0]], 2, 1)
+    packed = Windows(joined(tokens, [[0], [0, 0]], 2, 1))
     lengths = [len(window) for window in packed]
     assert min(lengths) == 2
     assert len(packed[:2]) == 2
