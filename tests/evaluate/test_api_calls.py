@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pretrial.data.rows import spread
 from pretrial.errors import UserError
 from pretrial.evaluate.api_calls import (
     Ranked,
@@ -21,7 +22,6 @@ from pretrial.evaluate.api_calls import (
     measure_calls,
     measure_usages,
     site_scores,
-    spread,
 )
 
 WRITTEN = [  # code, and the names at its sites in order
@@ -153,7 +153,7 @@ def test_tasks_measure_by_domain():
 
 
 def test_spread_takes_from_everywhere():
-    assert spread(list(range(10)), 5) == [0, 2, 4, 6, 8]
-    assert spread([1, 2], 5) == [1, 2]
-    assert spread([1, 2], 0) == [1, 2]
+    assert list(spread(list(range(10)), 5)) == [0, 2, 4, 6, 8]
+    assert list(spread([1, 2], 5)) == [1, 2]
+    assert list(spread([1, 2], 0)) == [1, 2]
     assert math.isclose(sum(spread(list(range(1000)), 100)) / 100, 495)

@@ -161,8 +161,8 @@ def by_key(items: Sequence[Any], key: Callable[[Any], str]) -> dict[str, Sequenc
 
 
 def spread(items: Sequence[Any], most: int) -> Iterator[Any]:
-    """All items, or `most` of them, evenly spread."""
-    count = min(len(items), most)
+    """All items, or `most` of them, evenly spread; 0 is all."""
+    count = min(len(items), most or len(items))
     return (items[number * len(items) // count] for number in range(count))
 
 

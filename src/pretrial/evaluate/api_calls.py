@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pretrial.code_views import view
+from pretrial.data.rows import spread
 from pretrial.errors import UserError
 from pretrial.evaluate.generation import text_metrics
 from pretrial.evaluate.result import Result
@@ -159,13 +160,6 @@ def measure_usages(
         [" ".join(site.usage.split()) for site in sites],
     )
     return Result.of_items(metrics, {"num_sites": len(sites)}, seed)
-
-
-def spread(items: Sequence[Any], count: int) -> list[Any]:
-    """`count` items at even distances, all of them where there are no more or `count` is 0."""
-    if not count or len(items) <= count:
-        return list(items)
-    return [items[place * len(items) // count] for place in range(count)]
 
 
 def _sites(data: Sequence[Any], max_sites: int) -> tuple[list[Site], list[str]]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pretrial.compare.report.page import Page
 from pretrial.compare.report.plots import Curve, Lines
-from pretrial.evaluate.api_calls import Site, site_scores, spread
+from pretrial.data.rows import spread
+from pretrial.evaluate.api_calls import Site, site_scores
 from pretrial.evaluate.forgetting import Forgetting, summarise
 from pretrial.methods.code.api_continual.domains import Example, by_domain
 
@@ -45,7 +46,7 @@ class Matrix:
             domain: [site for example in examples for site in example.sites()]
             for domain, examples in held_out.items()
         }
-        return {domain: spread(sites, most) for domain, sites in found.items() if sites}
+        return {domain: list(spread(sites, most)) for domain, sites in found.items() if sites}
 
     def measure(self, name: str, domain: str = "") -> None:
         """Adds a row to the method's history, and keeps the model where that is wanted.

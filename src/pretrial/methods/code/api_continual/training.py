@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pretrial.data.reservoir import Reservoir
+from pretrial.data.rows import spread
 from pretrial.errors import UserError
-from pretrial.evaluate.api_calls import Site, spread
+from pretrial.evaluate.api_calls import Site
 from pretrial.methods.code.api_continual import completion
 from pretrial.methods.code.api_continual.domains import Example, by_domain
 from pretrial.methods.code.api_continual.report import Matrix
@@ -169,7 +170,7 @@ def _num_tokens(method: APIContinual, windows: Windows) -> int:
 def _measure_importance(method: APIContinual, run: Run, windows: Windows, folder: Path) -> None:
     """Writes the mean squared gradients over a domain's sequences."""
     config, network = method.config, method.network
-    chosen = spread(windows, config.ewc_examples)
+    chosen = list(spread(windows, config.ewc_examples))
     size = config.batch_size if config.release_importance else 1
     batches = [chosen[start : start + size] for start in range(0, len(chosen), size)]
     generator = run.generator(f"importance {folder.name}")

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pretrial.compare.trial import Arm, Context, Data, Role, Trial
-from pretrial.data.rows import Row
+from pretrial.data.rows import Row, spread
 from pretrial.data.sources import load
 from pretrial.errors import UserError
 from pretrial.methods.text.yi.config import Config
@@ -163,11 +163,9 @@ def _data(source: str, limit: int, num_test: int, whole: bool = False) -> Data:
         whole: rows of one `module` are joined.
     """
     train, test = (_texts(load(f"{source}?split={split}"), whole) for split in ("train", "test"))
-    train, test = train[: limit or None], test[: limit or None]
+    train, test = train[: limit or None], list(spread(test[: limit or None], num_test))
     if len(train) < 20 or not test:
         raise UserError(f"{source} has {len(train)} texts to train on: give more")
-    if 0 < num_test < len(test):
-        test = [test[place * len(test) // num_test] for place in range(num_test)]
     return Data(train=[{"text": text} for text in train], test=test, name=source)
 
 
