@@ -22,7 +22,7 @@ import tyro
 
 from pretrial.code_views import decode, view
 from pretrial.code_views.treesitter import TreeSitterView
-from pretrial.data.stdlib import stdlib_code
+from pretrial.data.builtin.stdlib import stdlib_code
 
 BAR = 2.0  # MB a second
 

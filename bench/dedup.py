@@ -19,9 +19,9 @@ from collections.abc import Callable
 
 import tyro
 
-from pretrial.data.dedup import NONE, NearDuplicates
-from pretrial.data.installed import installed_code
-from pretrial.data.shingles import batches
+from pretrial.data.builtin.installed import installed_code
+from pretrial.data.cleaning.dedup import NONE, NearDuplicates
+from pretrial.data.cleaning.shingles import batches
 
 _WORD = re.compile(r"\w+")
 

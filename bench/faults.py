@@ -268,7 +268,7 @@ def measure(folder: Path, points: int, seed: int) -> Iterator[dict[str, Any]]:
     """Runs until `points` faults were dealt out; what was found, after every run."""
     import torch
 
-    from pretrial.compare.environment import commit, environment
+    from pretrial.environment import commit, environment
     from pretrial.methods.code import coderl
 
     torch.set_num_threads(1)

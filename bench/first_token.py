@@ -26,7 +26,7 @@ from typing import Any
 import torch
 import tyro
 
-from pretrial.compare.environment import commit, environment
+from pretrial.environment import commit, environment
 from pretrial.evaluate.latency import decoding_speed
 from pretrial.methods.text.return_of_encoder.building import new_student
 from pretrial.methods.text.return_of_encoder.config import Config

@@ -89,7 +89,7 @@ def _text(content: bytes) -> str:
 
 def _data_file(suffix: str) -> Callable[[bytes], None]:
     def read(content: bytes) -> None:
-        from pretrial.data.sources import load
+        from pretrial.data.reading.sources import load
 
         def every_way(path: Path) -> None:
             for skip_bad in (True, False):
@@ -103,7 +103,7 @@ def _data_file(suffix: str) -> Callable[[bytes], None]:
 
 def _rows(content: bytes) -> None:
     """One JSON object, or a list of them, as problems of any layout."""
-    from pretrial.data.layouts import read_problems
+    from pretrial.data.reading.problems import read_problems
 
     try:
         value = json.loads(content)
@@ -115,7 +115,7 @@ def _rows(content: bytes) -> None:
 
 def _apps_folder(file: str) -> Callable[[bytes], None]:
     def read(content: bytes) -> None:
-        from pretrial.data.layouts import read_problems
+        from pretrial.data.reading.problems import read_problems
 
         with tempfile.TemporaryDirectory() as folder:
             for name, text in {**APPS_FILES, file: content}.items():
@@ -126,7 +126,7 @@ def _apps_folder(file: str) -> Callable[[bytes], None]:
 
 
 def _quixbugs(content: bytes) -> None:
-    from pretrial.data.sources import load
+    from pretrial.data.reading.sources import load
 
     with tempfile.TemporaryDirectory() as folder:
         for inner, text in (
@@ -141,14 +141,14 @@ def _quixbugs(content: bytes) -> None:
 
 
 def _statement(content: bytes) -> None:
-    from pretrial.data.examples import extract_examples
+    from pretrial.data.problems.examples import extract_examples
 
     for kind, function in (("call", ""), ("call", "add"), ("stdin", "")):
         extract_examples(_text(content), kind, function)
 
 
 def _literal(content: bytes) -> None:
-    from pretrial.data.literals import parse_literal
+    from pretrial.sandbox.literals import parse_literal
 
     with contextlib.suppress(ValueError):  # the stated answer to what is no literal
         parse_literal(_text(content))
@@ -194,8 +194,8 @@ def _budget(content: bytes) -> None:
 
 
 def _config(content: bytes) -> None:
-    from pretrial.convert.guard import check_folder
-    from pretrial.convert.keys import architecture, load_config
+    from pretrial.checkpoints.guard import check_folder
+    from pretrial.checkpoints.keys import architecture, load_config
 
     def read(path: Path) -> None:
         architecture(path.parent)
@@ -238,7 +238,7 @@ def _index(content: bytes) -> None:
 
 def _weights(suffix: str) -> Callable[[bytes], None]:
     def read(content: bytes) -> None:
-        from pretrial.convert.keys import read_weights
+        from pretrial.checkpoints.keys import read_weights
 
         _file(f"weights{suffix}", content, read_weights)
 
@@ -260,8 +260,8 @@ def _pickle() -> bytes:
 
 def _report(content: bytes) -> None:
     """What a program may have written to the runner's pipe, for each kind of tests."""
-    from pretrial.data.problems import Tests
     from pretrial.sandbox import Limits, host, judge
+    from pretrial.sandbox.tests import Tests
 
     class Replay:
         """Stands for a worker whose program wrote `content` and ended."""
@@ -292,24 +292,26 @@ def _counts(content: bytes) -> None:
 
 
 TARGETS = {
-    "jsonl": Target(_data_file(".jsonl"), b'{"a": 1}\n{"a": "x"}\n', "pretrial.data.files"),
-    "json": Target(_data_file(".json"), b'{"rows": [{"a": 1}]}', "pretrial.data.files"),
-    "csv": Target(_data_file(".csv"), b'a,b\n1,"x\ny"\n', "pretrial.data.files"),
-    "tsv": Target(_data_file(".tsv"), b"a\tb\n1\t2\n", "pretrial.data.files"),
+    "jsonl": Target(_data_file(".jsonl"), b'{"a": 1}\n{"a": "x"}\n', "pretrial.data.reading.files"),
+    "json": Target(_data_file(".json"), b'{"rows": [{"a": 1}]}', "pretrial.data.reading.files"),
+    "csv": Target(_data_file(".csv"), b'a,b\n1,"x\ny"\n', "pretrial.data.reading.files"),
+    "tsv": Target(_data_file(".tsv"), b"a\tb\n1\t2\n", "pretrial.data.reading.files"),
     "gzip": Target(_data_file(".jsonl.gz"), gzip.compress(b'{"a": 1}\n', mtime=0),
-                   "pretrial.data.files"),
+                   "pretrial.data.reading.files"),
     "parquet": Target(_data_file(".parquet"), b"PAR1\x15\x00\x15\x00\x00\x00PAR1",
-                      "pretrial.data.files"),
-    "text": Target(_data_file(".txt"), "Some text.\n".encode("utf-8-sig"), "pretrial.data.files"),
+                      "pretrial.data.reading.files"),
+    "text": Target(_data_file(".txt"), "Some text.\n".encode("utf-8-sig"),
+                   "pretrial.data.reading.files"),
     "problems": Target(_rows, json.dumps([PROBLEM, APPS, MBPP, HUMAN_EVAL]).encode(),
-                       "pretrial.data.layouts"),
+                       "pretrial.data.problems.layouts"),
     "apps_tests": Target(_apps_folder("input_output.json"), APPS_FILES["input_output.json"],
-                         "pretrial.data.apps"),
+                         "pretrial.data.problems.apps"),
     "apps_metadata": Target(_apps_folder("metadata.json"), APPS_FILES["metadata.json"],
-                            "pretrial.data.apps"),
-    "quixbugs": Target(_quixbugs, b"def gcd(a, b):\n    return b\n", "pretrial.data.quixbugs"),
-    "statement": Target(_statement, STATEMENT.encode(), "pretrial.data.examples"),
-    "literal": Target(_literal, b"{'a': (1, 2.5, {3}, None)}", "pretrial.data.literals"),
+                            "pretrial.data.problems.apps"),
+    "quixbugs": Target(_quixbugs, b"def gcd(a, b):\n    return b\n",
+                       "pretrial.data.problems.quixbugs"),
+    "statement": Target(_statement, STATEMENT.encode(), "pretrial.data.problems.examples"),
+    "literal": Target(_literal, b"{'a': (1, 2.5, {3}, None)}", "pretrial.sandbox.literals"),
     "code": Target(_code, b'def f(a):\n    return f"{a!r:>{3}}"  # text\n',
                    "pretrial.code_views.lexer"),
     "record": Target(_record, b'{"kind": "trial", "slug": "electra", "arms": []}',
@@ -321,8 +323,8 @@ TARGETS = {
     "options": Target(_options, b"--batch-size\n4\n--lr=0.1", "pretrial.cli.options"),
     "budget": Target(_budget, b"2e6tokens", "pretrial.train.budget"),
     "config": Target(_config, b'{"model_type": "gpt2", "n_embd": 8, "vocab_size": 11}',
-                     "pretrial.convert.guard"),
-    "safetensors": Target(_weights(".safetensors"), _safetensors(), "pretrial.convert.keys"),
+                     "pretrial.checkpoints.guard"),
+    "safetensors": Target(_weights(".safetensors"), _safetensors(), "pretrial.checkpoints.keys"),
     "state": Target(_state, b'{"tied": {"weights": {"v": "w"}}, "setting": {}, "journal": 0}',
                     "pretrial.train.checkpoint"),
     "index": Target(_index, b'{"num_vectors": 1, "num_rows": 1, "origin": "x"}\xfe{"a": 1}\n',

@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from pretrial.train.bridge import TrainerCollator, TrainerModel
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
-from pretrial.train.method import Batch, Method
+from pretrial.train.method import Method
 from pretrial.train.run import Run
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.stage import Batch, Optim, Stage
 
 BATCH, RATE, DECAY, BLOCK = 32, 5e-4, 0.01, 100
 

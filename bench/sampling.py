@@ -1,4 +1,4 @@
-"""Sampling speed: `pretrial.models.sample` against `model.generate`, problem by problem.
+"""Sampling speed: `pretrial.models.decoding.sample` against `model.generate`, problem by problem.
 
     python bench/sampling.py              # tiny T5, 64 problems x 20 samples x 40 tokens, 1 min
     python bench/sampling.py --smollm2    # also SmolLM2-135M, 20 HumanEval prompts x 10 x 128
@@ -18,8 +18,8 @@ from typing import Any
 import torch
 import tyro
 
-from pretrial.convert.gguf import load_gguf
-from pretrial.models.sample import sample
+from pretrial.checkpoints.gguf import load_gguf
+from pretrial.models.decoding.sample import sample
 
 TOP_P, TEMPERATURE = 0.95, 0.6
 

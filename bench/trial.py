@@ -82,8 +82,8 @@ def main() -> None:
     os.environ |= {"PRETRIAL_METHODS": str(TOYS), "OMP_NUM_THREADS": "1"}
 
     from pretrial.compare.engine import Where, hold
-    from pretrial.compare.environment import cores
     from pretrial.compare.setting import Setting
+    from pretrial.environment import cores
 
     names = ("line", "flat")
     jobs = [(name, seed) for seed in range(3) for name in names]

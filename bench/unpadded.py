@@ -24,8 +24,8 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM
 
-from pretrial.data.stdlib import stdlib_docstrings
-from pretrial.data.windows import TokenWindows
+from pretrial.data.builtin.stdlib import stdlib_docstrings
+from pretrial.data.windows.cutting import TokenWindows
 from pretrial.methods.text import mlm, mosaicbert
 from pretrial.models.tokenizers import learn_bpe
 

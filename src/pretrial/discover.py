@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,16 +60,35 @@ class Loaded:
         card: what its file says of it.
         method: the Method subclass.
         config: the class of its configuration, a dataclass with `tiny` and `paper`.
-        trial: makes its Trial; None where it has none.
-        demo: runs its demonstration; its parameters are options of `pretrial demo`. None where it
-            has none.
+        module: the module itself.
     """
 
     card: Card
     method: type[Method]
     config: Any
-    trial: Callable[..., Any] | None
-    demo: Callable[..., Any] | None
+    module: ModuleType
+
+    @cached_property
+    def trial(self) -> Callable[..., Any] | None:
+        """Makes its Trial; None where it has none. It is imported now, and not with the method."""
+        return self._on_demand("trial")
+
+    @cached_property
+    def demo(self) -> Callable[..., Any] | None:
+        """Runs its demonstration; its parameters are options of `pretrial demo`. Else None."""
+        return self._on_demand("demo")
+
+    def _on_demand(self, name: str) -> Callable[..., Any] | None:
+        """What the method's file, or `trials` in its folder, calls so."""
+        if hasattr(self.module, name) or not hasattr(self.module, "__path__"):
+            return getattr(self.module, name, None)
+        trials = f"{self.module.__name__}.trials"
+        try:
+            return getattr(importlib.import_module(trials), name, None)
+        except ModuleNotFoundError as error:
+            if error.name == trials:
+                return None
+            raise missing(error, self.card.extra) or error from error
 
 
 def methods() -> dict[str, Entry]:
@@ -133,8 +153,7 @@ def load(slug: str) -> Loaded:
         card=entry.card,
         method=classes[0],
         config=classes[0].Config,
-        trial=getattr(module, "trial", None),
-        demo=getattr(module, "demo", None),
+        module=module,
     )
 
 

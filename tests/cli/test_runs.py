@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 import pytest
 
 from pretrial.cli import runs
-from pretrial.compare.setting import plain
 from pretrial.errors import UserError
+from pretrial.plain import plain
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from pretrial.code_views.rewrites import (
     reorder_statements,
     sample_lines,
 )
-from pretrial.data.problems import Tests
 from pretrial.sandbox import Limits, run_programs
+from pretrial.sandbox.tests import Tests
 
 
 def variables(text: str, language: str = "python") -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from functools import partial
@@ -13,16 +14,17 @@ from made_records import make_record
 
 from pretrial import discover
 from pretrial.compare import record as records
-from pretrial.compare import setting as settings
 from pretrial.compare import worker
 from pretrial.compare.audit import Account, audit
 from pretrial.compare.engine import judge
+from pretrial.compare.making import make_one
 from pretrial.compare.ranking import compose, rank, recommendation
 from pretrial.compare.report import readme, site
 from pretrial.compare.report.trial_page import trial_page
 from pretrial.compare.setting import Setting
 from pretrial.compare.trial import Arm, Claim
 from pretrial.errors import UserError
+from pretrial.plain import plain
 from pretrial.train.budget import Budget
 
 TOYS = Path(__file__).parent / "toy_methods"
@@ -38,7 +40,7 @@ def _toy_methods(monkeypatch) -> None:
 
 
 def test_default_arms_named_arms_and_all() -> None:
-    trial = settings.make_one("line", {})
+    trial = make_one("line", {})
     assert [a.name for a in trial.choose()] == ["line", "flat", "raw"]
     assert [a.name for a in trial.choose(["half"])] == ["flat", "half"]  # the baseline is kept
     assert len(trial.choose(everything=True)) == 4
@@ -47,16 +49,16 @@ def test_default_arms_named_arms_and_all() -> None:
 
 
 def test_claims_of_arms_that_do_not_run_are_left_out() -> None:
-    trial = settings.make_one("line", {})
+    trial = make_one("line", {})
     arms = trial.choose(["line"])
     assert trial.claims_of(arms) == (Claim("line", "flat", "error", "lower"),)
 
 
 def test_arm_is_a_method_or_a_function() -> None:
-    trial = settings.make_one("line", {})
+    trial = make_one("line", {})
     for bad in (Arm("x", "x", "method"), Arm("a/b", "x", "method", "line")):
         with pytest.raises(AssertionError):
-            settings.dataclasses.replace(trial, arms=(bad,), claims=())
+            dataclasses.replace(trial, arms=(bad,), claims=())
 
 
 def test_digest_names_the_work(tmp_path) -> None:
@@ -65,7 +67,7 @@ def test_digest_names_the_work(tmp_path) -> None:
 
     def digest(seed=0, arm="line", **options) -> str:
         given = Setting(("line",), options)
-        trial = settings.make_one("line", {k: v for k, v in options.items() if k != "data"})
+        trial = make_one("line", {k: v for k, v in options.items() if k != "data"})
         return given.digest(trial, trial.arm(arm), seed)
 
     first = digest(data=str(data))
@@ -77,7 +79,7 @@ def test_digest_names_the_work(tmp_path) -> None:
 
 def test_a_function_with_arguments_is_named_by_them() -> None:
     """Its own text holds an address, so that no other process would find the job again."""
-    one, other = (settings.plain(partial(max, 1, key=key)) for key in (2, 3))
+    one, other = (plain(partial(max, 1, key=key)) for key in (2, 3))
     assert one == ["max", [1], {"key": 2}]
     assert other == ["max", [1], {"key": 3}]
 
@@ -86,7 +88,7 @@ def test_setting_survives_json() -> None:
     given = Setting(("line",), {"steps": 5, "sleep": 0.5}, (0, 3), ("line",), Budget(5, "steps"))
     assert Setting.from_json(json.loads(json.dumps(given.to_json()))) == given
     assert "fields" not in given.to_json()  # as in records from before there were any
-    renamed = settings.dataclasses.replace(given, fields={"y": "height"})
+    renamed = dataclasses.replace(given, fields={"y": "height"})
     assert Setting.from_json(json.loads(json.dumps(renamed.to_json()))) == renamed
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from pretrial.convert.gguf import load_gguf
+from pretrial.checkpoints.gguf import load_gguf
 from pretrial.convert.gguf_write import write_gguf
 from pretrial.errors import UserError
 from pretrial.models.tokenizers import learn_bpe

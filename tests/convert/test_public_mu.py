@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pretrial.convert.mu import is_public_mu, load_public_mu
 from pretrial.errors import UserError
+from pretrial.methods.text.return_of_encoder.network.public import is_public_mu, load_public_mu
 
 VOCABULARY, WIDTH, INNER, HEADS, KV_HEADS, HEAD = 40, 24, 32, 6, 3, 4
 

@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrial.data import stdlib
-from pretrial.data.builtin import builtin, describe, names
-from pretrial.data.layouts import read_problems
-from pretrial.data.packing import blocks, length_batches, pack
+from pretrial.data.builtin.catalogue import builtin, describe, names, stdlib
+from pretrial.data.reading.problems import read_problems
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import Rows
-from pretrial.data.sources import load
 from pretrial.data.splits import split_by_group
+from pretrial.data.windows.packing import blocks, length_batches, pack
 from pretrial.errors import UserError
 
 

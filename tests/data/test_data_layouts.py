@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrial.data.apps import apps_tests
-from pretrial.data.layouts import read_problems, write_problems
-from pretrial.data.literals import from_json, parse_literal, to_json
-from pretrial.data.problems import Problem, Tests
+from pretrial.data.problems.apps import apps_tests
+from pretrial.data.problems.layouts import write_problems
+from pretrial.data.problems.problem import Problem
+from pretrial.data.reading.problems import read_problems
 from pretrial.errors import UserError
+from pretrial.sandbox.literals import from_json, parse_literal, to_json
+from pretrial.sandbox.tests import Tests
 
 STDIN = {"inputs": ["1 2\n", ["3", "4"]], "outputs": ["3\n", ["3", "4"]]}
 CALL = {"fn_name": "add", "inputs": [[1, [2]], [3, []]], "outputs": [[3], [[]]]}

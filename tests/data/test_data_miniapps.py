@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from pretrial.data.examples import extract_examples
-from pretrial.data.miniapps import MiniApps, mini_apps
-from pretrial.data.miniops import OPERATIONS, STEPS
-from pretrial.data.problems import Problem, Tests
+from pretrial.data.builtin.miniapps import MiniApps, mini_apps
+from pretrial.data.builtin.miniops import OPERATIONS, STEPS
+from pretrial.data.problems.examples import extract_examples
+from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
+from pretrial.sandbox.tests import Tests
 
 
 @pytest.fixture(scope="module")

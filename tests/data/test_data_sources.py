@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from pretrial.data.reading.sources import Renamed, Rows, Stream, load
 from pretrial.data.rows import require
-from pretrial.data.sources import Renamed, Rows, Stream, load
 from pretrial.errors import UserError
 
 ROWS = [{"text": f"zeile {i} ä", "n": i} for i in range(5)]

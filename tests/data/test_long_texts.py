@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from pretrial.data import files, long_lines
-from pretrial.data.indexed import DiskRows, write_index
-from pretrial.data.long_lines import Unescaped
-from pretrial.data.pieces import in_pieces, pieces
-from pretrial.data.sources import load
+from pretrial.data.reading import files, long_lines
+from pretrial.data.reading.indexed import DiskRows, write_index
+from pretrial.data.reading.long_lines import Unescaped
+from pretrial.data.reading.pieces import in_pieces, pieces
+from pretrial.data.reading.sources import load
 from pretrial.errors import UserError
 
 SIGNS = [
@@ -224,8 +224,8 @@ def test_a_file_that_is_no_text_gives_no_piece(tmp_path: Path) -> None:
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from pretrial.data.indexed import DiskRows, write_index
-from pretrial.data.sources import load
+from pretrial.data.reading.indexed import DiskRows, write_index
+from pretrial.data.reading.sources import load
 path, folder = Path(sys.argv[1]), Path(sys.argv[2])
 limit = int(sys.argv[3])
 held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy
 from pretrial.errors import UserError
 from pretrial.evaluate.classify import split_labelled
 from pretrial.evaluate.tasks import evaluate
-from pretrial.models.text_classifier import TextClassifier
-from pretrial.train.method import Trainable
+from pretrial.models.architectures.text_classifier import TextClassifier
+from pretrial.train.stage import Trainable
 
 LETTERS = "abcdefgh"
 

@@ -7,7 +7,11 @@ import torch
 
 from pretrial.errors import UserError
 from pretrial.evaluate.latency import decoding_speed
-from pretrial.models.mu import MuConfig, MuForCausalLM, MuForConditionalGeneration
+from pretrial.methods.text.return_of_encoder.network.mu import (
+    MuConfig,
+    MuForCausalLM,
+    MuForConditionalGeneration,
+)
 
 
 def models():

@@ -11,8 +11,8 @@ from pretrial.evaluate.sides import (
     diagnose_sides,
     side_parameters,
 )
-from pretrial.models.bart import new_bart
-from pretrial.models.seq2seq import TextToText, new_t5
+from pretrial.methods.text.e2s2.network import new_bart
+from pretrial.models.architectures.seq2seq import TextToText, new_t5
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
 
 TEXTS = ["open the file", "close the file", "read a line", "write a line"]

@@ -2,10 +2,11 @@
 
 import pytest
 
-from pretrial.data.problems import Problem, Tests
+from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
 from pretrial.evaluate.intervals import Interval
 from pretrial.evaluate.tasks import TASKS, evaluate, find_task, tasks_for
+from pretrial.sandbox.tests import Tests
 
 RIGHT = "def f(x):\n    return x + 1\n"
 ONLY_ON_ONE = "def f(x):\n    return 2\n"

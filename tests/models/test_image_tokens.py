@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pretrial.errors import UserError
-from pretrial.models.images import best_grid, open_image, tiles
+from pretrial.models.layers.image_tiles import best_grid, open_image, tiles
 
 Image = pytest.importorskip("PIL.Image")
 

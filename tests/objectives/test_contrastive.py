@@ -13,8 +13,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pretrial.models.momentum import Momentum
-from pretrial.models.queue import KeyQueue
 from pretrial.objectives.contrastive import (
     gathered,
     hard_negatives,
@@ -22,6 +20,8 @@ from pretrial.objectives.contrastive import (
     nt_xent,
     own_rows,
 )
+from pretrial.objectives.momentum import Momentum
+from pretrial.objectives.queue import KeyQueue
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import read_tensors
 from pretrial.train.loop import train

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from pretrial.data.problems import Tests
 from pretrial.sandbox import Isolation, Outcome, Runner, Verdict
+from pretrial.sandbox.tests import Tests
 
 FIXTURES = sorted((Path(__file__).parent / "hostile").glob("*.txt"))
 TESTS = {

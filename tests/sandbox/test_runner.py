@@ -11,7 +11,6 @@ import tempfile
 import psutil
 import pytest
 
-from pretrial.data.problems import Tests
 from pretrial.sandbox import (
     Limits,
     Outcome,
@@ -26,6 +25,7 @@ from pretrial.sandbox import (
     runner as runner_module,
 )
 from pretrial.sandbox.inside import folders
+from pretrial.sandbox.tests import Tests
 
 TESTS = Tests("call", "add", ([1, 2],), (3,))
 ADD = "def add(a, b):\n    return a + b\n"

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from ray_nodes import killed_once, two_nodes
 
-from pretrial.data.problems import Tests
 from pretrial.errors import UserError
 from pretrial.sandbox import ClusterRunner, Limits, Outcome, Runner, Verdict, runner_on
+from pretrial.sandbox.tests import Tests
 
 pytest.importorskip("ray")
 DOUBLE = Tests("call", function="double", inputs=([1], [5]), outputs=(2, 10))

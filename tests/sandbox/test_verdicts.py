@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pretrial.data.problems import Tests
 from pretrial.errors import UserError
 from pretrial.sandbox import Limits, Outcome, Runner, Verdict, run_programs
+from pretrial.sandbox.tests import Tests
 
 CALL = Tests("call", "add", ([1, 2], [3, 4]), (3, 7))
 STDIN = Tests("stdin", inputs=("1 2\n", "3 4\n"), outputs=("3\n", "7\n"))

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from pretrial.data.indexed import DiskRows, write_index
+from pretrial.data.reading.indexed import DiskRows, write_index
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import Mapped, Rows, texts
-from pretrial.data.sources import load
-from pretrial.data.windows import DiskWindows, Windows
+from pretrial.data.windows.cutting import DiskWindows, Windows
 from pretrial.train.batches import Batches
 from pretrial.train.budget import Budget
 from pretrial.train.loop import Stopped, train

@@ -14,10 +14,9 @@ from pretrial.train.budget import Budget
 from pretrial.train.describe import describe
 from pretrial.train.distributed import Losses, join
 from pretrial.train.hardware import DEVICES, Device, Machine
-from pretrial.train.method import Trainable
 from pretrial.train.plan import BF16_ACTIVATIONS, USABLE, mend, plan
 from pretrial.train.sharding import Sharding, blocks
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.stage import Optim, Stage, Trainable
 
 WIDTH, DEPTH = 12, 3
 GB = 1_000_000_000

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
-from pretrial.train.method import Batch, Method, Trainable
+from pretrial.train.method import Method
 from pretrial.train.run import Run
-from pretrial.train.stage import EarlyStop, Optim, Stage
+from pretrial.train.stage import Batch, EarlyStop, Optim, Stage, Trainable
 
 
 def make_data(num_examples: int = 40) -> list[list[float]]:

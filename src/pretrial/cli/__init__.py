@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from pretrial import discover
-from pretrial.convert import guard
+from pretrial.checkpoints import guard
 from pretrial.errors import UserError, nearest
 
 # Command: what it does, and the function that does it with the rest of the command line.
@@ -21,9 +21,9 @@ _COMMANDS = {
     "predict": ("use a trained run on new data", "pretrial.cli.use:predict"),
     "eval": ("measure a trained run on a task", "pretrial.cli.use:evaluate"),
     "export": ("write a trained run as a folder other tools load", "pretrial.cli.use:export"),
-    "trial": ("put a method on trial against its baseline", "pretrial.compare.commands:trial"),
-    "compare": ("set records of trials side by side", "pretrial.compare.commands:compare"),
-    "report": ("render the pages of trials", "pretrial.compare.commands:report"),
+    "trial": ("put a method on trial against its baseline", "pretrial.cli.trials:trial"),
+    "compare": ("set records of trials side by side", "pretrial.cli.trials:compare"),
+    "report": ("render the pages of trials", "pretrial.cli.trials:report"),
 }
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pretrial.cli import data, options, runs
-from pretrial.data.cascade import Cascade, draw
-from pretrial.data.cascade_stages import Options
-from pretrial.data.sources import load
+from pretrial.data.cleaning.cascade import Cascade, draw
+from pretrial.data.cleaning.cascade_stages import Options
+from pretrial.data.reading.sources import load
 from pretrial.errors import UserError
 from pretrial.files import whole_file
 

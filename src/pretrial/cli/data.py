@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pretrial.data import sources
-from pretrial.data.builtin import describe
+from pretrial.data.builtin.catalogue import describe
+from pretrial.data.reading import sources
 from pretrial.data.rows import Row, Rows, Stream
 from pretrial.data.splits import split_by_group, split_of
 from pretrial.errors import UserError

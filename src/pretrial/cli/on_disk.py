@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pretrial.cli import data, runs
-from pretrial.data.indexed import DiskRows, check_index, write_index
+from pretrial.data.reading.indexed import DiskRows, check_index, write_index
 from pretrial.errors import UserError
 from pretrial.train import checkpoint, distributed
 from pretrial.train.run import claim

@@ -14,9 +14,9 @@ import torch
 from pretrial import discover
 from pretrial.cli import data, on_disk, options, runs
 from pretrial.cli.dry_run import Target, dry_run
-from pretrial.compare.environment import commit, environment
-from pretrial.compare.setting import plain
+from pretrial.environment import commit, environment
 from pretrial.errors import UserError
+from pretrial.plain import plain
 from pretrial.train import checkpoint, loop
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.hardware import Machine

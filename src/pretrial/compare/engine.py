@@ -13,13 +13,14 @@ from pretrial import discover
 from pretrial.compare import record as records
 from pretrial.compare import stats
 from pretrial.compare.audit import Account, audit
-from pretrial.compare.environment import commit, cores, environment
 from pretrial.compare.jobs import Job, run_here, run_on_ray
-from pretrial.compare.setting import Setting, plain
+from pretrial.compare.setting import Setting
 from pretrial.compare.times import covered
 from pretrial.compare.trial import Arm, Claim, Trial
 from pretrial.compare.worker import RESULT, write_json
+from pretrial.environment import commit, cores, environment
 from pretrial.errors import UserError
+from pretrial.plain import plain
 
 Results = Mapping[tuple[str, int], Mapping[str, Any]]
 

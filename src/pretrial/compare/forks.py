@@ -120,7 +120,7 @@ def main() -> int:
 def _import(slugs: Sequence[str]) -> None:
     """Imports what jobs of these methods need."""
     from pretrial import discover
-    from pretrial.compare import environment, setting, worker  # noqa: F401
+    from pretrial.compare import setting, worker  # noqa: F401
     from pretrial.train import loop, run  # noqa: F401
 
     for load, names in ((discover.load, slugs), (importlib.import_module, _LATER)):

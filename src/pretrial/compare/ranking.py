@@ -10,7 +10,7 @@ from typing import Any
 
 from pretrial import discover
 from pretrial.compare import stats
-from pretrial.compare.setting import make_one
+from pretrial.compare.making import make_one
 from pretrial.compare.stats import Estimate, Interval
 from pretrial.compare.trial import Arm, Trial
 from pretrial.errors import UserError

@@ -7,15 +7,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pretrial import discover
+from pretrial.compare.making import make_one
+from pretrial.compare.ranking import compose
 from pretrial.compare.trial import Arm, Trial
-from pretrial.data.sources import Renamed
+from pretrial.data.reading.sources import Renamed
 from pretrial.errors import UserError
+from pretrial.plain import plain
 from pretrial.train.budget import Budget
 
 _DATA = ("data", "corpus")  # what trials call the option that names data
@@ -51,8 +51,6 @@ class Setting:
         options = self._renamed()
         if len(self.slugs) == 1:
             return make_one(self.slugs[0], options).with_budget(self.budget)
-        from pretrial.compare.ranking import compose
-
         return compose(self.slugs, options).with_budget(self.budget)
 
     def _renamed(self) -> Mapping[str, Any]:
@@ -115,40 +113,6 @@ class Setting:
         }
         text = json.dumps(work, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-def make_one(slug: str, options: Mapping[str, Any]) -> Trial:
-    """The trial of one method.
-
-    Raises:
-        UserError: there is no such method, or it has no trial.
-    """
-    loaded = discover.load(slug)
-    if loaded.trial is None:
-        raise UserError(f"{slug} has no trial of its own: `pretrial list` shows the methods")
-    trial = loaded.trial(**options)
-    if trial.title:
-        return trial
-    title = f"{loaded.card.title} ({trial.name})" if trial.name else loaded.card.title
-    return dataclasses.replace(trial, title=title)
-
-
-def plain(value: Any) -> Any:
-    """Any value as JSON: dataclasses become objects, functions their names, the rest text."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Enum):
-        return plain(value.value)
-    if isinstance(value, partial):  # its own text holds an address, another in each process
-        return [plain(part) for part in (value.func, value.args, value.keywords)]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
-        return [plain(v) for v in items]
-    return getattr(value, "__qualname__", None) or str(value)
 
 
 def _file_state(value: Any) -> list[int] | None:

@@ -74,8 +74,8 @@ def _run_arm(
     """Trains and measures one arm; the result as plain JSON."""
     from torch import nn
 
-    from pretrial.compare.environment import commit
     from pretrial.compare.trial import Context
+    from pretrial.environment import commit
     from pretrial.train.run import Run, seed_everything, seed_of
 
     arm, data = trial.arm(name), trial.data()

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import BertForMaskedLM, BertModel
 
-from pretrial.convert.keys import load_config, load_pretrained
+from pretrial.checkpoints.keys import load_config, load_pretrained
 from pretrial.errors import UserError
 
 _UNUSED = ("bert.pooler.", "pooler.", "cls.seq_relationship.", "bert.embeddings.position_ids")

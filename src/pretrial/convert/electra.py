@@ -11,7 +11,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from pretrial.convert.keys import load_config, load_pretrained
+from pretrial.checkpoints.keys import load_config, load_pretrained
 from pretrial.errors import UserError
 
 GENERATOR = "generator"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from pretrial.convert.keys import load_pretrained, load_strict, read_weights, rename
+from pretrial.checkpoints.keys import load_pretrained, load_strict, read_weights, rename
 from pretrial.errors import UserError
 
 if TYPE_CHECKING:

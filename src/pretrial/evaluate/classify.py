@@ -19,7 +19,7 @@ from pretrial.evaluate.perplexity import texts_of
 from pretrial.evaluate.result import Result
 
 if TYPE_CHECKING:
-    from pretrial.train.method import Trainable
+    from pretrial.train.stage import Trainable
 
 Example = tuple[str, int]
 
@@ -101,7 +101,8 @@ def measure_classifier(
     Args:
         method: with the ability `classifier(num_labels, pooling) -> Trainable`, whose examples are
             (text, class) pairs and which has `logits(texts) -> Tensor [N, num_labels]`, such as
-            `models.text_classifier.TextClassifier`. The method itself must not change with it.
+            `models.architectures.text_classifier.TextClassifier`. The method itself must not change
+            with it.
         data: as in `measure_probe`.
         num_train: labelled texts to learn from.
         epochs: passes over them.

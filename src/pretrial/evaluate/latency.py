@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pretrial.errors import UserError
-from pretrial.models.decoding import DecoderOnly, EncoderDecoder
+from pretrial.models.decoding.cache import DecoderOnly, EncoderDecoder
 
 
 @dataclass

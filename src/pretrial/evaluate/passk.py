@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import comb
 from typing import TYPE_CHECKING, Any, Literal
 
-from pretrial.data.problems import Problem
+from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
 from pretrial.evaluate.intervals import bootstrap_difference, bootstrap_mean
 from pretrial.evaluate.result import Result
@@ -140,7 +140,7 @@ def as_problems(data: Sequence[Any]) -> list[Problem]:
     Raises:
         UserError: there are none.
     """
-    from pretrial.data.layouts import read_problems
+    from pretrial.data.reading.problems import read_problems
 
     if not len(data):
         raise UserError("there are no problems to measure programs on: give data with some")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
 from pretrial.evaluate.classify import finetune
-from pretrial.models.seq2seq import TextToText, shifted
+from pretrial.models.architectures.seq2seq import TextToText, shifted
 from pretrial.train.seeds import seed_of
 
 Side = Literal["encoder", "decoder"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from pretrial.data.pieces import pieces
+from pretrial.data.reading.pieces import pieces
 from pretrial.data.rows import spread
 from pretrial.errors import UserError
 

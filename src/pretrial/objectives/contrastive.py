@@ -19,7 +19,7 @@ from pretrial.corrupt.masks import gumbel_noise
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pretrial.models.queue import KeyQueue
+    from pretrial.objectives.queue import KeyQueue
 
 
 class _Gather(torch.autograd.Function):

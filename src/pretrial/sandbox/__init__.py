@@ -1,6 +1,6 @@
 """Running programs one does not trust, and judging them by tests.
 
-    from pretrial.data.problems import Tests
+    from pretrial.sandbox.tests import Tests
     from pretrial.sandbox import run_programs
 
     tests = Tests("call", function="add", inputs=([1, 2], [3, 4]), outputs=(3, 7))
@@ -32,8 +32,9 @@ from pretrial.sandbox.cluster import AnyRunner, ClusterRunner, runner_on
 from pretrial.sandbox.commands import COMMAND_LIMITS, File, TestCommand, TestRun, read_tree
 from pretrial.sandbox.compare import same_output, same_value
 from pretrial.sandbox.isolation import Isolation, describe_isolation
-from pretrial.sandbox.limits import Limits, limits_from_reference
+from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Outcome, Verdict
+from pretrial.sandbox.references import limits_from_reference
 from pretrial.sandbox.runner import RUNNER_VERSION, Differences, Runner, compare_modes, run_programs
 
 __all__ = [

@@ -8,8 +8,8 @@ on a test that was never compared.
 
 from __future__ import annotations
 
-from pretrial.data.problems import Tests
 from pretrial.sandbox.outcome import Outcome, Verdict
+from pretrial.sandbox.tests import Tests
 
 # The names the release defines for every program, but for numpy (add `import numpy as np` if
 # wanted).

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pretrial.data.problems import Tests
 from pretrial.errors import UserError
 from pretrial.sandbox.compare import Mode, same_output, same_value
 from pretrial.sandbox.host import Ended, Worker
 from pretrial.sandbox.inside import wire
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Outcome, Verdict
+from pretrial.sandbox.tests import Tests
 
 LOST = "the worker ended with the program"  # how the message of such a verdict begins
 SHOWN = 200  # characters of a wrong answer that a message quotes

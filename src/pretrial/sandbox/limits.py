@@ -1,17 +1,11 @@
-"""What one program may use, and how to find a time limit from a reference solution."""
+"""What one program may use."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from pretrial.data.problems import Tests
 from pretrial.errors import UserError
-from pretrial.sandbox.outcome import Verdict
-
-WAITING_SHARE = 0.2  # a program that has the processor for less of its time waits for something
 
 
 @dataclass(frozen=True)
@@ -50,37 +44,3 @@ def scaled(limits: Limits, seconds: float, factor: float, floor: float) -> Limit
     The step keeps most limits the same from run to run although measured times are not.
     """
     return replace(limits, seconds=max(floor, math.ceil(factor * seconds * 10) / 10))
-
-
-def limits_from_reference(
-    references: Sequence[tuple[str, Tests]],
-    *,
-    factor: float = 5.0,
-    floor: float = 1.0,
-    limits: Limits | None = None,
-    **options: Any,
-) -> list[Limits]:
-    """Time limits, one per problem, from how long its reference solution takes.
-
-    Args:
-        references: (program, tests) of each problem.
-        factor: the limit as a multiple of the reference's time.
-        floor: no limit is below this many seconds.
-        limits: the limits for the references themselves, and the other limits of the result. A
-            reference that does not pass under them leaves them as they are.
-        options: further arguments of `run_programs`, but `workers`.
-    """
-    from pretrial.sandbox.runner import run_programs  # it imports this file
-
-    base = limits or Limits()
-    verdicts = run_programs(references, limits=base, workers=1, **options)
-    return [
-        scaled(base, _seconds_of(verdict), factor, floor) if verdict.passed else base
-        for verdict in verdicts
-    ]
-
-
-def _seconds_of(verdict: Verdict) -> float:
-    """Processor time, which a busy machine does not stretch; wall time of a program that waits."""
-    waits = verdict.cpu_seconds < WAITING_SHARE * verdict.wall_seconds
-    return verdict.wall_seconds if waits else verdict.cpu_seconds

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from pretrial.data.problems import Tests
 from pretrial.errors import UserError
 from pretrial.sandbox.apps import apps_outcome
 from pretrial.sandbox.compare import Mode, check_mode
@@ -20,6 +19,7 @@ from pretrial.sandbox.judge import LOST, Prepared, Trial, judge, prepare
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Verdict
 from pretrial.sandbox.pool import spread
+from pretrial.sandbox.tests import Tests
 
 RUNNER_VERSION = f"1/{sys.version_info.major}.{sys.version_info.minor}"
 CACHE_SIZE = 1 << 16  # verdicts kept in memory

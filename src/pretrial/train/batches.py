@@ -9,10 +9,9 @@ from torch import Tensor
 
 from pretrial.errors import UserError
 from pretrial.train.distributed import World
-from pretrial.train.method import Batch
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
-from pretrial.train.stage import Stage
+from pretrial.train.stage import Batch, Stage
 
 
 class Order:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from pretrial.errors import UserError
 from pretrial.train.distributed import copy_whole, wholes
-from pretrial.train.method import Trainable
+from pretrial.train.stage import Trainable
 
 Tensors = dict[str, Tensor]
 STATE = "state.json"

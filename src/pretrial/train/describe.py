@@ -21,8 +21,7 @@ from pretrial.train import flops
 from pretrial.train.attention import FusedAttention
 from pretrial.train.batches import micro_batch_size
 from pretrial.train.checkpoint import frozen_prefixes
-from pretrial.train.method import Batch, Trainable
-from pretrial.train.stage import Stage
+from pretrial.train.stage import Batch, Stage, Trainable
 
 _SLOTS = {"adamw": 2, "adam": 2, "sgd": 1}
 

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pretrial.train.method import Batch, Trainable
+from pretrial.train.stage import Batch, Trainable
 from pretrial.train.stop import Stopped
 
 # One process may work for days on an artefact while the others wait for it.

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from pretrial.errors import UserError
 from pretrial.train import distributed
 from pretrial.train.flops import FlopMeter
-from pretrial.train.method import Batch
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of, seed_torch
 from pretrial.train.sharding import Sharding
-from pretrial.train.stage import Stage
+from pretrial.train.stage import Batch, Stage
 
 Precision = Literal["bf16"] | None
 Forward = Callable[[Batch], dict[str, Tensor]]

@@ -28,11 +28,11 @@ from pretrial.train.early import Watch
 from pretrial.train.ema import Average
 from pretrial.train.gradients import Gradients, How, Precision
 from pretrial.train.log import Bar
-from pretrial.train.method import Method, Trainable
+from pretrial.train.method import Method
 from pretrial.train.optim import Optimizers
 from pretrial.train.run import Run
 from pretrial.train.seeds import python_state, seed_everything, seed_of, set_python_state
-from pretrial.train.stage import Stage
+from pretrial.train.stage import Stage, Trainable
 from pretrial.train.stop import Stopped, StopRequest, listening
 from pretrial.train.store import Store, first_not_finite
 from pretrial.train.window import Window

@@ -16,7 +16,7 @@ from torch import nn
 
 from pretrial.train.checkpoint import frozen_prefixes
 from pretrial.train.distributed import Losses, is_sharded, wholes
-from pretrial.train.method import Trainable
+from pretrial.train.stage import Trainable
 
 # What `fully_shard` changes on a module, beside its class
 _CHANGED = (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pretrial.data.rows import is_on_disk
-from pretrial.data.windows import DiskWindows, Windows, cut, joined, write_windows
+from pretrial.data.windows.cutting import DiskWindows, Windows, cut, joined, write_windows
 from pretrial.train.run import Run
 
 if TYPE_CHECKING:

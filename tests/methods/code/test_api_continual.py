@@ -21,9 +21,10 @@ from transformers import (
 )
 
 from pretrial.errors import UserError
-from pretrial.methods.code.api_continual import APIContinual, Config, examples, trial
+from pretrial.methods.code.api_continual import APIContinual, Config, examples
 from pretrial.methods.code.api_continual.domains import by_domain
 from pretrial.methods.code.api_continual.report import as_matrices, summary, table
+from pretrial.methods.code.api_continual.trials import trial
 from pretrial.objectives.continual import flat
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import weights_of

@@ -6,10 +6,9 @@ import re
 from html import unescape
 
 from pretrial.compare.trial import Data
-from pretrial.data.miniapps import mini_apps
+from pretrial.data.builtin.miniapps import mini_apps
 from pretrial.evaluate.result import Result
-from pretrial.methods.code.coderl import demonstration
-from pretrial.methods.code.coderl.trials import trial
+from pretrial.methods.code.coderl.trials import demonstration, trial
 from pretrial.sandbox import Outcome, Verdict
 
 SHARES = {"COMPILE_ERROR": 0.1, "RUNTIME_ERROR": 0.0, "FAILED_TEST": 0.6, "PASSED_TEST": 0.3}

@@ -9,8 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretrial.data.miniapps import mini_apps
-from pretrial.data.problems import Tests
+from pretrial.data.builtin.miniapps import mini_apps
 from pretrial.methods.code.coderl import parts
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.critic import Critic, Judged
@@ -19,6 +18,7 @@ from pretrial.methods.code.coderl.prompt import prompt
 from pretrial.methods.code.coderl.reinforce import Reinforce, Weighted
 from pretrial.objectives.reinforce import RETURNS, advantage, policy_gradient_loss
 from pretrial.sandbox import Limits, run_programs
+from pretrial.sandbox.tests import Tests
 
 PROBLEMS = mini_apps(num_train=6, num_test=0).train
 GENERATOR = torch.Generator()

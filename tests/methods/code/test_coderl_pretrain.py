@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from pretrial.data.miniapps import mini_apps
+from pretrial.data.builtin.miniapps import mini_apps
 from pretrial.methods.code.coderl import CodeRL, Config
 from pretrial.methods.code.coderl.model import IGNORE
 from pretrial.methods.code.coderl.pretrain import MaskedSpans, NextTokens, code_sequences

@@ -13,7 +13,7 @@ import pytest
 import torch
 from launched import in_processes
 
-from pretrial.data.miniapps import mini_apps
+from pretrial.data.builtin.miniapps import mini_apps
 from pretrial.methods.code.coderl import CodeRL, Config, experience
 from pretrial.methods.code.coderl.samples import read_samples
 from pretrial.sandbox import Runner

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pretrial.data.miniapps import mini_apps
+from pretrial.data.builtin.miniapps import mini_apps
 from pretrial.errors import UserError
 from pretrial.methods.code.coderl import parts
 from pretrial.methods.code.coderl.config import Config

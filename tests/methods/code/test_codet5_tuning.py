@@ -9,12 +9,13 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, RobertaTokenizer, T5ForConditionalGeneration
 
+from pretrial.compare.kit import functions
 from pretrial.errors import UserError
 from pretrial.evaluate.tasks import evaluate
-from pretrial.methods.code import functions
-from pretrial.methods.code.codet5 import CodeT5, Config, examples, trial
+from pretrial.methods.code.codet5 import CodeT5, Config, examples
+from pretrial.methods.code.codet5.trials import trial
 from pretrial.methods.code.codet5.tuning import EosClassifier, TaskMixture, Tasks, end_positions
-from pretrial.models.seq2seq import TextToText, new_t5
+from pretrial.models.architectures.seq2seq import TextToText, new_t5
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe, sentinel_ids
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train

@@ -17,7 +17,7 @@ from pretrial.methods.code.codet5p.reading import read_rows, without_docstring
 from pretrial.methods.code.codet5p.retrieval import embeddings, pair_logits
 from pretrial.methods.code.codet5p.unimodal import Unimodal, joins, word_starts
 from pretrial.methods.code.codet5p.writing import completions
-from pretrial.models.seq2seq import IGNORE, encode_texts
+from pretrial.models.architectures.seq2seq import IGNORE, encode_texts
 from pretrial.models.tokenizers import sentinel_ids
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train

@@ -20,7 +20,7 @@ from transformers import (
 from pretrial.errors import UserError
 from pretrial.methods.code.codet5p import CodeT5p, Config, examples
 from pretrial.methods.code.codet5p.frozen import beside_decoder
-from pretrial.models.seq2seq import IGNORE
+from pretrial.models.architectures.seq2seq import IGNORE
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import frozen_prefixes, weights_of

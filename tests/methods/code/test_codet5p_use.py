@@ -13,7 +13,7 @@ from pretrial.methods.code.codet5p import CodeT5p, Config, examples
 from pretrial.methods.code.codet5p.network import TO_CODE, TO_TEXT, decoder_logits, task_ids
 from pretrial.methods.code.codet5p.training import stages
 from pretrial.methods.code.codet5p.trials import search_of, trial
-from pretrial.models.seq2seq import encode_texts
+from pretrial.models.architectures.seq2seq import encode_texts
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run

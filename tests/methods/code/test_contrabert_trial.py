@@ -7,8 +7,8 @@ import json
 import pytest
 
 from pretrial.errors import UserError
-from pretrial.methods.code.contrabert import ContraBERT, trial
-from pretrial.methods.code.contrabert.trials import make_data, measure
+from pretrial.methods.code.contrabert import ContraBERT
+from pretrial.methods.code.contrabert.trials import make_data, measure, trial
 
 TEXT = '''def work_{0}(first, items):
     """Adds up number {0}.

@@ -11,14 +11,14 @@ import torch
 from transformers import T5ForConditionalGeneration
 
 from pretrial.convert.export import export_model
-from pretrial.data.quixbugs import quixbugs_rows
+from pretrial.data.problems.quixbugs import quixbugs_rows
 from pretrial.errors import UserError
 from pretrial.methods.code import multimend
 from pretrial.methods.code.multimend import Config, MultiMend, beams
 from pretrial.methods.code.multimend.fixes import source_text
 from pretrial.methods.code.multimend.model import MultiMend as Model
 from pretrial.methods.code.multimend.ranking import Candidate
-from pretrial.models.seq2seq import new_t5
+from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
@@ -334,7 +334,7 @@ def test_another_architecture_is_refused(tmp_path):
 
 
 def test_a_missing_package_of_the_embeddings_names_the_mend(method, bug, tmp_path, monkeypatch):
-    from pretrial.models import sentence_encoder
+    from pretrial.models.architectures import sentence_encoder
 
     (tmp_path / "m.py").write_text(f"import os\n{WRONG}")
     monkeypatch.setattr(sentence_encoder, "find_spec", lambda name: None)

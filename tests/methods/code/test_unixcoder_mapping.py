@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pretrial.code_views import Node, view
-from pretrial.data.stdlib import stdlib_code
+from pretrial.data.builtin.stdlib import stdlib_code
 from pretrial.methods.code.unixcoder.fragments import Fragment
 from pretrial.methods.code.unixcoder.mapping import Mark, flatten, unflatten
 from pretrial.methods.code.unixcoder.vocabulary import Vocabulary, learn_vocabulary

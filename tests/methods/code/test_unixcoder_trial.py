@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pretrial.errors import UserError
-from pretrial.methods.code.unixcoder import Config, UniXcoder, examples, trial
-from pretrial.methods.code.unixcoder.trials import Lexical, cut_lines, make_data, measure
+from pretrial.methods.code.unixcoder import Config, UniXcoder, examples
+from pretrial.methods.code.unixcoder.trials import Lexical, cut_lines, make_data, measure, trial
 
 ROWS = [row for row in examples() if row["code"]]
 

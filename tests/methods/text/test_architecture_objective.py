@@ -7,8 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
+from pretrial.bases.prompted import texts_of
 from pretrial.compare.trial import Context
-from pretrial.data.windows import TokenWindows
+from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import UserError
 from pretrial.evaluate.rank import measure_rank
 from pretrial.evaluate.tasks import evaluate
@@ -21,10 +22,9 @@ from pretrial.methods.text.architecture_objective import (
 )
 from pretrial.methods.text.architecture_objective.config import PAIRS
 from pretrial.methods.text.architecture_objective.grid import by_gain
+from pretrial.methods.text.architecture_objective.network import T5Decoder
 from pretrial.methods.text.architecture_objective.trials import prepare, steps_to
-from pretrial.methods.text.prompted import texts_of
-from pretrial.models.conditional import new_llama
-from pretrial.models.t5_decoder import T5Decoder
+from pretrial.models.architectures.conditional import new_llama
 from pretrial.models.tokenizers import learn_bpe, sentinel_ids
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import read_tensors

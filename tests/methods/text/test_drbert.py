@@ -13,11 +13,12 @@ from transformers import (
     CamembertConfig,
 )
 
-from pretrial.convert.keys import load_pretrained
+from pretrial.checkpoints.keys import load_pretrained
+from pretrial.compare.kit.masked_scores import masked_scores
 from pretrial.errors import UserError
 from pretrial.methods.text import mlm
-from pretrial.methods.text.drbert import Config, DrBERT, examples, trial
-from pretrial.methods.text.masked_scores import masked_scores
+from pretrial.methods.text.drbert import Config, DrBERT, examples
+from pretrial.methods.text.drbert.trials import trial
 from pretrial.train.budget import Budget
 from pretrial.train.flops import count
 from pretrial.train.loop import train

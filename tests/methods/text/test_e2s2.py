@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from pretrial.corrupt.masks import IGNORE
-from pretrial.data.windows import TokenWindows
+from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import UserError
 from pretrial.methods.text.e2s2 import E2S2, Config, examples, measures
 from pretrial.methods.text.e2s2.trials import trial

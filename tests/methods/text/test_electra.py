@@ -16,7 +16,7 @@ from transformers import (
 
 from pretrial.errors import UserError
 from pretrial.methods.text.electra import ELECTRA, Config, examples
-from pretrial.models.electra_pair import generator_config
+from pretrial.models.architectures.electra_pair import generator_config
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run

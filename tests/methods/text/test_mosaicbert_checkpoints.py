@@ -11,7 +11,7 @@ from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
 from pretrial.convert.export import export_model
 from pretrial.errors import UserError
 from pretrial.methods.text.mosaicbert import CARD, Config, MosaicBERT, examples
-from pretrial.models.mosaic_bert import MosaicBertModel
+from pretrial.methods.text.mosaicbert.network.bert import MosaicBertModel
 
 TEXTS = MosaicBERT.read(examples())
 TINY = Config.tiny()
@@ -150,7 +150,8 @@ def test_the_card_of_an_export_names_the_class_that_loads_it(method, tmp_path):
     }
     export_model(method, tmp_path / "model", CARD, record)
     told = (tmp_path / "model" / "README.md").read_text()
-    assert "pretrial.models.mosaic_bert.MosaicBertForMaskedLM.from_pretrained" in told
+    place = "pretrial.methods.text.mosaicbert.network.bert.MosaicBertForMaskedLM"
+    assert f"{place}.from_pretrained" in told
     assert "library_name" not in told
 
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from pretrial.data.listops import listops
+from pretrial.data.builtin.listops import listops
 from pretrial.errors import UserError
 from pretrial.evaluate.tasks import evaluate
-from pretrial.methods.text.never_from_scratch import Config, NeverFromScratch, examples, trial
+from pretrial.methods.text.never_from_scratch import Config, NeverFromScratch, examples
 from pretrial.methods.text.never_from_scratch.handover import hand_over
 from pretrial.methods.text.never_from_scratch.inputs import MASK, PAD, UNKNOWN, code
 from pretrial.methods.text.never_from_scratch.training import (
@@ -28,6 +28,7 @@ from pretrial.methods.text.never_from_scratch.training import (
     shares,
     states_of,
 )
+from pretrial.methods.text.never_from_scratch.trials import trial
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.optim import share_out

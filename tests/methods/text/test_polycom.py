@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM, OlmoeConfig, OlmoeForCausalLM
 from transformers.models.olmoe.modeling_olmoe import load_balancing_loss_func
 
-from pretrial.convert.polycom import flatten, load_megatron
 from pretrial.errors import UserError
-from pretrial.methods.text.polycom import Config, PolyCom, examples, trial
+from pretrial.methods.text.polycom import Config, PolyCom, examples
 from pretrial.methods.text.polycom.functions import DIMENSIONS, TARGETS, Approximators
-from pretrial.models.spectra import effective_rank
+from pretrial.methods.text.polycom.network.megatron import flatten, load_megatron
+from pretrial.methods.text.polycom.network.spectra import effective_rank
+from pretrial.methods.text.polycom.trials import trial
 from pretrial.objectives.experts import balance_loss, router_loss
 
 TINY = Config.tiny()

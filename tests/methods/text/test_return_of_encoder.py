@@ -32,7 +32,7 @@ from pretrial.methods.text.return_of_encoder import (
 )
 from pretrial.methods.text.return_of_encoder.building import new_student
 from pretrial.methods.text.return_of_encoder.teaching import aligned_logits
-from pretrial.models.seq2seq import pad_rows, shifted
+from pretrial.models.architectures.seq2seq import pad_rows, shifted
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import weights_of
 from pretrial.train.loop import train
@@ -492,7 +492,8 @@ def test_train_predict_eval_and_export_from_the_command_line(teacher, tmp_path, 
     assert [list(row) for row in rows] == [["generate"], ["generate"]]
     assert main(["eval", str(out), "--task", "generation", "--data", str(data)]) == 0
     assert main(["export", str(out), "--to", str(tmp_path / "model")]) == 0
-    assert "pretrial.models.mu" in (tmp_path / "model" / "README.md").read_text()
+    told = (tmp_path / "model" / "README.md").read_text()
+    assert "pretrial.methods.text.return_of_encoder.network.mu" in told
     capsys.readouterr()
     # mistakes, each in one line
     mistakes = {

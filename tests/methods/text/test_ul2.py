@@ -10,14 +10,15 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from pretrial.bases.prompted import Example
 from pretrial.corrupt.denoisers import Denoiser
 from pretrial.errors import UserError
-from pretrial.methods.text.prompted import Example
-from pretrial.methods.text.ul2 import UL2, Config, examples, trial
+from pretrial.methods.text.ul2 import UL2, Config, examples
 from pretrial.methods.text.ul2.answers import answer_in, vote
 from pretrial.methods.text.ul2.building import needed_sentinels
-from pretrial.models.conditional import new_llama
-from pretrial.models.seq2seq import new_t5
+from pretrial.methods.text.ul2.trials import trial
+from pretrial.models.architectures.conditional import new_llama
+from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.tokenizers import learn_bpe, sentinel_ids
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train

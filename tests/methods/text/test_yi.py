@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from pretrial.data.cascade_stages import Options
+from pretrial.data.cleaning.cascade_stages import Options
 from pretrial.errors import UserError
 from pretrial.methods.text import yi
 from pretrial.methods.text.yi import Config, Yi

@@ -21,7 +21,7 @@ from pretrial.convert.export import export_model
 from pretrial.errors import UserError
 from pretrial.methods.text.yi import CARD, Config, Yi, examples
 from pretrial.methods.text.yi.llava import IMAGE, YiLlava
-from pretrial.models.images import tiles
+from pretrial.models.layers.image_tiles import tiles
 from pretrial.train.checkpoint import weights_of
 
 Image = pytest.importorskip("PIL.Image")

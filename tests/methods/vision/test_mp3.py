@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import save_file
 from transformers import ViTConfig, ViTForImageClassification, ViTModel
 
-from pretrial.data import spoken
+from pretrial.bases.patch_encoder.inputs import pixels
+from pretrial.compare.kit import digits
+from pretrial.data.builtin.catalogue import spoken
 from pretrial.errors import UserError
-from pretrial.methods.vision import digits
-from pretrial.methods.vision.mp3 import MP3, Config, examples, trial
-from pretrial.methods.vision.patch_inputs import pixels
+from pretrial.methods.vision.mp3 import MP3, Config, examples
+from pretrial.methods.vision.mp3.trials import trial
 from pretrial.objectives.positions import near_targets, position_loss
 
 TINY = Config.tiny()

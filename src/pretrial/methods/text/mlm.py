@@ -35,20 +35,25 @@ from transformers import (
 )
 
 from pretrial.card import Card, Claim, Field
+from pretrial.checkpoints.keys import load_tokenizer
 from pretrial.convert.electra import load_electra
-from pretrial.convert.keys import load_tokenizer
 from pretrial.corrupt.masks import mask_windows
 from pretrial.data.rows import texts
 from pretrial.errors import UserError
-from pretrial.evaluate.held_out import held_out_losses
-from pretrial.models.electra_pair import masked_logits
-from pretrial.models.text_classifier import TextClassifier
-from pretrial.models.text_encoder import Pooling, classifier_from, encode, token_vectors
+from pretrial.models.architectures.electra_pair import masked_logits
+from pretrial.models.architectures.text_classifier import TextClassifier
+from pretrial.models.architectures.text_encoder import (
+    Pooling,
+    classifier_from,
+    encode,
+    token_vectors,
+)
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.budget import Budget
-from pretrial.train.method import Batch, Method
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.held_out import held_out_losses
+from pretrial.train.method import Method
+from pretrial.train.stage import Batch, Optim, Stage
 from pretrial.train.tokens import token_windows
 
 if TYPE_CHECKING:

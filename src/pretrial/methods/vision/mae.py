@@ -14,8 +14,8 @@ Deviations from the paper:
 
 | field | content |
 | --- | --- |
-| image | path, array or picture; see `data.images` |
-| audio | instead of an image, with `input=audio`: path or samples; see `data.audio` |
+| image | path, array or picture; see `data.media.image` |
+| audio | instead of an image, with `input=audio`: path or samples; see `data.media.audio` |
 | label | class of it, for fine-tuning; rows may lack it |
 """
 
@@ -30,14 +30,15 @@ import torch
 from torch import Tensor, nn
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
+from pretrial.bases.patch_encoder import config as patch_config
+from pretrial.bases.patch_encoder import method as patch_method
+from pretrial.bases.patch_encoder.inputs import Example, pixels
 from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.draws import row_seeds, row_uniform
 from pretrial.errors import UserError
-from pretrial.methods.vision import patch_config, patch_method
-from pretrial.methods.vision.patch_inputs import Example, pixels
-from pretrial.models.patch_encoder import PatchEncoder, begin_by_width
-from pretrial.models.positions import sine_positions
-from pretrial.train.method import Batch
+from pretrial.models.architectures.patch_encoder import PatchEncoder, begin_by_width
+from pretrial.models.layers.positions import sine_positions
+from pretrial.train.stage import Batch
 
 CARD = Card(
     slug="mae",

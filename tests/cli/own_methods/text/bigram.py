@@ -22,8 +22,8 @@ from torch.distributions import Categorical
 
 from pretrial.card import Card, Claim, Field
 from pretrial.errors import UserError
-from pretrial.train.method import Batch, Method
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.method import Method
+from pretrial.train.stage import Batch, Optim, Stage
 
 CARD = Card(
     slug="bigram",

@@ -15,7 +15,7 @@ import torch
 
 from pretrial.card import Card, Claim, Field
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.data.sources import load
+from pretrial.data.reading.sources import load
 from pretrial.errors import UserError
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.method import Method

@@ -20,7 +20,7 @@ Deviations from the paper and its release (seanie12/self-distillation):
 
 | field | content |
 | --- | --- |
-| image | path, array or picture; see `data.images` |
+| image | path, array or picture; see `data.media.image` |
 | text | instead of an image: raw text of any length |
 | label | class of it, for fine-tuning; rows may lack it |
 """
@@ -40,11 +40,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pretrial.card import Card, Claim, Field
-from pretrial.convert.keys import load_strict
+from pretrial.checkpoints.keys import load_strict
 from pretrial.data.rows import mapped, where
 from pretrial.errors import UserError
 from pretrial.evaluate.classify import likeliest
-from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.adapt.further_pretraining.config import Config
 from pretrial.methods.adapt.further_pretraining.inputs import (
     Example,
@@ -56,17 +55,17 @@ from pretrial.methods.adapt.further_pretraining.labeller import Labeller
 from pretrial.methods.adapt.further_pretraining.network import Network
 from pretrial.methods.adapt.further_pretraining.networks import NETWORKS, kind_of
 from pretrial.methods.adapt.further_pretraining.report import evaluate
-from pretrial.methods.adapt.further_pretraining.trials import trial
 from pretrial.objectives.features import feature_loss, squared_distance
 from pretrial.train.budget import Budget
-from pretrial.train.method import Batch, Method
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.held_out import held_out_losses
+from pretrial.train.method import Method
+from pretrial.train.stage import Batch, Optim, Stage
 from pretrial.train.tokens import token_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "Config", "FurtherPretraining", "examples", "trial"]
+__all__ = ["CARD", "Config", "FurtherPretraining", "examples"]
 
 CARD = Card(
     slug="further_pretraining",

@@ -19,15 +19,15 @@ from transformers import (
     ViTModel,
 )
 
-from pretrial.convert.keys import load_pretrained
+from pretrial.checkpoints.keys import load_pretrained
 from pretrial.corrupt.draws import row_seeds, row_uniform
 from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining.config import Config
 from pretrial.methods.adapt.further_pretraining.inputs import Example, check_input, pixels_of
 from pretrial.methods.adapt.further_pretraining.network import Network
-from pretrial.models.patch_encoder import begin_by_width
-from pretrial.models.positions import sine_positions
-from pretrial.train.method import Batch
+from pretrial.models.architectures.patch_encoder import begin_by_width
+from pretrial.models.layers.positions import sine_positions
+from pretrial.train.stage import Batch
 
 _STREAM = 300  # of the numbers that choose the hidden patches
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pretrial.corrupt.image_views import crop_and_flip
-from pretrial.data.images import stack
+from pretrial.data.media.image import stack
 from pretrial.data.rows import mapped, text_in
 from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining.config import Config, Input
@@ -23,7 +23,7 @@ class Example:
     """An image or a text.
 
     Attributes:
-        content: what the field holds; for images see `data.images`.
+        content: what the field holds; for images see `data.media.image`.
         input: which field that is.
         label: its class; None where it has none.
         name: what errors call it.

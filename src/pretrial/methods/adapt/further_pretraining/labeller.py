@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from pretrial.corrupt.draws import row_seeds
 from pretrial.methods.adapt.further_pretraining.inputs import as_example, pixels_of
-from pretrial.train.method import Batch, Trainable
+from pretrial.train.stage import Batch, Trainable
 
 if TYPE_CHECKING:
     from pretrial.methods.adapt.further_pretraining.network import Network

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pretrial.methods.adapt.further_pretraining.config import Config, Input
 from pretrial.methods.adapt.further_pretraining.inputs import Example
-from pretrial.train.method import Batch
+from pretrial.train.stage import Batch
 
 
 class Network(nn.Module, ABC):

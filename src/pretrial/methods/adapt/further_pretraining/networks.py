@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transformers import AutoModelForMaskedLM
 
-from pretrial.convert.keys import load_config
+from pretrial.checkpoints.keys import load_config
 from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining.config import Input
 from pretrial.methods.adapt.further_pretraining.images import ImageNetwork

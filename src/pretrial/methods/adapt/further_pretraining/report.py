@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pretrial.evaluate.classify import probe
-from pretrial.evaluate.held_out import held_out_losses
+from pretrial.train.held_out import held_out_losses
 
 if TYPE_CHECKING:
     from pretrial.methods.adapt.further_pretraining import FurtherPretraining

@@ -17,7 +17,7 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
-from pretrial.convert.keys import load_config, load_pretrained, load_tokenizer
+from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.corrupt.masks import mask_windows
 from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining.config import Config
@@ -25,7 +25,7 @@ from pretrial.methods.adapt.further_pretraining.inputs import Example, check_inp
 from pretrial.methods.adapt.further_pretraining.network import Network
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe, texts_of
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.method import Batch
+from pretrial.train.stage import Batch
 
 
 class TextNetwork(Network):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from pretrial.compare.trial import Data
-from pretrial.data.glyphs import glyphs
+from pretrial.data.builtin.glyphs import glyphs
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row, require
-from pretrial.data.sources import load
 from pretrial.errors import UserError, nearest
 
 DIGITS, DOCSTRINGS = "builtin:digits", "builtin:stdlib-docstrings"

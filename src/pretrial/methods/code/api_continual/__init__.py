@@ -84,7 +84,4 @@ def examples() -> list[dict[str, str]]:
     return rows
 
 
-# At the end, since it needs the method
-from pretrial.methods.code.api_continual.trials import trial  # noqa: E402
-
-__all__ = ["CARD", "APIContinual", "Config", "examples", "trial"]
+__all__ = ["CARD", "APIContinual", "Config", "examples"]

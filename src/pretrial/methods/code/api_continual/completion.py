@@ -19,7 +19,7 @@ from pretrial.methods.code.api_continual.ranking import (
     rank_decoder,
     rank_encoder,
 )
-from pretrial.models.sample import sample
+from pretrial.models.decoding.sample import sample
 
 if TYPE_CHECKING:
     from pretrial.methods.code.api_continual.model import APIContinual

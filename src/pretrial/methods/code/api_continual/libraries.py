@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from pretrial.code_views import view
-from pretrial.data.installed import installed_code
+from pretrial.data.builtin.installed import installed_code
 from pretrial.errors import UserError
 
 Row = dict[str, Any]

@@ -27,8 +27,8 @@ from pretrial.objectives.continual import (
     SynapticIntelligence,
     num_weights,
 )
-from pretrial.train.method import Batch, Method
-from pretrial.train.stage import Stage
+from pretrial.train.method import Method
+from pretrial.train.stage import Batch, Stage
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run

@@ -14,8 +14,8 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
-from pretrial.convert.keys import load_config, load_pretrained, load_tokenizer
-from pretrial.convert.pretrained import load_generator
+from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
+from pretrial.checkpoints.pretrained import load_generator
 from pretrial.errors import UserError
 from pretrial.methods.code.api_continual.config import Config
 from pretrial.models.tokenizers import learn_bpe

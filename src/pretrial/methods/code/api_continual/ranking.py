@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pretrial.evaluate.api_calls import Ranked
-from pretrial.models.decoding import DecoderOnly, padded
+from pretrial.models.decoding.cache import DecoderOnly, padded
 
 _TOP_TOKENS = 50  # what transformers' `generate` samples from by default
 _SITES_AT_ONCE = 64

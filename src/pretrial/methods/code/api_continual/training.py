@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pretrial.data.reservoir import Reservoir
+from pretrial.data.reading.reservoir import Reservoir
 from pretrial.data.rows import spread
 from pretrial.errors import UserError
 from pretrial.evaluate.api_calls import Site

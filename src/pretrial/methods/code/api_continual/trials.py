@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrial.compare.trial import Arm, Data, Role, Trial
-from pretrial.data.stdlib import stdlib_code
+from pretrial.data.builtin.stdlib import stdlib_code
 from pretrial.methods.code.api_continual.config import Config
 from pretrial.methods.code.api_continual.domains import by_domain
 from pretrial.methods.code.api_continual.libraries import library_functions

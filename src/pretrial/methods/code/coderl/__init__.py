@@ -35,8 +35,8 @@ import torch
 from torch import nn
 
 from pretrial.card import Card, Claim, Field
-from pretrial.data.layouts import read_problems
-from pretrial.data.problems import Problem
+from pretrial.data.problems.problem import Problem
+from pretrial.data.reading.problems import read_problems
 from pretrial.methods.code.coderl import parts, training
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.critic import Critic
@@ -307,13 +307,9 @@ def _answer(problem: Problem, candidates: list[Candidate], ranking: list[int]) -
 
 def examples() -> list[dict[str, Any]]:
     """A handful of rows for the tests over all methods."""
-    from pretrial.data.miniapps import mini_apps
+    from pretrial.data.builtin.miniapps import mini_apps
 
     return [p.to_row() for p in mini_apps(num_train=12, num_test=0, solved=8).train]
 
 
-# At the end, since both need CodeRL
-from pretrial.methods.code.coderl.demonstration import demo  # noqa: E402
-from pretrial.methods.code.coderl.trials import trial  # noqa: E402
-
-__all__ = ["CARD", "CodeRL", "Config", "demo", "examples", "trial"]
+__all__ = ["CARD", "CodeRL", "Config", "examples"]

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pretrial.convert.keys import load_strict
+from pretrial.checkpoints.keys import load_strict
 from pretrial.methods.code.coderl.model import IGNORE, ProgramModel
-from pretrial.train.method import Batch, Trainable
+from pretrial.train.stage import Batch, Trainable
 
 Pooling = Literal["logits", "states"]
 HEAD = "error_head."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pretrial.data.problems import Problem
+from pretrial.data.problems.problem import Problem
 from pretrial.evaluate.auc import roc_auc
 from pretrial.methods.code.coderl.critic import Critic, Judged
 from pretrial.methods.code.coderl.samples import Sample

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pretrial.data.problems import Problem
+from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
 from pretrial.methods.code.coderl.critic import Judged
 from pretrial.methods.code.coderl.model import reindent_with_tabs

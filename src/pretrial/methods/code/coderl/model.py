@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pretrial.data.problems import Problem
+from pretrial.data.problems.problem import Problem
 from pretrial.methods.code.coderl.prompt import runnable
-from pretrial.models.sample import sample
-from pretrial.models.stop import StopTexts
-from pretrial.train.method import Batch, Trainable
+from pretrial.models.decoding.sample import sample
+from pretrial.models.decoding.stop import StopTexts
+from pretrial.train.stage import Batch, Trainable
 
 IGNORE = -100
 
@@ -196,7 +196,8 @@ class ProgramModel(nn.Module):
     ) -> list[list[list[int]]]:
         """Programs for each prompt, as the tokens they are trained on: with their end token.
 
-        A program that reached `max_target` without ending has no end token. See `models.sample`.
+        A program that reached `max_target` without ending has no end token. See
+        `models.decoding.sample`.
 
         Args:
             problems: one a prompt; where all are completions, a program also ends at the text that

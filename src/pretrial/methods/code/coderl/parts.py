@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
-from pretrial.convert.keys import read_weights
-from pretrial.convert.pretrained import load_generator
-from pretrial.data.problems import Problem
+from pretrial.checkpoints.keys import read_weights
+from pretrial.checkpoints.pretrained import load_generator
+from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.critic import HEAD, Critic

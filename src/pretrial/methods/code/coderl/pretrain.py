@@ -12,7 +12,7 @@ from pretrial.corrupt.spans import span_corruption
 from pretrial.errors import UserError
 from pretrial.methods.code.coderl.model import Imitation, ProgramModel
 from pretrial.models.tokenizers import sentinel_ids
-from pretrial.train.method import Batch
+from pretrial.train.stage import Batch
 
 
 def code_sequences(program_model: ProgramModel, texts: Sequence[str]) -> list[list[int]]:

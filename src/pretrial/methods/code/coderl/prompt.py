@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pretrial.data.problems import Problem
+from pretrial.data.problems.problem import Problem
 from pretrial.sandbox import Outcome, Verdict
 
 Layout = Literal["ours", "release-train", "release-generate"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pretrial.methods.code.coderl.model import IGNORE, ProgramModel
 from pretrial.objectives.reinforce import policy_gradient_loss
-from pretrial.train.method import Batch, Trainable
+from pretrial.train.stage import Batch, Trainable
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pretrial.data.problems import Problem
+from pretrial.data.problems.problem import Problem
 from pretrial.methods.code.coderl.model import ProgramModel
 from pretrial.sandbox import AnyRunner, Limits, Outcome, Verdict
 

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pretrial.data.problems import Problem
+from pretrial.data.problems.problem import Problem
 from pretrial.methods.code.coderl.critic import Critic, Judged
 from pretrial.methods.code.coderl.model import ProgramModel
 from pretrial.methods.code.coderl.prompt import Layout, prompt, repair_prompt

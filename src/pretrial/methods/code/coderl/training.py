@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pretrial.data.problems import Problem
+from pretrial.data.problems.problem import Problem
 from pretrial.methods.code.coderl import parts, pretrain
 from pretrial.methods.code.coderl.critic import Critic
 from pretrial.methods.code.coderl.experience import Drawn, Experience
@@ -20,9 +20,8 @@ from pretrial.methods.code.coderl.reinforce import Reinforce, Weighted
 from pretrial.methods.code.coderl.samples import Sample, draw, execute
 from pretrial.train.batches import fitting
 from pretrial.train.budget import Budget
-from pretrial.train.method import Trainable
 from pretrial.train.run import Run
-from pretrial.train.stage import EarlyStop, Optim, Stage
+from pretrial.train.stage import EarlyStop, Optim, Stage, Trainable
 
 if TYPE_CHECKING:
     from pretrial.methods.code.coderl import CodeRL
@@ -95,7 +94,7 @@ class Course:
     # One stage each
 
     def _pretrain(self) -> Iterator[Stage]:
-        from pretrial.data.sources import load
+        from pretrial.data.reading.sources import load
 
         c, actor = self.config, self.method.actor
         texts = [row.get("code") or row.get("text") or "" for row in load(c.pretrain_data)]

@@ -47,17 +47,16 @@ from pretrial.methods.code.codet5 import building, stages
 from pretrial.methods.code.codet5.config import Config
 from pretrial.methods.code.codet5.examples import Example, Examples, read_examples
 from pretrial.methods.code.codet5.inputs import ENGLISH, Inputs
-from pretrial.methods.code.codet5.trials import trial
 from pretrial.methods.code.codet5.tuning import EosClassifier
-from pretrial.models.seq2seq import TextToText, generate_texts
-from pretrial.models.text_encoder import encode
+from pretrial.models.architectures.seq2seq import TextToText, generate_texts
+from pretrial.models.architectures.text_encoder import encode
 from pretrial.train.method import Method
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
     from pretrial.train.stage import Stage
 
-__all__ = ["CARD", "CodeT5", "Config", "examples", "trial"]
+__all__ = ["CARD", "CodeT5", "Config", "examples"]
 
 CARD = Card(
     slug="codet5",

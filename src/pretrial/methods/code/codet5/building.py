@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import T5ForConditionalGeneration
 
-from pretrial.convert.keys import (
+from pretrial.checkpoints.keys import (
     load_config,
     load_pretrained,
     load_strict,
@@ -22,7 +22,7 @@ from pretrial.errors import UserError
 from pretrial.methods.code.codet5.config import Config
 from pretrial.methods.code.codet5.examples import Example
 from pretrial.methods.code.codet5.inputs import ENGLISH
-from pretrial.models.seq2seq import new_t5
+from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.tokenizers import (
     ROBERTA_SPECIALS,
     add_task_tokens,

@@ -13,10 +13,10 @@ from pretrial.corrupt.masks import IGNORE
 from pretrial.methods.code.codet5.config import Config
 from pretrial.methods.code.codet5.examples import Example
 from pretrial.methods.code.codet5.inputs import Inputs, Written
-from pretrial.models.seq2seq import collate, pad_rows, sequence_loss
+from pretrial.models.architectures.seq2seq import collate, pad_rows, sequence_loss
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.batches import to_device
-from pretrial.train.method import Batch, Trainable
+from pretrial.train.stage import Batch, Trainable
 
 Objective = Callable[[Example, torch.Generator], Written]
 

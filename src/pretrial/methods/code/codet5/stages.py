@@ -17,10 +17,9 @@ from pretrial.methods.code.codet5.pretraining import (
     held_out_losses,
 )
 from pretrial.methods.code.codet5.tuning import TaskMixture, Tasks
-from pretrial.models.seq2seq import TextToText
+from pretrial.models.architectures.seq2seq import TextToText
 from pretrial.train.budget import Budget
-from pretrial.train.method import Trainable
-from pretrial.train.stage import EarlyStop, Optim, Stage
+from pretrial.train.stage import EarlyStop, Optim, Stage, Trainable
 
 if TYPE_CHECKING:
     from pretrial.methods.code.codet5 import CodeT5

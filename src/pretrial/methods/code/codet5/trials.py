@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from pretrial.compare.kit import functions
 from pretrial.compare.trial import Arm, Data, Role, Trial
-from pretrial.methods.code import functions
 from pretrial.methods.code.codet5.config import Config
 from pretrial.train.budget import Budget
 

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretrial.data.mixture import Mixture, temperature_weights
+from pretrial.data.reading.mixture import Mixture, temperature_weights
 from pretrial.errors import UserError
-from pretrial.models.seq2seq import TextToText, pad_rows
+from pretrial.models.architectures.seq2seq import TextToText, pad_rows
 from pretrial.train.checkpoint import whole_folder
-from pretrial.train.method import Batch, Trainable
+from pretrial.train.stage import Batch, Trainable
 
 Texts = str | tuple[str, str]
 

@@ -295,7 +295,4 @@ def examples() -> list[dict[str, str]]:
     ]
 
 
-# At the end, since it needs CodeT5p
-from pretrial.methods.code.codet5p.trials import trial  # noqa: E402
-
-__all__ = ["CARD", "CodeT5p", "Config", "examples", "trial"]
+__all__ = ["CARD", "CodeT5p", "Config", "examples"]

@@ -24,12 +24,12 @@ from pretrial.methods.code.codet5p.network import (
     task_ids,
 )
 from pretrial.methods.code.codet5p.reading import Example
-from pretrial.models.momentum import Momentum
-from pretrial.models.queue import KeyQueue
-from pretrial.models.seq2seq import IGNORE, encode_texts
+from pretrial.models.architectures.seq2seq import IGNORE, encode_texts
 from pretrial.objectives.contrastive import gathered, hard_negatives, info_nce
+from pretrial.objectives.momentum import Momentum
+from pretrial.objectives.queue import KeyQueue
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.method import Batch, Trainable
+from pretrial.train.stage import Batch, Trainable
 
 
 class Bimodal(Trainable):

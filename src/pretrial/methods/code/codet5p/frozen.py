@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from transformers import CodeGenModel, T5Config, T5EncoderModel
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
-from pretrial.convert.keys import load_pretrained, load_strict, load_tokenizer, read_weights
-from pretrial.convert.pretrained import load_generator
+from pretrial.checkpoints.keys import load_pretrained, load_strict, load_tokenizer, read_weights
+from pretrial.checkpoints.pretrained import load_generator
 from pretrial.corrupt.prefix import prefix_split
 from pretrial.errors import UserError
 from pretrial.methods.code.codet5p.config import Config
+from pretrial.methods.code.codet5p.cross_attention import add_cross_attention
 from pretrial.methods.code.codet5p.released import kind_of, load_released
-from pretrial.models.attention_masks import additive_mask
-from pretrial.models.cross_attention import add_cross_attention
-from pretrial.models.sample import sample
-from pretrial.models.seq2seq import IGNORE, pad_rows
+from pretrial.models.architectures.seq2seq import IGNORE, pad_rows
+from pretrial.models.decoding.sample import sample
+from pretrial.models.layers.attention_masks import additive_mask
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.method import Batch, Trainable
+from pretrial.train.stage import Batch, Trainable
 
 _BRIDGE = "bridge.safetensors"
 

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, T5Config, T5ForConditionalGeneration
 from transformers.utils import cached_file
 
-from pretrial.convert.keys import load_pretrained, load_strict, load_tokenizer, read_weights
+from pretrial.checkpoints.keys import load_pretrained, load_strict, load_tokenizer, read_weights
 from pretrial.errors import UserError
 from pretrial.methods.code.codet5p.config import Config
-from pretrial.models.seq2seq import IGNORE, new_t5
+from pretrial.models.architectures.seq2seq import IGNORE, new_t5
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, add_task_tokens, learn_bpe
 
 CLM, MATCH, TO_CODE, TO_TEXT = "[CLM]", "[ENC]", "[CDEC]", "[TDEC]"

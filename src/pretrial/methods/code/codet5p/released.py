@@ -14,7 +14,7 @@ from typing import Any, Literal
 from torch import Tensor
 from transformers import CodeGenConfig, CodeGenForCausalLM, CodeGenModel, PreTrainedConfig
 
-from pretrial.convert.keys import load_strict, load_tokenizer, read_weights
+from pretrial.checkpoints.keys import load_strict, load_tokenizer, read_weights
 
 _BLOCKS = 4
 # sizes that both classes know by the same name

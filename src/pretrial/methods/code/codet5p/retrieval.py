@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pretrial.data.sources import load
+from pretrial.data.reading.sources import load
 from pretrial.errors import UserError
 from pretrial.evaluate.index import Index, fingerprint, kept_index
 from pretrial.methods.code.codet5p.network import MATCH, embed, match_logits, task_ids
-from pretrial.models.seq2seq import encode_texts, pad_rows
+from pretrial.models.architectures.seq2seq import encode_texts, pad_rows
 
 if TYPE_CHECKING:
     from pretrial.methods.code.codet5p import CodeT5p
@@ -70,7 +70,7 @@ def corpus_index(method: CodeT5p, corpus: str, folder: str) -> tuple[list[dict[s
 
     Args:
         method: embeds them.
-        corpus: as `data.sources.load` takes it.
+        corpus: as `data.reading.sources.load` takes it.
         folder: where the index is kept, made the first time; "" for nowhere.
 
     Raises:

@@ -8,21 +8,20 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pretrial.data.packing import blocks
 from pretrial.data.rows import is_on_disk, mapped, where
-from pretrial.data.windows import token_ids
+from pretrial.data.windows.cutting import token_ids
+from pretrial.data.windows.packing import blocks
 from pretrial.errors import UserError
-from pretrial.evaluate.held_out import held_out_losses
 from pretrial.evaluate.retrieval import Search, measure_retrieval
 from pretrial.methods.code.codet5p.bimodal import Bimodal
 from pretrial.methods.code.codet5p.config import Objective
 from pretrial.methods.code.codet5p.reading import Example, pairs_of
 from pretrial.methods.code.codet5p.unimodal import Unimodal
-from pretrial.models.seq2seq import TextToText
+from pretrial.models.architectures.seq2seq import TextToText
 from pretrial.train.budget import Budget
-from pretrial.train.method import Trainable
+from pretrial.train.held_out import held_out_losses
 from pretrial.train.run import Run
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.stage import Optim, Stage, Trainable
 from pretrial.train.tokens import kept_windows
 
 if TYPE_CHECKING:

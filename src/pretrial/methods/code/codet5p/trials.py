@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.data.builtin import builtin
-from pretrial.data.packing import blocks
-from pretrial.evaluate.held_out import held_out_losses
+from pretrial.data.builtin.catalogue import builtin
+from pretrial.data.windows.packing import blocks
 from pretrial.evaluate.index import Index
 from pretrial.evaluate.retrieval import Search, bm25_scores, ranking_metrics
 from pretrial.methods.code.codet5p.config import Config, Objective
@@ -21,6 +20,7 @@ from pretrial.methods.code.codet5p.reading import without_docstring
 from pretrial.methods.code.codet5p.retrieval import ranked
 from pretrial.methods.code.codet5p.unimodal import Unimodal
 from pretrial.train.budget import Budget
+from pretrial.train.held_out import held_out_losses
 
 _MIN_WORDS = 3
 _BM25 = "bm25"

@@ -12,10 +12,10 @@ from pretrial.corrupt.prefix import prefix_split
 from pretrial.corrupt.spans import span_corruption
 from pretrial.methods.code.codet5p.config import Config, Objective
 from pretrial.methods.code.codet5p.network import CLM, decoder_logits, task_ids
-from pretrial.models.seq2seq import collate
+from pretrial.models.architectures.seq2seq import collate
 from pretrial.models.tokenizers import sentinel_ids
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.method import Batch, Trainable
+from pretrial.train.stage import Batch, Trainable
 
 _MIN_TOKENS = 2  # what can be parted into a beginning and a rest
 

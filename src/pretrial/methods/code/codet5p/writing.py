@@ -12,8 +12,8 @@ from pretrial.evaluate.index import Index
 from pretrial.methods.code.codet5p.network import CLM, TO_CODE, TO_TEXT, starting_with, task_ids
 from pretrial.methods.code.codet5p.reading import Example, asked_of
 from pretrial.methods.code.codet5p.retrieval import whole
-from pretrial.models.sample import sample
-from pretrial.models.seq2seq import generate_texts
+from pretrial.models.architectures.seq2seq import generate_texts
+from pretrial.models.decoding.sample import sample
 
 if TYPE_CHECKING:
     from pretrial.methods.code.codet5p import CodeT5p

@@ -46,25 +46,24 @@ from transformers import (
 )
 
 from pretrial.card import Card, Claim, Field
-from pretrial.convert.keys import load_config, load_pretrained, load_tokenizer
+from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.errors import UserError
-from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.code.contrabert.clones import CloneFinder
 from pretrial.methods.code.contrabert.config import Config
 from pretrial.methods.code.contrabert.training import Contrast
 from pretrial.methods.code.contrabert.translation import back_translations
-from pretrial.methods.code.contrabert.trials import trial
 from pretrial.methods.code.contrabert.variants import Sample, Variants, read_samples, seen
-from pretrial.models.text_classifier import TextClassifier
-from pretrial.models.text_encoder import Pooling, classifier_from, encode
+from pretrial.models.architectures.text_classifier import TextClassifier
+from pretrial.models.architectures.text_encoder import Pooling, classifier_from, encode
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe, texts_of
+from pretrial.train.held_out import held_out_losses
 from pretrial.train.method import Method
 from pretrial.train.stage import Optim, Stage
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "Config", "ContraBERT", "examples", "trial"]
+__all__ = ["CARD", "Config", "ContraBERT", "examples"]
 
 CARD = Card(
     slug="contrabert",

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pretrial.errors import UserError
-from pretrial.models.text_encoder import encode
-from pretrial.train.method import Batch, Trainable
+from pretrial.models.architectures.text_encoder import encode
+from pretrial.train.stage import Batch, Trainable
 
 
 def clone_loss(

@@ -9,7 +9,7 @@ from transformers import RobertaConfig
 
 from pretrial.errors import UserError, nearest
 from pretrial.methods.code.contrabert.variants import CODE_OPERATORS, TEXT_OPERATORS
-from pretrial.models.text_encoder import Pooling
+from pretrial.models.architectures.text_encoder import Pooling
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from torch import Tensor
 from pretrial.corrupt.masks import mask_windows
 from pretrial.methods.code.contrabert.config import Config
 from pretrial.methods.code.contrabert.variants import Sample, Variants
-from pretrial.models.attention_masks import additive_mask
-from pretrial.models.momentum import Momentum
-from pretrial.models.queue import KeyQueue
+from pretrial.models.layers.attention_masks import additive_mask
 from pretrial.objectives.contrastive import gathered, info_nce
+from pretrial.objectives.momentum import Momentum
+from pretrial.objectives.queue import KeyQueue
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.method import Batch, Trainable
+from pretrial.train.stage import Batch, Trainable
 
 # A token of more than so many characters is rare; what lies further on is cut before it is split.
 _CHARACTERS_A_TOKEN = 32

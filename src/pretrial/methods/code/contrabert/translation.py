@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pretrial.convert.keys import load_pretrained, load_tokenizer
+from pretrial.checkpoints.keys import load_pretrained, load_tokenizer
 from pretrial.train.run import Run
 
 _FILE = "translations.json"

@@ -14,16 +14,16 @@ import torch
 from pretrial import discover
 from pretrial.code_views import view
 from pretrial.code_views.rewrites import rename_variables
+from pretrial.compare.kit.functions import misuse_task
 from pretrial.compare.trial import Arm, Data, Trial
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import require
-from pretrial.data.sources import load
 from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
 from pretrial.evaluate.classify import finetune
 from pretrial.evaluate.robustness import Renamed, found_again, renamed_functions
 from pretrial.methods.code.contrabert.config import Config
 from pretrial.methods.code.contrabert.variants import CODE_OPERATORS
-from pretrial.methods.code.functions import misuse_task
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -74,7 +74,8 @@ def make_data(source: str, num_functions: int, num_train: int, num_misuse: int) 
     """Functions to train on, and others to be found.
 
     Args:
-        source: as `data.sources.load` takes it; rows with `code`, and `docstring` or `comment`.
+        source: as `data.reading.sources.load` takes it; rows with `code`, and `docstring` or
+            `comment`.
         num_functions: to search among.
         num_train: most functions to train on.
         num_misuse: labelled functions to learn a task from; 0 for none.

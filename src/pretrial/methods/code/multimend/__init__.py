@@ -37,9 +37,8 @@ from typing import Any
 from pretrial.card import Card, Claim, Field
 from pretrial.methods.code.multimend.config import Config
 from pretrial.methods.code.multimend.model import MultiMend
-from pretrial.methods.code.multimend.trials import trial
 
-__all__ = ["CARD", "Config", "MultiMend", "examples", "trial"]
+__all__ = ["CARD", "Config", "MultiMend", "examples"]
 
 CARD = Card(
     slug="multimend",

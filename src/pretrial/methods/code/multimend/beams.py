@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pretrial.methods.code.multimend.ranking import Beam
-from pretrial.models.seq2seq import pad_rows
+from pretrial.models.architectures.seq2seq import pad_rows
 
 _ROWS_AT_ONCE = 400  # beams of all sources of a batch
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from torch import Tensor, nn
 from transformers import PreTrainedModel, T5ForConditionalGeneration
 
-from pretrial.convert.keys import load_pretrained, load_tokenizer
+from pretrial.checkpoints.keys import load_pretrained, load_tokenizer
 from pretrial.errors import UserError
-from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.code.multimend import beams, ensemble
 from pretrial.methods.code.multimend import config as settings
 from pretrial.methods.code.multimend.bugs import Bug, bug_of_row
@@ -27,13 +26,14 @@ from pretrial.methods.code.multimend.fixes import (
 from pretrial.methods.code.multimend.ranking import Candidate, rank
 from pretrial.methods.code.multimend.repair import Repairer, queries_of
 from pretrial.methods.code.multimend.retrieval import Retriever
-from pretrial.models.seq2seq import collate, new_t5, sequence_loss
+from pretrial.models.architectures.seq2seq import collate, new_t5, sequence_loss
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
 from pretrial.sandbox import COMMAND_LIMITS, TestCommand
 from pretrial.train.batches import fitting
 from pretrial.train.budget import Budget
-from pretrial.train.method import Batch, Method
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.held_out import held_out_losses
+from pretrial.train.method import Method
+from pretrial.train.stage import Batch, Optim, Stage
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pretrial.models.sentence_encoder import SentenceEncoder, load_sentence_encoder
+from pretrial.models.architectures.sentence_encoder import SentenceEncoder, load_sentence_encoder
 
 Retrieval = Literal["embedding", "random", "none"]
 

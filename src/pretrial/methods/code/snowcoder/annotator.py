@@ -14,12 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification
 
-from pretrial.convert.keys import architecture, load_pretrained, load_tokenizer
-from pretrial.data.byte_grams import byte_grams
+from pretrial.checkpoints.keys import architecture, load_pretrained, load_tokenizer
+from pretrial.data.cleaning.byte_grams import byte_grams
 from pretrial.errors import UserError
 from pretrial.evaluate.auc import roc_auc
-from pretrial.models.sentence_encoder import SentenceEncoder, encoder_width, load_sentence_encoder
-from pretrial.train.method import Batch, Trainable
+from pretrial.models.architectures.sentence_encoder import (
+    SentenceEncoder,
+    encoder_width,
+    load_sentence_encoder,
+)
+from pretrial.train.stage import Batch, Trainable
 
 Windows = Literal["three", "top"]
 Judged = tuple[Any, float]  # a text, or its vector, and what it is to score

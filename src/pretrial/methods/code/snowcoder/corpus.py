@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
-from pretrial.data.decontaminate import Contaminated, decontaminate
-from pretrial.data.dedup import Duplicates, deduplicate
-from pretrial.data.installed import LANGUAGES
+from pretrial.data.builtin.installed import LANGUAGES
+from pretrial.data.cleaning.decontaminate import Contaminated, decontaminate
+from pretrial.data.cleaning.dedup import Duplicates, deduplicate
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import Mapped, Row, chosen, mapped, require, text_in
-from pretrial.data.sources import load
 from pretrial.errors import UserError
 
 Packing = Literal["language", "repo", "file"]

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from pretrial.convert.pretrained import load_generator
+from pretrial.checkpoints.pretrained import load_generator
 from pretrial.errors import UserError
 from pretrial.methods.code.snowcoder.corpus import File
-from pretrial.models.sample import sample
+from pretrial.models.decoding.sample import sample
 
 _FENCE = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 

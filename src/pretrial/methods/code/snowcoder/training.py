@@ -15,10 +15,9 @@ import numpy as np
 import torch
 
 from pretrial.data.rows import chosen, is_on_disk, mapped
-from pretrial.data.windows import cut
+from pretrial.data.windows.cutting import cut
 from pretrial.errors import UserError
 from pretrial.evaluate.auc import roc_auc
-from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.code.snowcoder.annotator import Judged
 from pretrial.methods.code.snowcoder.corpus import (
     File,
@@ -30,6 +29,7 @@ from pretrial.methods.code.snowcoder.corpus import (
 )
 from pretrial.methods.code.snowcoder.selection import raise_language, select
 from pretrial.train.budget import Budget
+from pretrial.train.held_out import held_out_losses
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
 from pretrial.train.stage import Optim, Stage
@@ -184,7 +184,7 @@ class Training:
         return places
 
     def _synthetic(self) -> list[File]:
-        from pretrial.data.sources import load
+        from pretrial.data.reading.sources import load
         from pretrial.methods.code.snowcoder.corpus import read_files
 
         return [file for source in self.config.synthetic for file in read_files(load(source))]

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.data.decontaminate import Contamination
+from pretrial.data.cleaning.decontaminate import Contamination
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row
-from pretrial.data.sources import load
 from pretrial.evaluate.auc import roc_auc
 from pretrial.methods.code.snowcoder.config import Config
 from pretrial.methods.code.snowcoder.corpus import texts_of_source

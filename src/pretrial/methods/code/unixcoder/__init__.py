@@ -41,9 +41,8 @@ from torch import Tensor
 from transformers import RobertaModel
 
 from pretrial.card import Card, Claim, Field
-from pretrial.convert.keys import load_config, load_pretrained, load_tokenizer
+from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.errors import UserError
-from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.code.unixcoder.abilities import Abilities, mean_of
 from pretrial.methods.code.unixcoder.config import TASKS, Config
 from pretrial.methods.code.unixcoder.decoding import logits_of, states_of
@@ -57,20 +56,20 @@ from pretrial.methods.code.unixcoder.fragments import (
 )
 from pretrial.methods.code.unixcoder.inputs import PAIRED, PATTERNS, Objective, Sampler, collate
 from pretrial.methods.code.unixcoder.mapping import Mark
-from pretrial.methods.code.unixcoder.trials import trial
 from pretrial.methods.code.unixcoder.vocabulary import Vocabulary, learn_vocabulary
 from pretrial.objectives.contrastive import info_nce
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.budget import Budget
-from pretrial.train.method import Batch, Method
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.held_out import held_out_losses
+from pretrial.train.method import Method
+from pretrial.train.stage import Batch, Optim, Stage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "Config", "UniXcoder", "examples", "trial"]
+__all__ = ["CARD", "Config", "UniXcoder", "examples"]
 
 CARD = Card(
     slug="unixcoder",

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import require
-from pretrial.data.sources import load
 from pretrial.errors import UserError
 from pretrial.evaluate.index import kept_index
 from pretrial.methods.code.unixcoder.decoding import generate, states_of
 from pretrial.methods.code.unixcoder.fragments import Fragment
-from pretrial.models.decoding import padded
+from pretrial.models.decoding.cache import padded
 
 if TYPE_CHECKING:
     from pretrial.methods.code.unixcoder.inputs import Sampler

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache
 
-from pretrial.models.attention_masks import AttentionPattern, additive_mask
-from pretrial.models.beam import beam_search
-from pretrial.models.decoding import padded
+from pretrial.models.decoding.beam import beam_search
+from pretrial.models.decoding.cache import padded
+from pretrial.models.layers.attention_masks import AttentionPattern, additive_mask
 
 if TYPE_CHECKING:
     from transformers import RobertaModel
@@ -51,7 +51,7 @@ def _places(network: RobertaModel, real: Tensor) -> Tensor:
 
 
 class Reading:
-    """Prompts that were read, padded on the left; see `models.beam.Reader`.
+    """Prompts that were read, padded on the left; see `models.decoding.beam.Reader`.
 
     Args:
         network: the stack, in eval mode.

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pretrial.code_views import view
-from pretrial.data.mixture import temperature_weights
+from pretrial.data.reading.mixture import temperature_weights
 from pretrial.data.rows import require
 from pretrial.errors import UserError
 from pretrial.methods.code.unixcoder.mapping import Order, Symbol, flatten

@@ -28,7 +28,7 @@ from pretrial.corrupt.masks import mask_tokens
 from pretrial.errors import UserError
 from pretrial.methods.code.unixcoder.fragments import Item
 from pretrial.methods.code.unixcoder.vocabulary import Mode, Vocabulary
-from pretrial.models.attention_masks import AttentionPattern
+from pretrial.models.layers.attention_masks import AttentionPattern
 
 Objective = Literal["masked", "left_to_right", "denoise", "contrast", "align", "generate"]
 

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.data.miniapps import mini_apps
+from pretrial.data.builtin.miniapps import mini_apps
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import require
-from pretrial.data.sources import load
 from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
 from pretrial.evaluate.generation import edit_similarity, exact_match

@@ -36,26 +36,25 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from pretrial.bases import prompted
+from pretrial.bases.prompted import Example
 from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.denoisers import MixtureOfDenoisers, Pair
 from pretrial.errors import UserError
-from pretrial.evaluate.held_out import held_out_losses
-from pretrial.methods.text import prompted
 from pretrial.methods.text.architecture_objective import building
 from pretrial.methods.text.architecture_objective.config import Config
-from pretrial.methods.text.architecture_objective.trials import trial
-from pretrial.methods.text.prompted import Example
-from pretrial.models.conditional import ConditionalLM
+from pretrial.models.architectures.conditional import ConditionalLM
 from pretrial.models.tokenizers import sentinel_ids
 from pretrial.train.budget import Budget
-from pretrial.train.method import Batch, Method
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.held_out import held_out_losses
+from pretrial.train.method import Method
+from pretrial.train.stage import Batch, Optim, Stage
 from pretrial.train.tokens import token_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "ArchitectureObjective", "Config", "examples", "trial"]
+__all__ = ["CARD", "ArchitectureObjective", "Config", "examples"]
 
 CARD = Card(
     slug="architecture_objective",

@@ -8,16 +8,16 @@ from typing import Any
 
 from torch import nn
 
-from pretrial.convert.keys import architecture as class_of
-from pretrial.convert.keys import load_pretrained, load_tokenizer
-from pretrial.convert.pretrained import load_generator
+from pretrial.bases.prompted import Example
+from pretrial.checkpoints.keys import architecture as class_of
+from pretrial.checkpoints.keys import load_pretrained, load_tokenizer
+from pretrial.checkpoints.pretrained import load_generator
 from pretrial.corrupt.denoisers import Denoiser, raw_length
 from pretrial.errors import UserError
 from pretrial.methods.text.architecture_objective.config import SHORT, Config, Objective
-from pretrial.methods.text.prompted import Example
-from pretrial.models.conditional import architecture_of, new_llama, set_architecture
-from pretrial.models.seq2seq import new_t5
-from pretrial.models.t5_decoder import T5Decoder, new_t5_decoder
+from pretrial.methods.text.architecture_objective.network import T5Decoder, new_t5_decoder
+from pretrial.models.architectures.conditional import architecture_of, new_llama, set_architecture
+from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.tokenizers import add_task_tokens, learn_bpe, sentinel_ids, texts_of
 
 #: Between inputs and targets.

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from pretrial.corrupt.denoisers import Denoiser
 from pretrial.errors import UserError
-from pretrial.models.conditional import Architecture
+from pretrial.models.architectures.conditional import Architecture
 
 Objective = Literal["full_lm", "prefix_lm", "masked_lm"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from pretrial.compare.trial import Arm, Context, Data, Role, Trial
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row
-from pretrial.data.sources import load
 from pretrial.data.splits import split_by_group
 from pretrial.evaluate.rank import measure_rank, point
 from pretrial.methods.text.architecture_objective import tasks

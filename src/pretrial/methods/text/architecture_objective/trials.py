@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pretrial.compare.trial import Arm, Context, Data, Trial
-from pretrial.data.sources import load
+from pretrial.data.reading.sources import load
 from pretrial.data.splits import split_by_group
 from pretrial.methods.text.architecture_objective.config import Config
 from pretrial.methods.text.architecture_objective.grid import grid_trial

@@ -39,18 +39,17 @@ from transformers import (
 )
 
 from pretrial.card import Card, Claim, Field
+from pretrial.checkpoints.keys import load_strict, load_tokenizer, read_weights
 from pretrial.convert.bert import load_bert
-from pretrial.convert.keys import load_strict, load_tokenizer, read_weights
 from pretrial.corrupt.masks import mask_windows
 from pretrial.methods.text import mlm
 from pretrial.methods.text.drbert.config import Config
-from pretrial.methods.text.drbert.trials import trial
-from pretrial.models.mlm_decoder import MaskDecoder, key_mask
-from pretrial.models.text_classifier import TextClassifier
-from pretrial.models.text_encoder import Pooling, classifier_from
-from pretrial.train.method import Batch
+from pretrial.methods.text.drbert.network import MaskDecoder, key_mask
+from pretrial.models.architectures.text_classifier import TextClassifier
+from pretrial.models.architectures.text_encoder import Pooling, classifier_from
+from pretrial.train.stage import Batch
 
-__all__ = ["CARD", "Config", "DrBERT", "examples", "trial"]
+__all__ = ["CARD", "Config", "DrBERT", "examples"]
 
 CARD = Card(
     slug="drbert",

@@ -6,10 +6,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
+from pretrial.compare.kit import packages
+from pretrial.compare.kit.masked_scores import masked_scores
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.methods.text import mlm, packages
+from pretrial.methods.text import mlm
 from pretrial.methods.text.drbert.config import Config
-from pretrial.methods.text.masked_scores import masked_scores
 from pretrial.train.budget import Budget
 
 _DOCSTRINGS = "builtin:stdlib-docstrings"

@@ -39,22 +39,21 @@ from torch import Tensor, nn
 
 from pretrial.card import Card, Claim, Field
 from pretrial.data.rows import mapped, require, text_in
-from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.text.e2s2 import building
 from pretrial.methods.text.e2s2.abilities import Abilities, Example, texts_of
 from pretrial.methods.text.e2s2.config import Config
-from pretrial.methods.text.e2s2.trials import trial
-from pretrial.models.seq2seq import shifted
+from pretrial.models.architectures.seq2seq import shifted
 from pretrial.objectives.contrastive import nt_xent
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.method import Batch, Method
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.held_out import held_out_losses
+from pretrial.train.method import Method
+from pretrial.train.stage import Batch, Optim, Stage
 from pretrial.train.tokens import token_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "E2S2", "Config", "Example", "examples", "trial"]
+__all__ = ["CARD", "E2S2", "Config", "Example", "examples"]
 
 CARD = Card(
     slug="e2s2",

@@ -17,7 +17,7 @@ from transformers import (
     T5ForSequenceClassification,
 )
 
-from pretrial.convert.keys import (
+from pretrial.checkpoints.keys import (
     load_config,
     load_pretrained,
     load_strict,
@@ -26,8 +26,8 @@ from pretrial.convert.keys import (
 )
 from pretrial.errors import UserError
 from pretrial.methods.text.e2s2.config import Config
-from pretrial.models.bart import new_bart
-from pretrial.models.seq2seq import new_t5
+from pretrial.methods.text.e2s2.network import new_bart
+from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, check_sentinels, learn_bpe
 
 if TYPE_CHECKING:

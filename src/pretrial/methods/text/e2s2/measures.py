@@ -18,10 +18,10 @@ from torch.nn.functional import cross_entropy
 from pretrial.corrupt.draws import row_seeds
 from pretrial.corrupt.masks import IGNORE
 from pretrial.corrupt.noise import local_shuffle, random_replacement
-from pretrial.data.windows import TokenWindows
+from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import missing_package
 from pretrial.evaluate.retrieval import Search, ranking_metrics
-from pretrial.models.seq2seq import collate, shifted
+from pretrial.models.architectures.seq2seq import collate, shifted
 
 if TYPE_CHECKING:
     from pretrial.methods.text.e2s2 import E2S2

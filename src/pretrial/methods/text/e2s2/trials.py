@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pretrial import discover
+from pretrial.compare.kit import packages
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.methods.text import packages
 from pretrial.methods.text.e2s2 import measures
 from pretrial.methods.text.e2s2.config import Config
 from pretrial.train.budget import Budget, Spent

@@ -16,9 +16,9 @@ from pretrial.corrupt.spans import span_corruption
 from pretrial.corrupt.whole_words import word_begins
 from pretrial.errors import UserError
 from pretrial.methods.text.e2s2.config import Config
-from pretrial.models.seq2seq import pad_rows
+from pretrial.models.architectures.seq2seq import pad_rows
 from pretrial.models.tokenizers import sentinel_ids
-from pretrial.train.method import Batch
+from pretrial.train.stage import Batch
 
 _PROMPT = ('This sentence: "', '" means')
 #: What became of a token; one that was replaced has the number of kinds of noise, 2 or 1.

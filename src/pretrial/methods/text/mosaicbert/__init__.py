@@ -33,26 +33,29 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pretrial.card import Card, Claim, Field
-from pretrial.convert.mosaic_bert import load_mosaic_bert
 from pretrial.corrupt.masks import mask_windows
 from pretrial.methods.text import mlm
 from pretrial.methods.text.mosaicbert.config import Config
-from pretrial.methods.text.mosaicbert.trials import trial
-from pretrial.models.mosaic_bert import (
+from pretrial.methods.text.mosaicbert.network.bert import (
     MosaicBertForMaskedLM,
     MosaicBertForSequenceClassification,
 )
-from pretrial.models.text_classifier import TextClassifier
-from pretrial.models.text_encoder import Pooling, classifier_from, encode, token_vectors
-from pretrial.models.unpad import not_packing, packing
+from pretrial.methods.text.mosaicbert.network.public import load_mosaic_bert
+from pretrial.methods.text.mosaicbert.network.unpad import not_packing, packing
+from pretrial.models.architectures.text_classifier import TextClassifier
+from pretrial.models.architectures.text_encoder import (
+    Pooling,
+    classifier_from,
+    encode,
+    token_vectors,
+)
 from pretrial.train.budget import Budget
-from pretrial.train.method import Batch
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.stage import Batch, Optim, Stage
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "Config", "MosaicBERT", "examples", "trial"]
+__all__ = ["CARD", "Config", "MosaicBERT", "examples"]
 
 CARD = Card(
     slug="mosaicbert",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from pretrial.errors import UserError
-from pretrial.models.mosaic_bert import MosaicBertConfig
+from pretrial.methods.text.mosaicbert.network.bert import MosaicBertConfig
 
 _TILE = 64  # a vocabulary of so many entries, or a multiple, is fast to multiply with
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from pretrial.compare.kit import packages
+from pretrial.compare.kit.masked_scores import beyond, masked_scores
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.methods.text import mlm, packages
-from pretrial.methods.text.masked_scores import beyond, masked_scores
+from pretrial.methods.text import mlm
 from pretrial.methods.text.mosaicbert.config import Config
 from pretrial.train.budget import Budget
 

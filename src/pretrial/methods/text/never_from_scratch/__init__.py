@@ -44,10 +44,9 @@ import torch
 from torch import nn
 
 from pretrial.card import Card, Claim, Field
-from pretrial.convert.keys import load_pretrained
+from pretrial.checkpoints.keys import load_pretrained
 from pretrial.data.rows import chosen, where
 from pretrial.errors import UserError
-from pretrial.evaluate.held_out import held_out_losses
 from pretrial.methods.text.never_from_scratch.config import Config
 from pretrial.methods.text.never_from_scratch.handover import hand_over
 from pretrial.methods.text.never_from_scratch.inputs import (
@@ -57,6 +56,9 @@ from pretrial.methods.text.never_from_scratch.inputs import (
     read_examples,
     settings_of,
 )
+from pretrial.methods.text.never_from_scratch.network.encoder import (
+    LongSequenceForSequenceClassification,
+)
 from pretrial.methods.text.never_from_scratch.training import (
     Classifier,
     Pretrainer,
@@ -64,18 +66,17 @@ from pretrial.methods.text.never_from_scratch.training import (
     optims,
     shares,
 )
-from pretrial.methods.text.never_from_scratch.trials import trial
-from pretrial.models.long_sequence import LongSequenceForSequenceClassification
 from pretrial.train.batches import to_device
 from pretrial.train.budget import Budget
-from pretrial.train.method import Method, Trainable
+from pretrial.train.held_out import held_out_losses
+from pretrial.train.method import Method
 from pretrial.train.seeds import seed_of
-from pretrial.train.stage import Stage
+from pretrial.train.stage import Stage, Trainable
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "Config", "NeverFromScratch", "examples", "trial"]
+__all__ = ["CARD", "Config", "NeverFromScratch", "examples"]
 
 CARD = Card(
     slug="never_from_scratch",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 from pretrial.errors import UserError
-from pretrial.models.long_sequence import LongSequenceConfig
+from pretrial.methods.text.never_from_scratch.network.encoder import LongSequenceConfig
 
 Objective = Literal["masked", "causal", "validation", "none"]
 

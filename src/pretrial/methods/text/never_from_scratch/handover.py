@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pretrial.models.long_sequence import LongSequenceModel
-from pretrial.models.sequence_attention import SequenceAttention
+from pretrial.methods.text.never_from_scratch.network.attention import SequenceAttention
+from pretrial.methods.text.never_from_scratch.network.encoder import LongSequenceModel
 
 #: The parameters of a kernel that has one set for each direction, by the ends of their names.
 _OUTPUTS = ("kernel.C", "kernel.W")

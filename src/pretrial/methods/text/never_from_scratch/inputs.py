@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pretrial.data.images import pixels, size_of
+from pretrial.data.media.image import pixels, size_of
 from pretrial.data.rows import is_on_disk, mapped
 from pretrial.errors import UserError
 

@@ -18,15 +18,14 @@ from pretrial.errors import UserError
 from pretrial.methods.text.never_from_scratch.config import NUM_LEVELS, Config
 from pretrial.methods.text.never_from_scratch.handover import for_causal, for_masking
 from pretrial.methods.text.never_from_scratch.inputs import MASK, Coded, padded
-from pretrial.models import selective_scan, state_space
-from pretrial.models.long_sequence import (
+from pretrial.methods.text.never_from_scratch.network import selective_scan, state_space
+from pretrial.methods.text.never_from_scratch.network.encoder import (
     LongSequenceForSequenceClassification,
     LongSequenceModel,
 )
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.budget import Budget
-from pretrial.train.method import Batch, Trainable
-from pretrial.train.stage import Optim
+from pretrial.train.stage import Batch, Optim, Trainable
 
 _FEWEST = 20  # sequences by which chance is told from learning
 _NAMES = "|".join(re.escape(name) for name in (*state_space.DYNAMICS, *selective_scan.DYNAMICS))

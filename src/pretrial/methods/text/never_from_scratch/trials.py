@@ -17,7 +17,7 @@ import numpy as np
 from torch import nn
 
 from pretrial.compare.trial import Arm, Context, Data, Trial
-from pretrial.data.sources import load
+from pretrial.data.reading.sources import load
 from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
 from pretrial.methods.text.never_from_scratch.config import Config

@@ -36,30 +36,29 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pretrial.card import Card, Claim, Field
-from pretrial.data.packing import blocks
 from pretrial.data.rows import is_on_disk, texts
-from pretrial.data.windows import token_ids
+from pretrial.data.windows.cutting import token_ids
+from pretrial.data.windows.packing import blocks
 from pretrial.errors import UserError
-from pretrial.evaluate.held_out import held_out_losses
 from pretrial.evaluate.perplexity import causal_nll
 from pretrial.methods.text.polycom.building import load_network, new_network
 from pretrial.methods.text.polycom.config import Config
-from pretrial.methods.text.polycom.trials import trial
-from pretrial.models.causal_lm import CausalLM
-from pretrial.models.polynomial import PolynomialActivation
-from pretrial.models.sample import sample
-from pretrial.models.spectra import effective_rank, layer_similarity
+from pretrial.methods.text.polycom.network.polynomial import PolynomialActivation
+from pretrial.methods.text.polycom.network.spectra import effective_rank, layer_similarity
+from pretrial.models.architectures.causal_lm import CausalLM
+from pretrial.models.decoding.sample import sample
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.objectives.experts import balance_loss, router_loss
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.method import Batch, Method
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.held_out import held_out_losses
+from pretrial.train.method import Method
+from pretrial.train.stage import Batch, Optim, Stage
 from pretrial.train.tokens import kept_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "Config", "PolyCom", "examples", "trial"]
+__all__ = ["CARD", "Config", "PolyCom", "examples"]
 
 CARD = Card(
     slug="polycom",

@@ -7,16 +7,16 @@ from typing import Any
 
 from transformers import LlamaForCausalLM, OlmoeForCausalLM
 
-from pretrial.convert.keys import load_config, load_pretrained, load_tokenizer, read_weights
-from pretrial.convert.polycom import is_megatron, load_megatron
+from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer, read_weights
 from pretrial.errors import UserError
 from pretrial.methods.text.polycom.config import Config
-from pretrial.models.poly_lm import (
+from pretrial.methods.text.polycom.network.language_model import (
     PolyLlamaConfig,
     PolyLlamaForCausalLM,
     PolyOlmoeConfig,
     PolyOlmoeForCausalLM,
 )
+from pretrial.methods.text.polycom.network.megatron import is_megatron, load_megatron
 
 _OWN = {"poly_llama": PolyLlamaForCausalLM, "poly_olmoe": PolyOlmoeForCausalLM}
 _PLAIN: dict[str, tuple[Any, Any, Any]] = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from pretrial.errors import UserError
-from pretrial.models.poly_lm import PolyLlamaConfig, PolyOlmoeConfig
+from pretrial.methods.text.polycom.network.language_model import PolyLlamaConfig, PolyOlmoeConfig
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from pretrial.compare.trial import Context
-from pretrial.models.poly_lm import POLYNOMIALS
-from pretrial.models.polynomial import PolynomialActivation
+from pretrial.methods.text.polycom.network.language_model import POLYNOMIALS
+from pretrial.methods.text.polycom.network.polynomial import PolynomialActivation
 from pretrial.train.loop import train
-from pretrial.train.method import Batch, Method, Trainable
+from pretrial.train.method import Method
 from pretrial.train.run import Run
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.stage import Batch, Optim, Stage, Trainable
 
 DIMENSIONS = (2, 3, 4)
 _WIDTH = 32

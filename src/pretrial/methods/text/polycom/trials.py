@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.data.sources import load
+from pretrial.data.reading.sources import load
 from pretrial.errors import UserError
 from pretrial.methods.text.polycom.config import Config
 from pretrial.methods.text.polycom.functions import Approximators, approximate

@@ -46,18 +46,18 @@ from pretrial.methods.text.return_of_encoder.lessons import Lessons
 from pretrial.methods.text.return_of_encoder.reading import Example, Reader, example_of_row
 from pretrial.methods.text.return_of_encoder.teaching import aligned_logits, load_teacher
 from pretrial.methods.text.return_of_encoder.training import Training
-from pretrial.methods.text.return_of_encoder.trials import trial
 from pretrial.methods.text.return_of_encoder.writing import write
-from pretrial.models.seq2seq import collate, shifted
+from pretrial.models.architectures.seq2seq import collate, shifted
 from pretrial.objectives.tokens import distillation_loss, token_loss
 from pretrial.train.batches import to_device
-from pretrial.train.method import Batch, Method
+from pretrial.train.method import Method
+from pretrial.train.stage import Batch
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
     from pretrial.train.stage import Stage
 
-__all__ = ["CARD", "Config", "Example", "ReturnOfEncoder", "examples", "trial"]
+__all__ = ["CARD", "Config", "Example", "ReturnOfEncoder", "examples"]
 
 CARD = Card(
     slug="return_of_encoder",
@@ -267,7 +267,7 @@ class ReturnOfEncoder(Method):
     # What the user keeps
 
     def export(self) -> PreTrainedModel:
-        """The student; one from scratch is loaded by `pretrial.models.mu`."""
+        """The student; one from scratch is loaded by the classes in `network.mu`."""
         return self.network
 
     def save(self, folder: Path) -> None:

@@ -8,12 +8,15 @@ from typing import Any
 
 from transformers import CLIPVisionModel
 
-from pretrial.convert.keys import load_pretrained, load_tokenizer
-from pretrial.convert.mu import is_public_mu, load_public_mu
-from pretrial.convert.pretrained import load_generator
+from pretrial.checkpoints.keys import load_pretrained, load_tokenizer
+from pretrial.checkpoints.pretrained import load_generator
 from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.config import Config
-from pretrial.models.mu import MuForCausalLM, MuForConditionalGeneration
+from pretrial.methods.text.return_of_encoder.network.mu import (
+    MuForCausalLM,
+    MuForConditionalGeneration,
+)
+from pretrial.methods.text.return_of_encoder.network.public import is_public_mu, load_public_mu
 from pretrial.models.tokenizers import add_task_tokens, learn_bpe, texts_of
 
 _TOKENIZER = "microsoft/Phi-3.5-mini-instruct"  # of the release, which has none beside it

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 from pretrial.errors import UserError
-from pretrial.models.mu import MuConfig
+from pretrial.methods.text.return_of_encoder.network.mu import MuConfig
 
 #: A teacher that is trained from scratch, in a stage before the student's.
 SCRATCH = "scratch"

@@ -14,10 +14,10 @@ from pretrial.corrupt.masks import IGNORE
 from pretrial.methods.text.return_of_encoder.config import Config
 from pretrial.methods.text.return_of_encoder.reading import Reader
 from pretrial.methods.text.return_of_encoder.teaching import aligned_logits, draw_answers
-from pretrial.models.seq2seq import pad_rows
+from pretrial.models.architectures.seq2seq import pad_rows
 from pretrial.train import flops
 from pretrial.train.batches import to_device
-from pretrial.train.method import Batch
+from pretrial.train.stage import Batch
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run

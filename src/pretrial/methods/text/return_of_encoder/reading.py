@@ -12,7 +12,7 @@ from torch import Tensor
 from pretrial.data.rows import likely
 from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.config import Config
-from pretrial.models.images import open_image, tiles
+from pretrial.models.layers.image_tiles import open_image, tiles
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretrial.convert.pretrained import load_generator
+from pretrial.checkpoints.pretrained import load_generator
 from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
-from pretrial.models.sample import sample
+from pretrial.models.decoding.sample import sample
 
 
 def aligned_logits(

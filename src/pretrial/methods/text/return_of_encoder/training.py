@@ -13,10 +13,10 @@ from pretrial.data.rows import where
 from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.config import SCRATCH
 from pretrial.methods.text.return_of_encoder.lessons import Ledger
+from pretrial.methods.text.return_of_encoder.network.low_rank import add_low_rank, merge_low_rank
+from pretrial.methods.text.return_of_encoder.network.mu import MuForCausalLM
 from pretrial.methods.text.return_of_encoder.reading import Example
 from pretrial.methods.text.return_of_encoder.teaching import load_teacher
-from pretrial.models.low_rank import add_low_rank, merge_low_rank
-from pretrial.models.mu import MuForCausalLM
 from pretrial.train.budget import Budget
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pretrial.code_views import view
 from pretrial.compare.trial import Arm, Context, Data, Role, Trial
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row, require
-from pretrial.data.sources import load
 from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
 from pretrial.evaluate.generation import exact_match, subtoken_f1

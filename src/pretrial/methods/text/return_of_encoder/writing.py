@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.reading import Example, Reader
-from pretrial.models.seq2seq import collate, generate_texts
+from pretrial.models.architectures.seq2seq import collate, generate_texts
 
 
 def write(

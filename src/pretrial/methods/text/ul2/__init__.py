@@ -37,25 +37,24 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from pretrial.bases import prompted
+from pretrial.bases.prompted import Example
 from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.denoisers import MixtureOfDenoisers, Pair
 from pretrial.errors import UserError
-from pretrial.evaluate.held_out import held_out_losses
-from pretrial.methods.text import prompted
-from pretrial.methods.text.prompted import Example
 from pretrial.methods.text.ul2 import building
 from pretrial.methods.text.ul2.abilities import Abilities
 from pretrial.methods.text.ul2.config import Config
-from pretrial.methods.text.ul2.trials import trial
-from pretrial.models.conditional import ConditionalLM
-from pretrial.train.method import Batch, Method
-from pretrial.train.stage import Optim, Stage
+from pretrial.models.architectures.conditional import ConditionalLM
+from pretrial.train.held_out import held_out_losses
+from pretrial.train.method import Method
+from pretrial.train.stage import Batch, Optim, Stage
 from pretrial.train.tokens import token_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "UL2", "Config", "examples", "trial"]
+__all__ = ["CARD", "UL2", "Config", "examples"]
 
 CARD = Card(
     slug="ul2",

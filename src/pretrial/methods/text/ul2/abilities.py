@@ -10,13 +10,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pretrial.bases import prompted
+from pretrial.bases.prompted import Example
 from pretrial.corrupt.denoisers import Denoiser, MixtureOfDenoisers, Paradigm
 from pretrial.errors import UserError
-from pretrial.methods.text import prompted
-from pretrial.methods.text.prompted import Example
 from pretrial.methods.text.ul2.answers import answer_in, vote
 from pretrial.methods.text.ul2.config import AIMS, MODES, WITH_GAPS, Aim, Config, Mode, token_of
-from pretrial.models.conditional import ConditionalLM
+from pretrial.models.architectures.conditional import ConditionalLM
 from pretrial.models.tokenizers import sentinel_ids
 
 #: A mode as it is asked for: that of the aim, none, or one by its name.

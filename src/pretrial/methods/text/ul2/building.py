@@ -7,18 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pretrial.convert.pretrained import load_generator
+from pretrial.bases.prompted import Example
+from pretrial.checkpoints.pretrained import load_generator
 from pretrial.corrupt.denoisers import raw_length
 from pretrial.errors import UserError
-from pretrial.methods.text.prompted import Example
 from pretrial.methods.text.ul2.config import MODES, Config, token_of
-from pretrial.models.conditional import (
+from pretrial.models.architectures.conditional import (
     ConditionalLM,
     architecture_of,
     new_llama,
     set_architecture,
 )
-from pretrial.models.seq2seq import new_t5
+from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.tokenizers import (
     add_task_tokens,
     check_sentinels,

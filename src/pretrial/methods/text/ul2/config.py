@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from pretrial.corrupt.denoisers import Denoiser, Paradigm
 from pretrial.errors import UserError
-from pretrial.models.conditional import Architecture
+from pretrial.models.architectures.conditional import Architecture
 
 #: A mode by its name; "" is none.
 Mode = Literal["", "NLU", "NLG", "S2S"]

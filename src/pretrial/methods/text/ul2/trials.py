@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from pretrial.compare.kit import packages
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.corrupt.denoisers import Denoiser
-from pretrial.methods.text import packages
 from pretrial.methods.text.ul2.building import needed_sentinels
 from pretrial.methods.text.ul2.config import Config
 from pretrial.train.budget import Budget

@@ -52,19 +52,18 @@ from pretrial.methods.text.yi.llava import (
     to_llava,
     with_image_token,
 )
+from pretrial.methods.text.yi.network.context import context_values
+from pretrial.methods.text.yi.network.depth import layers_of
 from pretrial.methods.text.yi.seeing import Seer, Sight
 from pretrial.methods.text.yi.training import Training
-from pretrial.methods.text.yi.trials import trial
-from pretrial.models.causal_lm import CausalLM
-from pretrial.models.context import context_values
-from pretrial.models.depth import layers_of
-from pretrial.models.sample import sample
+from pretrial.models.architectures.causal_lm import CausalLM
+from pretrial.models.decoding.sample import sample
 from pretrial.models.tokenizers import learn_bpe, texts_of
-from pretrial.train.method import Batch, Method
+from pretrial.train.method import Method
 from pretrial.train.run import Run
-from pretrial.train.stage import Stage
+from pretrial.train.stage import Batch, Stage
 
-__all__ = ["CARD", "Config", "Yi", "examples", "trial"]
+__all__ = ["CARD", "Config", "Yi", "examples"]
 
 CARD = Card(
     slug="yi",

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from pretrial.data.rows import text_in, where
 from pretrial.errors import UserError
-from pretrial.models.causal_lm import CausalLM, predicting
-from pretrial.models.context import context_values
-from pretrial.train.method import Batch
+from pretrial.methods.text.yi.network.context import context_values
+from pretrial.models.architectures.causal_lm import CausalLM, predicting
+from pretrial.train.stage import Batch
 
 #: The tokens around a turn.
 BEGIN, END = "<|im_start|>", "<|im_end|>"

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from transformers import LlamaConfig
 
-from pretrial.data.cascade_stages import Options
+from pretrial.data.cleaning.cascade_stages import Options
 from pretrial.errors import UserError
 from pretrial.train.stage import Optim
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pretrial.compare.trial import Arm, Context, Data, Role, Trial
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row, spread
-from pretrial.data.sources import load
 from pretrial.errors import UserError
 from pretrial.methods.text.yi.config import Config
 from pretrial.train.budget import Budget, Spent

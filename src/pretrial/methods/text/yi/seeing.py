@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPVisionModel
 
-from pretrial.convert.keys import load_pretrained, load_strict, read_weights
+from pretrial.checkpoints.keys import load_pretrained, load_strict, read_weights
 from pretrial.data.rows import Row, chosen
-from pretrial.models.causal_lm import CausalLM, predicting
-from pretrial.models.images import open_image, tiles
-from pretrial.models.vision import patches, projector
-from pretrial.train.method import Batch, Trainable
+from pretrial.models.architectures.causal_lm import CausalLM, predicting
+from pretrial.models.layers.image_tiles import open_image, tiles
+from pretrial.models.layers.vision import patches, projector
+from pretrial.train.stage import Batch, Trainable
 
 #: Weights in a CLIP checkpoint that are not of its vision model.
 _BESIDE = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")

@@ -12,25 +12,24 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pretrial.data.cascade import Cascade, draw
-from pretrial.data.indexed import DiskRows, write_rows
+from pretrial.data.cleaning.cascade import Cascade, draw
+from pretrial.data.reading.indexed import DiskRows, write_rows
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row, is_on_disk, mapped, where
-from pretrial.data.sources import load
-from pretrial.data.windows import cut
+from pretrial.data.windows.cutting import cut
 from pretrial.errors import UserError
-from pretrial.evaluate.held_out import held_out_losses
 from pretrial.evaluate.needle import needle_grid
 from pretrial.methods.text.yi.chat import ChatTuner, Turns, mix, turns
 from pretrial.methods.text.yi.config import VISION_STEPS, Step
 from pretrial.methods.text.yi.mixture import search_mixture
+from pretrial.methods.text.yi.network.context import context_values, extend_context
+from pretrial.methods.text.yi.network.depth import deepen, layer_cosines, layers_of, likest_block
 from pretrial.methods.text.yi.seeing import Pair, Seer, capped
-from pretrial.models.context import context_values, extend_context
-from pretrial.models.depth import deepen, layer_cosines, layers_of, likest_block
 from pretrial.train.budget import Budget
-from pretrial.train.method import Trainable
+from pretrial.train.held_out import held_out_losses
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
-from pretrial.train.stage import Stage
+from pretrial.train.stage import Stage, Trainable
 from pretrial.train.tokens import joined_windows, kept_windows
 
 if TYPE_CHECKING:

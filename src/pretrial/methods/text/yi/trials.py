@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pretrial.compare.trial import Arm, Context, Data, Trial
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row
-from pretrial.data.sources import load
 from pretrial.errors import UserError
 from pretrial.methods.text.yi.config import Config
 from pretrial.methods.text.yi.growth import deepen_trial, lengthen_trial

@@ -17,8 +17,8 @@ Deviations from the paper:
 
 | field | content |
 | --- | --- |
-| image | path, array or picture; see `data.images` |
-| audio | instead of an image, with `input=audio`: path or samples; see `data.audio` |
+| image | path, array or picture; see `data.media.image` |
+| audio | instead of an image, with `input=audio`: path or samples; see `data.media.audio` |
 | label | class of it, for fine-tuning; rows may lack it |
 """
 
@@ -31,21 +31,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pretrial.bases.patch_encoder import method as patch_method
+from pretrial.bases.patch_encoder.inputs import Example, pixels
 from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.draws import choose, row_seeds
-from pretrial.methods.vision import patch_method
 from pretrial.methods.vision.mp3.config import Config
-from pretrial.methods.vision.mp3.trials import trial
-from pretrial.methods.vision.patch_inputs import Example, pixels
-from pretrial.models.patch_encoder import PatchEncoder
+from pretrial.models.architectures.patch_encoder import PatchEncoder
 from pretrial.objectives.positions import near_targets, position_loss
-from pretrial.train.method import Batch
-from pretrial.train.stage import Stage
+from pretrial.train.stage import Batch, Stage
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "MP3", "Config", "examples", "trial"]
+__all__ = ["CARD", "MP3", "Config", "examples"]
 
 CARD = Card(
     slug="mp3",

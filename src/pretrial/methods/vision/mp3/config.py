@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
+from pretrial.bases.patch_encoder import config as patch_config
 from pretrial.errors import UserError
-from pretrial.methods.vision import patch_config
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from pretrial.bases.patch_encoder import inputs as patch_inputs
+from pretrial.compare.kit import digits
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.data.audio import samples
-from pretrial.methods.vision import digits, mae, patch_inputs
+from pretrial.data.media.audio import samples
+from pretrial.methods.vision import mae
 from pretrial.methods.vision.mp3.config import Config
-from pretrial.models.patch_classifier import Positions
+from pretrial.models.architectures.patch_classifier import Positions
 from pretrial.train.budget import Budget
 
 _NOTES = (

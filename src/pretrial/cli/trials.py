@@ -1,0 +1,250 @@
+"""`pretrial trial`, `pretrial compare` and `pretrial report`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pretrial import discover
+from pretrial.cli import data, options
+from pretrial.compare import record as records
+from pretrial.compare.engine import Where, hold
+from pretrial.compare.making import make_one
+from pretrial.compare.ranking import recommendation
+from pretrial.compare.setting import Setting
+from pretrial.errors import UserError
+from pretrial.train.budget import Budget
+
+_AGAIN = Path("runs/again")
+_PLACES = ("--out", "--runs", "--on", "--workers")
+
+
+@dataclass(frozen=True)
+class Common:
+    """How large the trial is, and where it runs.
+
+    Attributes:
+        seeds: number of seeds; 0 is the trial's own.
+        budget: of one arm with one seed, such as 10m, 300steps or 1e12flops; the trial's own
+            without it.
+        fields: where the data names its fields otherwise, pairs such as text=body.
+        out: folder for the record and the page.
+        runs: folder for the runs; a trial that was stopped goes on from it.
+        on: local, or ray for a cluster that sees the folder of the runs.
+        workers: processes at a time on this machine; 0 is one a core.
+    """
+
+    seeds: int = 0
+    budget: str = ""
+    fields: tuple[str, ...] = ()
+    out: Path = Path("results")
+    runs: Path = Path("runs/trials")
+    on: Literal["local", "ray"] = "local"
+    workers: int = 0
+
+    def where(self) -> Where:
+        """Where it runs."""
+        return Where(self.runs, self.on, self.workers)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which arms run.
+
+    Attributes:
+        arms: names of arms, separated by commas; the baseline is always among them.
+        all: every arm, with the ablations.
+    """
+
+    arms: str = ""
+    all: bool = False
+
+
+@dataclass(frozen=True)
+class Again:
+    """A record that is run again from nothing, and compared with what comes out.
+
+    Attributes:
+        again: the record.
+        out: folder for the new record and its page.
+        on: local, or ray.
+        workers: processes at a time on this machine; 0 is one a core.
+    """
+
+    again: Path
+    out: Path = Path("results")
+    on: Literal["local", "ray"] = "local"
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is rendered from the records.
+
+    Attributes:
+        results: folder of the records.
+        out: folder for the pages: one a record, and index.html over all methods.
+        readme: file whose table between the markers is rendered anew.
+        check: write nothing; say what is stale, if anything is.
+    """
+
+    results: Path = Path("results")
+    out: Path = Path("results/pages")
+    readme: Path | None = None
+    check: bool = False
+
+
+def trial(argv: Sequence[str]) -> None:
+    """Puts a method on trial, or runs the trial of a record again (`--again FILE`)."""
+    if any(word.split("=")[0] == "--again" for word in argv):
+        _again(argv)
+        return
+    slug, rest = options.first_word(argv, "pretrial trial", "the slug of a method")
+    loaded = discover.load(slug)
+    if loaded.trial is None:
+        raise UserError(f"{slug} has no trial of its own")
+    parsed, given = _parse(f"pretrial trial {slug}", rest, loaded.trial, chosen=Chosen)
+    names = tuple(name for name in parsed.chosen.arms.split(",") if name)
+    arms = make_one(slug, given).choose(names, parsed.chosen.all)
+    setting = _setting((slug,), given, parsed.common)
+    setting = dataclasses.replace(setting, arms=tuple(arm.name for arm in arms))
+    _hold(setting, parsed.common.where(), parsed.common.out, _command("trial", argv))
+
+
+def compare(argv: Sequence[str]) -> None:
+    """Sets methods of one ability side by side on the data, task and budget of the first.
+
+    The options are those of the first method's trial; the others are given those that they take.
+    """
+    number = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
+    slugs, rest = tuple(argv[:number]), argv[number:]
+    if len(slugs) < 2 or len(set(slugs)) < len(slugs):
+        raise UserError("pretrial compare needs two or more different methods: compare SLUG SLUG")
+    lead = next((found for slug in slugs if (found := discover.load(slug)).trial), None)
+    if lead is None or lead.trial is None:
+        raise UserError(f"none of {', '.join(slugs)} has a trial: compare methods that have one")
+    parsed, given = _parse("pretrial compare", rest, lead.trial)
+    setting = _setting(slugs, given, parsed.common)
+    _hold(setting, parsed.common.where(), parsed.common.out, _command("compare", argv))
+
+
+def report(argv: Sequence[str]) -> None:
+    """Renders the page of each record, the gallery over all methods, and the README's table."""
+    from pretrial.compare.report import site
+
+    parsed = options.parse(Report, argv, prog="pretrial report")
+    files = site.render(parsed.results, parsed.out, parsed.readme)
+    if not parsed.check:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        print(f"wrote {len(files)} files; open {parsed.out / 'index.html'}")
+        return
+    stale = [
+        str(path)
+        for path, text in files.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    if stale:
+        raise UserError(f"stale: {', '.join(stale)}; run `pretrial report` without --check")
+
+
+def _parse(
+    prog: str, argv: Sequence[str], function: Callable[..., Any], **more: type
+) -> tuple[Any, dict[str, Any]]:
+    """The parsed options, and those of them that are arguments of `trial()`."""
+    own = options.from_signature(function, "Trial")
+    made: Any = options.merge(common=Common, **more, trial=own)
+    question = (inspect.getdoc(function) or "").split("\n")[0]
+    parsed = options.parse(made, argv, prog=prog, description=question)
+    return parsed, vars(parsed.trial)
+
+
+def _setting(slugs: tuple[str, ...], given: Mapping[str, Any], common: Common) -> Setting:
+    if common.seeds < 0:
+        raise UserError("--seeds is a number of seeds, such as 5")
+    budget = Budget.parse(common.budget) if common.budget else None
+    fields = data.renamed(data.Source("", common.fields)) or {}
+    return Setting(slugs, given, tuple(range(common.seeds)), (), budget, fields)
+
+
+def _command(name: str, argv: Sequence[str]) -> str:
+    """The command line without what says only where it ran."""
+    words, skip = ["pretrial", name], False
+    for word in argv:
+        option, _, value = word.partition("=")
+        if skip or option in _PLACES:
+            skip = not skip and not value
+        else:
+            words.append(word)
+    return shlex.join(words)
+
+
+def _hold(setting: Setting, where: Where, out: Path, command: str) -> dict[str, Any]:
+    """Holds a trial, writes its record and its page, and says how it came out.
+
+    Raises:
+        UserError: as `hold`, or a folder cannot be written, which is found before the work.
+    """
+    from pretrial.compare.report.trial_page import trial_page
+    from pretrial.train.checkpoint import disk_explained
+
+    if where.workers < 0:
+        raise UserError("--workers is a number of processes, such as 2, or 0 for one a core")
+    _check_writable(where.runs, "--runs")
+    _check_writable(out, "--out")
+    with disk_explained(where.runs):
+        record = hold(setting, where, command)
+    with disk_explained(out):
+        path = records.write(record, out)
+        page = trial_page(record).write(out / "pages" / f"{record['slug']}.html")
+    print("\n".join(summary(record)))
+    print(f"record {path}, page {page}")
+    return record
+
+
+def _check_writable(folder: Path, option: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"written?" * 1024)
+    except OSError as error:
+        raise UserError(
+            f"nothing can be written in {folder} ({error.strerror}): mend that, or give another"
+            f" folder with {option}"
+        ) from error
+
+
+def _again(argv: Sequence[str]) -> None:
+    parsed = options.parse(Again, argv, prog="pretrial trial")
+    old = records.read(parsed.again)
+    setting = Setting.from_json(old["setting"])
+    new = _hold(setting, Where(_AGAIN, parsed.on, parsed.workers), parsed.out, old["command"])
+    shutil.rmtree(_AGAIN / "+".join(setting.slugs))  # so that the next time is no mere look-up
+    changes = records.changes(old, new)
+    print("\n".join(changes) if changes else "every metric and verdict is as it was")
+
+
+def summary(record: Mapping[str, Any]) -> list[str]:
+    """The outcome in a few lines."""
+    lines = ["", record["question"]]
+    for arm in record["arms"]:
+        values = arm["metrics"][record["metric"]]
+        lines.append(f"  {arm['label']:<32} {record['metric']} {sum(values) / len(values):.4g}")
+    for claim in record["claims"]:
+        interval = records.interval_of(claim["difference"])
+        text = f"  {claim['arm']} - {claim['baseline']}, {claim['metric']}: {interval}"
+        need = claim["seeds_needed"]
+        if claim["verdict"] == "not shown at this budget" and need:
+            text += f" (an effect of this size needs about {need} seeds)"
+        lines.append(f"{text}: {claim['verdict']}")
+    if record["kind"] == "comparison":
+        lines.append(recommendation(record))
+    return lines

@@ -1,0 +1,197 @@
+"""The task that encoders of text are tried on: which package does a docstring come from?
+
+Pre-training sees all docstrings but those of the test modules, without labels. A classifier is then
+fine-tuned on a few hundred labelled ones, and a linear probe is fitted to frozen vectors; both are
+measured on modules that neither stage has seen. Any rows with a text and a label will do as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from pretrial.compare.trial import Data
+from pretrial.data.reading.sources import load
+from pretrial.data.rows import require
+from pretrial.data.splits import split_by_group
+from pretrial.errors import UserError
+from pretrial.evaluate.classify import best_rate, finetune, probe, split_labelled
+
+Task = Literal["classify", "probe"]
+
+#: The metric that counts in each task.
+METRICS: dict[Task, str] = {"classify": "accuracy", "probe": "probe_accuracy"}
+
+#: Notes for the trial's record: how fine-tuning was settled, and on which texts.
+RECIPE = (
+    "Fine-tuning: mean pooling, 10 epochs, batch 16, a decay of the learning rate of 0.9 a layer."
+    " Every arm with every seed chooses its learning rate among 3e-4, 1e-3 and 3e-3, on a quarter"
+    " of the labelled texts that is then learnt from too."
+)
+PILOT = (
+    "The number of epochs, the batch and the decay are the better of two settings that were tried"
+    " on random weights, with texts of those modules that labels are learnt from here."
+)
+
+#: Learning rates that fine-tuning chooses from.
+RATES = (3e-4, 1e-3, 3e-3)
+
+_WORD = re.compile(r"\s*\S+|\s+$")
+_KINDS = {
+    "code": re.compile(r"\w[_.(\[=]\w|_|\w\(|[a-z][A-Z]"),
+    "number": re.compile(r"\d"),
+    "name": re.compile(r"^\s*\W*[A-Z]"),
+    "word": re.compile(r"[^\W\d_]"),
+    "mark": re.compile(""),
+}
+_PROBED_TOKENS = 3000
+
+_LEAST_GROUPS = 10  # of a class, so that both sides of the split have some of it
+
+
+def data(source: str, num_labels: int) -> Data:
+    """Rows with a text and a label, split in the middle by what they belong to.
+
+    The halves are named so that the one whose texts served to choose the settings of fine-tuning is
+    learnt from, and not tested on.
+
+    Args:
+        source: as `data.reading.sources.load` takes it; with fields `text`, `label` and, where
+            texts of one origin are alike, `module`. A class takes part if it has ten modules or
+            more and none of them holds more than half of its texts.
+        num_labels: labelled texts that will be learnt from.
+
+    Raises:
+        UserError: fewer than two classes take part, or there are too few texts to learn from.
+    """
+    rows = load(source)
+    require(rows, ("text", "label"))
+    groups: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        groups[row["label"]][_group(row)] += 1
+    classes = {
+        label
+        for label, counts in groups.items()
+        if len(counts) >= _LEAST_GROUPS and 2 * max(counts.values()) <= counts.total()
+    }
+    if len(classes) < 2:
+        raise UserError(
+            f"{source} has {len(classes)} label(s) with texts from {_LEAST_GROUPS} modules or more"
+            " and two are needed: give more labelled texts"
+        )
+    labelled = [row for row in rows if row["label"] in classes]
+    halves = split_by_group(labelled, _group, {"test": 0.5, "learn": 0.5})
+    unseen = {_group(row) for row in halves["test"]}
+    learn = halves["learn"]
+    known = {row["label"] for row in learn}
+    if not len(known) <= num_labels < len(learn):
+        raise UserError(
+            f"{source} leaves {len(learn)} texts of {len(known)} classes to learn from, which"
+            f" cannot give {num_labels}: set --num-labels in between"
+        )
+    return Data(
+        train=[row for row in rows if _group(row) not in unseen],
+        test=(list(learn), [row for row in halves["test"] if row["label"] in known]),
+        name=f"{source}: {len(known)} classes",
+    )
+
+
+def measure(
+    method: Any,
+    halves: tuple[Sequence[Any], Sequence[Any]],
+    seed: int,
+    *,
+    num_labels: int,
+    task: Task = "classify",
+    epochs: int = 10,
+    batch_size: int = 16,
+    rates: Sequence[float] = RATES,
+    lr_decay: float = 0.9,
+) -> dict[str, float | list[float]]:
+    """Per test text 1.0 where it was classified rightly, and whether one class is all it guesses.
+
+    Args:
+        method: with the abilities `classifier` and `encode`.
+        halves: rows to learn from, and to be tested on.
+        seed: of the choice of labelled texts and of fine-tuning.
+        num_labels: labelled texts to learn from.
+        task: "probe" leaves fine-tuning out.
+        epochs: of fine-tuning.
+        batch_size: of fine-tuning.
+        rates: peak learning rates of the new head to choose from, on held-out labelled texts.
+        lr_decay: factor on it for each layer further down.
+
+    Returns:
+        "accuracy" after fine-tuning, "probe_accuracy" of frozen vectors, and "top_guess_ratio", the
+        share of test texts given the class that the task's classifier gives most often: 1.0 is a
+        classifier that has collapsed. "finetuning_lr" is the learning rate that was chosen.
+        "token_kind_accuracy", of methods with `token_vectors`, is that of a linear probe of single
+        tokens, which names the kind of the word that a token stands in (see `token_kind`).
+    """
+    learn, _, names = split_labelled(halves[0], num_labels, "text", "label", seed)
+    texts = [row["text"] for row in halves[1]]
+    places = [names.index(row["label"]) for row in halves[1]]
+    vectors = method.encode([text for text, _ in learn] + texts).numpy()
+    targets = [place for _, place in learn]
+    guesses = {"probe_accuracy": probe(vectors[: len(learn)], targets, vectors[len(learn) :])}
+    chosen: dict[str, float] = {}
+    if hasattr(method, "token_vectors"):
+        chosen["token_kind_accuracy"] = _token_kinds(method, [text for text, _ in learn], texts)
+    if task == "classify":
+
+        def make() -> Any:
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                return method.classifier(len(names), pooling="mean")
+
+        how: dict[str, Any] = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr_decay": lr_decay,
+            "seed": seed,
+        }
+        rate = best_rate(make, learn, rates, **how) if len(rates) > 1 else rates[0]
+        chosen["finetuning_lr"] = rate
+        classifier = make()
+        finetune(classifier, learn, lr=rate, **how)
+        guesses["accuracy"] = classifier.logits(texts).argmax(-1).cpu().numpy()
+    most = Counter(guesses[METRICS[task]].tolist()).most_common(1)[0][1]
+    right = {
+        name: [float(guess == place) for guess, place in zip(found, places, strict=True)]
+        for name, found in guesses.items()
+    }
+    return {**right, "top_guess_ratio": most / len(texts), **chosen}
+
+
+def _group(row: dict[str, Any]) -> str:
+    """What a text belongs to; itself where nothing is said."""
+    return str(row.get("module") or row["text"])
+
+
+def token_kind(text: str, start: int, end: int) -> str:
+    """Kind of the word that text[start:end] begins in: code, number, name, word or mark."""
+    start += len(text[start:end]) - len(text[start:end].lstrip())
+    word = next(m.group() for m in _WORD.finditer(text) if m.end() > min(start, end - 1))
+    return next(kind for kind, pattern in _KINDS.items() if pattern.search(word))
+
+
+def _token_kinds(method: Any, learn: Sequence[str], test: Sequence[str]) -> float:
+    """Accuracy of a linear probe of token vectors, on the first tokens of each side."""
+    sides = []
+    for texts in (learn, test):
+        vectors, kinds = [], []
+        for text, (states, spans) in zip(texts, method.token_vectors(texts), strict=True):
+            vectors.append(states)
+            kinds += [token_kind(text, *span) for span in spans]
+        sides.append((torch.cat(vectors)[:_PROBED_TOKENS].numpy(), kinds[:_PROBED_TOKENS]))
+    names = list(_KINDS)
+    (known, kinds), (asked, wanted) = sides
+    guesses = probe(known, [names.index(kind) for kind in kinds], asked)
+    return float(
+        np.mean([names[guess] == kind for guess, kind in zip(guesses, wanted, strict=True)])
+    )

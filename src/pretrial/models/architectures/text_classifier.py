@@ -1,0 +1,80 @@
+"""A sequence classifier of transformers as something the loop can train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from pretrial.train.stage import Batch, Trainable
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class TextClassifier(Trainable):
+    """What `classifier(num_labels)` of a method returns; examples are (text, class) pairs.
+
+    Args:
+        model: such as `BertForSequenceClassification`.
+        tokenizer: its tokenizer, with a padding token.
+        max_length: longer texts are cut.
+        plain: special tokens that are written in a text, as in code, are text like any other.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        plain: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.plain = plain
+
+    def batch(self, examples: Sequence[tuple[str, int]], generator: torch.Generator) -> Batch:
+        texts, labels = zip(*examples, strict=True)
+        inputs = self._inputs(texts)
+        counts = {
+            "examples": float(len(texts)),
+            "tokens": float(inputs["attention_mask"].sum()),
+        }
+        return {**inputs, "labels": torch.tensor(labels), "counts": counts}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        logits = self.model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).logits
+        loss = cross_entropy(logits, batch["labels"], reduction="sum")
+        return {"loss": loss / batch["counts"]["examples"]}
+
+    @torch.no_grad()
+    def logits(self, texts: Sequence[str], batch_size: int = 64) -> Tensor:
+        """[N, num_labels], in eval mode; the mode comes back."""
+        training = self.training
+        self.eval()
+        parts = []
+        for start in range(0, len(texts), batch_size):
+            inputs = self._inputs(texts[start : start + batch_size])
+            inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
+            parts.append(self.model(**inputs).logits)
+        self.train(training)
+        return torch.cat(parts)
+
+    def _inputs(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        options = {"split_special_tokens": True} if self.plain else {}
+        inputs = self.tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=self.max_length,
+            padding=True,
+            return_tensors="pt",
+            **options,
+        )
+        return {name: inputs[name] for name in ("input_ids", "attention_mask")}
