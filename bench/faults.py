@@ -277,7 +277,7 @@ def measure(folder: Path, points: int, seed: int) -> Iterator[dict[str, Any]]:
     if not small_disk(disk):
         kinds.remove("disk")
     harness = Harness(folder, disk, orders)
-    harness.data.write_text("".join(json.dumps(row) + "\n" for row in coderl.examples()))
+    harness.data.write_text("".join(json.dumps(row) + "\n" for row in coderl.CodeRL.sample_rows()))
     reference, plan, seconds = harness.undisturbed()
     rng = random.Random(seed)
     deck = [kinds[i % len(kinds)] for i in range(points)]

@@ -10,7 +10,6 @@ under autocast in bf16: copies of weights, and the rest as a share of fp32.
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 from dataclasses import replace
 from typing import Any
@@ -63,8 +62,7 @@ def measure(slug: str) -> None:
     known = loaded.config.__dataclass_fields__
     sizes = {name: size for name, size in SIZES[slug].items() if name in known}
     config = replace(loaded.config.tiny(), batch_size=32, **sizes)
-    module = importlib.import_module(discover.find(slug).module)
-    examples = loaded.method.read(module.examples() * 4)
+    examples = loaded.method.read(loaded.method.sample_rows() * 4)
 
     def first_stage(folder: str) -> Stage:
         method = loaded.method.build(config, data=examples)

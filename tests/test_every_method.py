@@ -3,7 +3,7 @@
 A method is found by its folder and takes part without a line here. What it gives for it:
 
 - `Config.tiny()`: a configuration that trains in a second, without dropout;
-- `examples()`, a function of its module: a handful of raw rows, as `Method.read` takes them;
+- `sample_rows()`: a handful of raw rows, as `Method.read` takes them;
 - `Config.published`: for each name that `Config.paper` knows, the published number of parameters of
   what `export` gives; `build` must then make the networks without data or checkpoint.
 
@@ -61,7 +61,7 @@ class Subject:
         self.slug, self.folder = slug, folder
         self.method, self.config, self.card = loaded.method, loaded.config.tiny(), loaded.card
         self.module = importlib.import_module(METHODS[slug].module)
-        self.examples = self.method.read(self.module.examples())
+        self.examples = self.method.read(self.method.sample_rows())
 
     def build(self, seed=0):
         torch.manual_seed(seed)

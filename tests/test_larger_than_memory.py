@@ -6,7 +6,6 @@ like are alive is counted: a method that gathers its data is found by that.
 
 from __future__ import annotations
 
-import importlib
 import json
 import weakref
 from collections.abc import Sequence
@@ -97,7 +96,7 @@ def learnt(slug: str, folder: Path, rows: Any, held_out: Any) -> tuple[Any, list
 @pytest.mark.parametrize("slug", [slug for slug in sorted(METHODS) if slug not in HOLD])
 def test_rows_on_the_disk(slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "_TEXTS_AT_ONCE", 64)
-    rows = importlib.import_module(METHODS[slug].module).examples()
+    rows = discover.load(slug).method.sample_rows()
     on_disk = Rows(rows, NUM_ROWS), Rows(rows, NUM_HELD_OUT)
     in_memory = [[rows[place % len(rows)] for place in range(part.count)] for part in on_disk]
     weights, log = learnt(slug, tmp_path / "memory", *in_memory)

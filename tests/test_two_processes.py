@@ -8,7 +8,6 @@ half depends on where it begins, so both draw the same.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
@@ -151,8 +150,7 @@ class Course:
     def __init__(self, slug: str) -> None:
         loaded = discover.load(slug)
         self.method, self.config = loaded.method, loaded.config.tiny()
-        module = importlib.import_module(METHODS[slug].module)
-        self.examples = self.method.read(module.examples())
+        self.examples = self.method.read(self.method.sample_rows())
 
     def train(self, folder: Path, kind: type[Run] = Run, **how: bool) -> None:
         torch.manual_seed(0)

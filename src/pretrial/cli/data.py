@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from pretrial.data.builtin.catalogue import describe
 from pretrial.data.reading import sources
 from pretrial.data.rows import Row, Rows, Stream
-from pretrial.data.splits import split_by_group, split_of
 from pretrial.errors import UserError
 from pretrial.train.method import Method
 
@@ -110,67 +105,12 @@ def read(method: type[Method], rows: Sequence[Row], source: Source) -> Sequence[
     return examples
 
 
-def hold_out(rows: Sequence[Row], ratio: float, seed: int) -> tuple[Sequence[Row], Sequence[Row]]:
-    """Sets a part of the rows aside; equal rows stay on one side.
-
-    Args:
-        rows: all rows.
-        ratio: share to set aside; 0 sets none aside.
-        seed: of the choice.
-
-    Raises:
-        UserError: the ratio is none.
-    """
-    parts = split_by_group(rows, _text, _shares(ratio), seed)
-    return parts["kept"], parts["aside"]
-
-
-def side_of(ratio: float, seed: int) -> Callable[[Row], str]:
-    """On which side `hold_out` puts a row: "kept" or "aside"."""
-    shares = _shares(ratio)
-    return lambda row: split_of(_text(row), shares, seed)
-
-
-def _shares(ratio: float) -> dict[str, float]:
-    if not 0 <= ratio < 1:
-        raise UserError(f"--held-out-ratio must be at least 0 and below 1, not {ratio}")
-    return {"kept": 1 - ratio, "aside": ratio}
-
-
-def check_fits(source: Source) -> None:
-    """Makes sure that files are not larger than this machine's memory.
-
-    Raises:
-        UserError: they are.
-    """
-    if source.limit or not Path(source.data).expanduser().exists():
-        return
-    size = sum(path.stat().st_size for path in stream_all(source).files)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if size > memory:
-        raise UserError(
-            f"{source.data} has {size / 1e9:.1f} GB, and this machine {memory / 1e9:.1f} GB of"
-            " memory: leave the data on the disk with --data-on-disk, or take a part with --limit"
-        )
-
-
 def note(source: str) -> str:
     """Where built-in data is from and its licence; "" for other data."""
     if not source.startswith("builtin:"):
         return ""
     made = describe(source.removeprefix("builtin:").partition("?")[0])
     return f"provenance of the data: {made.provenance}; licence: {made.licence}"
-
-
-def _text(row: Row) -> str:
-    return json.dumps(row, sort_keys=True, default=_print)
-
-
-def _print(value: Any) -> str:
-    """A value that JSON lacks, as text; of arrays and images all of it, by its hash."""
-    if hasattr(value, "tobytes"):
-        return hashlib.sha256(value.tobytes()).hexdigest()
-    return str(value)
 
 
 def tell_skipped(source: Source, rows: Any) -> None:

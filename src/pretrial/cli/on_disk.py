@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pretrial.cli import data, runs
 from pretrial.data.reading.indexed import DiskRows, check_index, write_index
+from pretrial.data.splits import side_of
 from pretrial.errors import UserError
 from pretrial.train import checkpoint, distributed
 from pretrial.train.run import claim
@@ -19,7 +20,7 @@ _PARTS = ("kept", "aside")
 def load(
     source: data.Source, out: Path, name: str, held_out_ratio: float, seed: int
 ) -> tuple[DiskRows, DiskRows]:
-    """The rows to train on and those held out, the same ones as `data.hold_out` gives.
+    """The rows to train on and those held out, the same ones as `splits.hold_out` gives.
 
     The first process makes the index and holds the run's folder from then on.
 
@@ -52,7 +53,7 @@ def load(
                 partial,
                 data.stream_all(source),
                 setting,
-                data.side_of(held_out_ratio, seed),
+                side_of(held_out_ratio, seed),
                 _PARTS,
                 fields=data.renamed(source),
                 limit=source.limit,

@@ -14,6 +14,8 @@ import torch
 from pretrial import discover
 from pretrial.cli import data, on_disk, options, runs
 from pretrial.cli.dry_run import Target, dry_run
+from pretrial.data.reading.memory import check_fits
+from pretrial.data.splits import hold_out
 from pretrial.environment import commit, environment
 from pretrial.errors import UserError
 from pretrial.plain import plain
@@ -193,12 +195,13 @@ def _read(
         if other is not None:
             aside, _ = on_disk.load(other, how.out, "held-out", 0.0, what.seed)
     else:
-        data.check_fits(source)
+        if not source.limit:
+            check_fits(source.data, data.stream_all(source))
         rows = data.load(source)
         if other is not None:
             aside = data.load(other)
         else:
-            rows, aside = data.hold_out(rows, what.held_out_ratio, what.seed)
+            rows, aside = hold_out(rows, what.held_out_ratio, what.seed)
     examples = data.read(loaded.method, rows, source)
     if not examples:
         raise UserError(f"{source.data} leaves no example to train on: give more data")

@@ -110,8 +110,7 @@ def _train_method(arm: Any, run: Any, prepared: Path | None) -> Any:
     from pretrial.train.loop import train
 
     method = discover.load(arm.method).method
-    run.data = method.read(run.data)
-    run.held_out = method.read(run.held_out) if run.held_out else ()
+    run = run.over(method.read(run.data), method.read(run.held_out) if run.held_out else ())
     source = arm.source if arm.source is not None else prepared
     subject = method.build(arm.config, source=source, data=run.data)
     if arm.trains:

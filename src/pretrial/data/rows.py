@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from pretrial.errors import UserError
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 class Rows(Sequence[Row]):
@@ -179,6 +181,41 @@ def texts(rows: Sequence[Row], field: str = "text") -> Sequence[str]:
         return text_in(row, number, field)
 
     return mapped(rows, text_of)
+
+
+def read_as(rows: Sequence[Row], kind: type[T]) -> Sequence[T]:
+    """The rows as instances of a dataclass named as their fields; see `mapped`.
+
+    An attribute without a default must be in every row, and be no null; one that is annotated as
+    `str` must be a text. Other fields of a row are left out.
+
+    Args:
+        rows: raw rows.
+        kind: the dataclass.
+
+    Raises:
+        UserError: a row lacks a field, or holds something else in it.
+    """
+    attributes = dataclasses.fields(kind)  # type: ignore[arg-type]
+    missing = dataclasses.MISSING
+    needed = [
+        each.name
+        for each in attributes
+        if each.default is missing and each.default_factory is missing
+    ]
+    texts = {each.name for each in attributes if each.type in (str, "str")}
+    require(rows, needed)
+
+    def example(number: int, row: Row) -> T:
+        _require(row, number, needed, rows)
+        own = {
+            each.name: text_in(row, number, each.name) if each.name in texts else row[each.name]
+            for each in attributes
+            if each.name in needed or row.get(each.name) is not None
+        }
+        return kind(**own)
+
+    return mapped(rows, example)
 
 
 def text_in(row: Row, number: int, field: str = "text") -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pretrial.data.rows import Row, Rows
@@ -53,3 +54,41 @@ def split_of(group: Any, ratios: Mapping[str, float], seed: int = 0) -> str:
         if place < 0:
             return name
     return [name for name, ratio in ratios.items() if ratio > 0][-1]  # rounding at the upper end
+
+
+def hold_out(rows: Sequence[Row], ratio: float, seed: int) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Sets a part of the rows aside; equal rows stay on one side.
+
+    Args:
+        rows: all rows.
+        ratio: share to set aside; 0 sets none aside.
+        seed: of the choice.
+
+    Raises:
+        UserError: the ratio is none.
+    """
+    parts = split_by_group(rows, _text, _shares(ratio), seed)
+    return parts["kept"], parts["aside"]
+
+
+def side_of(ratio: float, seed: int) -> Callable[[Row], str]:
+    """On which side `hold_out` puts a row: "kept" or "aside"."""
+    shares = _shares(ratio)
+    return lambda row: split_of(_text(row), shares, seed)
+
+
+def _shares(ratio: float) -> dict[str, float]:
+    if not 0 <= ratio < 1:
+        raise UserError(f"--held-out-ratio must be at least 0 and below 1, not {ratio}")
+    return {"kept": 1 - ratio, "aside": ratio}
+
+
+def _text(row: Row) -> str:
+    return json.dumps(row, sort_keys=True, default=_print)
+
+
+def _print(value: Any) -> str:
+    """A value that JSON lacks, as text; of arrays and images all of it, by its hash."""
+    if hasattr(value, "tobytes"):
+        return hashlib.sha256(value.tobytes()).hexdigest()
+    return str(value)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor
 
 from pretrial.errors import UserError
+from pretrial.train.device import to_device
 from pretrial.train.distributed import World
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
@@ -150,14 +148,3 @@ class Batches:
             )
         totals = world.sum([sums.get(name, 0.0) for name in self._names])
         return dict(zip(self._names, totals, strict=True))
-
-
-def to_device(value: Any, device: torch.device) -> Any:
-    """A batch with its tensors, at any depth, on the device."""
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, dict):
-        return {name: to_device(part, device) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(to_device(part, device) for part in value)
-    return value

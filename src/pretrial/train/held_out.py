@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pretrial.train.batches import to_device
-from pretrial.train.stage import Trainable
+from pretrial.train.device import to_device
+
+if TYPE_CHECKING:
+    from pretrial.train.stage import Trainable
 
 
 @torch.no_grad()

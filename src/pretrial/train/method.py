@@ -54,8 +54,21 @@ class Method(Trainable):
         return rows
 
     def stages(self, run: Run) -> Iterator[Stage]:
-        """The stages of the training, in order; the default is one stage over `run.data`."""
-        yield Stage("train", self, run.data, budget=run.budget)
+        """The stages of the training, in order.
+
+        The default is one stage over `run.data`, evaluated on `run.held_out`.
+        """
+        yield Stage.of(
+            "train", self, run.data, self.config, budget=run.budget, held_out=run.held_out
+        )
+
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, Any]]:
+        """A handful of raw rows, as `read` takes them, on which `Config.tiny()` trains in a second.
+
+        The tests of the contract and `pretrial check` train on them.
+        """
+        raise NotImplementedError(f"{cls.__name__} does not give sample_rows for its tests")
 
     def export(self) -> nn.Module:
         """What the user keeps: a `PreTrainedModel` where one fits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import json
 import os
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from rich.console import Console
@@ -64,8 +65,6 @@ class Run:
 
     Attributes:
         folder: holds metrics.jsonl, stages/<name>/ (checkpoints, then done/) and artefacts/<name>/.
-        data: examples to train on.
-        held_out: examples that are not trained on.
         limit: the budget that the run was given, or None; see `budget`.
         seed: with a name, it seeds every random choice.
         device: where modules are trained.
@@ -92,8 +91,8 @@ class Run:
         measure_flops: bool = False,
     ) -> None:
         self.folder = Path(folder)
-        self.data = data
-        self.held_out = held_out
+        self._data = data
+        self._held_out = held_out
         self.limit = budget
         self.seed = seed
         self.world = distributed.join()
@@ -119,6 +118,22 @@ class Run:
                 raise UserError("this machine has no GPU that torch can use: give device='cpu'")
             return torch.device("cuda", self.world.local_rank)
         return device
+
+    @property
+    def data(self) -> Sequence[Any]:
+        """Examples to train on."""
+        return self._data
+
+    @property
+    def held_out(self) -> Sequence[Any]:
+        """Examples that are not trained on."""
+        return self._held_out
+
+    def over(self, data: Sequence[Any], held_out: Sequence[Any] = ()) -> Self:
+        """This run with other examples: the same folder, log, budget and seed."""
+        other = copy.copy(self)
+        other._data, other._held_out = data, held_out
+        return other
 
     def _known_rows(self) -> int:
         names = f"stages/*/[!.]*/{checkpoint.STATE}", f"artefacts/[!.]*/{_BOOK}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from pretrial.train.budget import Budget
+from pretrial.train.held_out import held_out_losses
 
 Batch = dict[str, Any]
 
@@ -104,6 +106,10 @@ class EarlyStop:
     floor: float | None = None
 
 
+_OF_OPTIM = ("lr", "weight_decay", "warmup")
+_OF_STAGE = ("batch_size", "micro_batch_size", "evaluate_every")
+
+
 @dataclass
 class Stage:
     """One stretch of training.
@@ -140,6 +146,44 @@ class Stage:
     ema: float | None = None
     purpose: str = "train"
     shuffle: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        module: Trainable,
+        data: Sequence[Any],
+        config: Any,
+        *,
+        budget: Budget,
+        held_out: Sequence[Any] = (),
+        optim: Optim | tuple[Optim, ...] | None = None,
+        **more: Any,
+    ) -> Stage:
+        """A stage as a Config's settings say, evaluated on what was held out.
+
+        Read are `lr`, `weight_decay`, `warmup`, `batch_size`, `micro_batch_size` and
+        `evaluate_every`, as far as the Config has them; see `bases.config.Optimisation`.
+
+        Args:
+            name: as in Stage.
+            module: as in Stage.
+            data: as in Stage.
+            config: the settings.
+            budget: as in Stage.
+            held_out: examples as `data` has them; without any there is no evaluation.
+            optim: instead of one made of the settings.
+            more: further attributes of Stage, which go before the settings.
+        """
+        if optim is None:
+            own = {n: getattr(config, n) for n in _OF_OPTIM if hasattr(config, n)}
+            optim = Optim(**own)
+        settings = {n: getattr(config, n) for n in _OF_STAGE if hasattr(config, n)} | more
+        settings["micro_batch_size"] = settings.get("micro_batch_size") or None  # 0 is all at once
+        stage = cls(name, module, data, budget, optim, **settings)
+        if stage.evaluate is None and len(held_out):
+            stage.evaluate = partial(held_out_losses, module, held_out, stage.batch_size)
+        return stage
 
     @property
     def optims(self) -> tuple[Optim, ...]:

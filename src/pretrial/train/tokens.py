@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pretrial.data.rows import is_on_disk
 from pretrial.data.windows.cutting import DiskWindows, Windows, cut, joined, write_windows
+from pretrial.errors import UserError
 from pretrial.train.run import Run
 
 if TYPE_CHECKING:
@@ -30,6 +31,35 @@ def kept_windows(
         f"windows-{name}", lambda folder: write_windows(folder, windows), purpose="tokenise"
     )
     return DiskWindows(folder)
+
+
+def run_windows(
+    run: Run,
+    make: Callable[[Sequence[Any]], Iterable[Sequence[int]]],
+    *,
+    name: str = "",
+    empty: str = "there is no text to learn from: give rows with 'text'",
+) -> tuple[Sequence[list[int]], Sequence[list[int]]]:
+    """Windows of a run's data and of what was held out; see `kept_windows`.
+
+    Args:
+        run: with the examples.
+        make: gives the windows of some of them, such as by `windows.cutting.cut`.
+        name: tells these windows from others that the run keeps.
+        empty: the error for data without a window.
+
+    Raises:
+        UserError: the data has no window.
+    """
+    windows, held_out = (
+        kept_windows(
+            run, "-".join(filter(None, (part, name))), make(examples), is_on_disk(examples)
+        )
+        for part, examples in (("data", run.data), ("held-out", run.held_out))
+    )
+    if not len(windows):
+        raise UserError(empty)
+    return windows, held_out
 
 
 def token_windows(

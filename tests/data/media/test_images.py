@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pretrial.cli.data import hold_out
 from pretrial.data.media.image import pixels, size_of, stack
 from pretrial.data.reading.sources import load
+from pretrial.data.splits import hold_out
 from pretrial.errors import UserError
 
 Image = pytest.importorskip("PIL.Image")

@@ -25,7 +25,6 @@ from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining import (
     Config,
     FurtherPretraining,
-    examples,
     trial,
 )
 from pretrial.methods.adapt.further_pretraining.trial_data import image_data, text_data
@@ -34,7 +33,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-IMAGES = FurtherPretraining.read(examples())
+IMAGES = FurtherPretraining.read(FurtherPretraining.sample_rows())
 TEXTS = FurtherPretraining.read(
     [
         {"text": f"{verb} {noun} and {then} it once more.", "label": verb}

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from pretrial.errors import UserError
-from pretrial.methods.code.api_continual import APIContinual, Config, examples
+from pretrial.methods.code.api_continual import APIContinual, Config
 from pretrial.methods.code.api_continual.domains import by_domain
 from pretrial.methods.code.api_continual.report import as_matrices, summary, table
 from pretrial.methods.code.api_continual.trials import trial
@@ -31,7 +31,7 @@ from pretrial.train.checkpoint import weights_of
 from pretrial.train.loop import Stopped, train
 from pretrial.train.run import Run
 
-ROWS = examples()
+ROWS = APIContinual.sample_rows()
 DATA = APIContinual.read(ROWS)
 TINY = replace(Config.tiny(), batch_size=4, keep_checkpoints=False)
 STRATEGIES = ("naive", "cumulative", "replay", "ewc", "si", "rwalk")

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 
 from pretrial.errors import UserError
 from pretrial.evaluate.api_calls import call_sites
-from pretrial.methods.code.api_continual import APIContinual, Config, examples
+from pretrial.methods.code.api_continual import APIContinual, Config
 from pretrial.methods.code.api_continual.completion import call_loss
 from pretrial.methods.code.api_continual.ranking import Names, rank_decoder
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-DATA = APIContinual.read(examples())
+DATA = APIContinual.read(APIContinual.sample_rows())
 TINY = replace(Config.tiny(), keep_checkpoints=False, strategy="naive")
 CONTEXTS = ["x = np.", "graph = nx.Graph(edges)\ngraph.", ""]
 CANDIDATES = ["zeros", "zeros_like", "add_", "log2", "append", "dot", "f", "add_node"]

@@ -13,7 +13,7 @@ import torch
 from pretrial.code_views import view
 from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
-from pretrial.methods.code.codet5 import CodeT5, Config, examples
+from pretrial.methods.code.codet5 import CodeT5, Config
 from pretrial.methods.code.codet5.examples import Example, read_examples, take_docstring
 from pretrial.methods.code.codet5.inputs import Inputs
 from pretrial.methods.code.codet5.pretraining import BothWays, Denoising, DualGeneration
@@ -21,7 +21,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-EXAMPLES = CodeT5.read(examples())
+EXAMPLES = CodeT5.read(CodeT5.sample_rows())
 LONG = replace(Config.tiny(), max_source=512, max_target=512)
 FUNCTION = Example(
     "def area(width, height):\n    total = width * height  # of the plane\n    return total\n",

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, BertConfig, RobertaTokenizer, T5ForCondi
 from pretrial.compare.kit import functions
 from pretrial.errors import UserError
 from pretrial.evaluate.tasks import evaluate
-from pretrial.methods.code.codet5 import CodeT5, Config, examples
+from pretrial.methods.code.codet5 import CodeT5, Config
 from pretrial.methods.code.codet5.trials import trial
 from pretrial.methods.code.codet5.tuning import EosClassifier, TaskMixture, Tasks, end_positions
 from pretrial.models.architectures.seq2seq import TextToText, new_t5
@@ -21,7 +21,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-ROWS = examples()
+ROWS = CodeT5.sample_rows()
 EXAMPLES = CodeT5.read(ROWS)
 TINY = Config.tiny()
 TUNED = {"batch_size": 8, "lr": 1e-2, "max_source": 64}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pretrial.errors import UserError
-from pretrial.methods.code.codet5p import CodeT5p, Config, bimodal, examples
+from pretrial.methods.code.codet5p import CodeT5p, Config, bimodal
 from pretrial.methods.code.codet5p.bimodal import Bimodal
 from pretrial.methods.code.codet5p.network import CLM, MATCH, TASK_TOKENS, match_logits, task_ids
 from pretrial.methods.code.codet5p.reading import read_rows, without_docstring
@@ -23,7 +23,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-PAIRS = read_rows(examples())
+PAIRS = read_rows(CodeT5p.sample_rows())
 
 
 def generator(seed=0):
@@ -313,7 +313,7 @@ def test_stages_are_those_that_there_are_data_for(tmp_path):
     tasks = [{"instruction": "Add.", "output": "3"}] * 9
     assert names(codes) == pytest.approx({"denoise": 2.0, "unimodal": 20.0})
     assert names(tasks) == {"instruct": 22.0}
-    everything = names([*codes, *examples(), *tasks], warm_ratio=0.0)
+    everything = names([*codes, *CodeT5p.sample_rows(), *tasks], warm_ratio=0.0)
     assert everything == {"unimodal": 11.0, "bimodal": 5.5, "instruct": 5.5}
     assert list(names(codes, objectives=("prefix",))) == ["unimodal"]
     with pytest.raises(UserError, match="nothing for bimodal"):

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from pretrial.errors import UserError
-from pretrial.methods.code.codet5p import CodeT5p, Config, examples
+from pretrial.methods.code.codet5p import CodeT5p, Config
 from pretrial.methods.code.codet5p.frozen import beside_decoder
 from pretrial.models.architectures.seq2seq import IGNORE
 from pretrial.models.tokenizers import learn_bpe
@@ -28,7 +28,7 @@ from pretrial.train.loop import train
 from pretrial.train.run import Run
 
 ROWS = [
-    *examples(),
+    *CodeT5p.sample_rows(),
     *({"instruction": f"Add {n}.", "input": f"{n} and 1", "output": f"{n} + 1"} for n in range(10)),
 ]
 

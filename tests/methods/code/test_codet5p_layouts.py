@@ -17,7 +17,7 @@ from torch import nn
 from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration
 
 from pretrial.errors import UserError
-from pretrial.methods.code.codet5p import CodeT5p, Config, examples
+from pretrial.methods.code.codet5p import CodeT5p, Config
 from pretrial.methods.code.codet5p.network import TASK_TOKENS, task_ids
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
 from pretrial.train.budget import Budget
@@ -25,7 +25,7 @@ from pretrial.train.checkpoint import read_tensors
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-PAIRS = CodeT5p.read(examples())
+PAIRS = CodeT5p.read(CodeT5p.sample_rows())
 IDS = torch.tensor([[1, 40, 41, 42, 2], [1, 43, 44, 45, 2]])
 
 

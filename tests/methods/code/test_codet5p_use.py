@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pretrial.errors import UserError
-from pretrial.methods.code.codet5p import CodeT5p, Config, examples
+from pretrial.methods.code.codet5p import CodeT5p, Config
 from pretrial.methods.code.codet5p.network import TO_CODE, TO_TEXT, decoder_logits, task_ids
 from pretrial.methods.code.codet5p.training import stages
 from pretrial.methods.code.codet5p.trials import search_of, trial
@@ -18,7 +18,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-PAIRS = CodeT5p.read(examples())
+PAIRS = CodeT5p.read(CodeT5p.sample_rows())
 QUERIES = CodeT5p.read([{"text": "Add the width and the other width."}, {"text": "divide"}])
 
 
@@ -38,19 +38,19 @@ def method(tmp_path_factory):
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     path = tmp_path_factory.mktemp("corpus") / "codes.jsonl"
-    rows = [{"code": row["code"], "line": n} for n, row in enumerate(examples())]
+    rows = [{"code": row["code"], "line": n} for n, row in enumerate(CodeT5p.sample_rows())]
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"code": " ", "line": -1}]))
     return str(path)
 
 
 def test_search_orders_by_cosine_then_by_matching(method, corpus, tmp_path):
     plain = list(method.search(QUERIES, corpus=corpus, top=24, rerank=0))
-    vectors = method.encode([row["code"] for row in examples()])
+    vectors = method.encode([row["code"] for row in CodeT5p.sample_rows()])
     for query, answer in zip(QUERIES, plain, strict=True):
         cosines = vectors @ method.encode([query.text])[0]
         found = [result["line"] for result in answer["results"]]
         assert found == cosines.argsort(descending=True, stable=True).tolist()
-        assert answer["results"][0]["code"] == examples()[found[0]]["code"]
+        assert answer["results"][0]["code"] == CodeT5p.sample_rows()[found[0]]["code"]
     index = str(tmp_path / "index")
     reranked = list(method.search(QUERIES, corpus=corpus, top=24, rerank=5, index=index))
     for before, after in zip(plain, reranked, strict=True):
@@ -59,7 +59,9 @@ def test_search_orders_by_cosine_then_by_matching(method, corpus, tmp_path):
         assert new[5:] == old[5:]
         assert sorted(new[:5]) == sorted(old[:5])
         text = before["text"]
-        pairs = CodeT5p.read([{"text": text, "code": examples()[n]["code"]} for n in new[:5]])
+        pairs = CodeT5p.read(
+            [{"text": text, "code": CodeT5p.sample_rows()[n]["code"]} for n in new[:5]]
+        )
         logits = [answer["match_logit"] for answer in method.match(pairs)]
         scores = [
             logit + result["cosine"]
@@ -169,7 +171,7 @@ def test_the_trial_is_well_formed():
         "random",
     }
     assert {c.metric for c in trial(about="objectives").claims_of(trial(about="objectives").arms)}
-    search = search_of(examples(), 5)
+    search = search_of(CodeT5p.sample_rows(), 5)
     bm25 = made.measure("bm25", type("Found", (), {"test": search}), 0)
     assert sum(bm25["mrr"]) / 5 > 0.5
 

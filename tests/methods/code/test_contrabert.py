@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from pretrial.errors import UserError
-from pretrial.methods.code.contrabert import Config, ContraBERT, examples
+from pretrial.methods.code.contrabert import Config, ContraBERT
 from pretrial.methods.code.contrabert.clones import CloneFinder, clone_loss
 from pretrial.methods.code.contrabert.training import Contrast, windows
 from pretrial.methods.code.contrabert.variants import (
@@ -34,7 +34,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-SAMPLES = ContraBERT.read(examples())
+SAMPLES = ContraBERT.read(ContraBERT.sample_rows())
 TINY = Config.tiny()
 
 

@@ -66,7 +66,7 @@ def bug(tmp_path):
 @pytest.fixture(scope="module")
 def method():
     torch.manual_seed(0)
-    data = MultiMend.read([PAIR, *multimend.examples()])
+    data = MultiMend.read([PAIR, *multimend.MultiMend.sample_rows()])
     return MultiMend.build(Config.tiny(), data=data).eval()
 
 
@@ -210,7 +210,7 @@ def test_rows_that_are_neither_are_refused_and_pairs_are_not_repaired(method):
 
 def test_the_last_checkpoints_are_kept_saved_and_search_together(tmp_path):
     config = Config.tiny()  # two parts, the end of each is kept
-    data = MultiMend.read(multimend.examples())
+    data = MultiMend.read(multimend.MultiMend.sample_rows())
     method = MultiMend.build(config, data=data)
     train(method, Run(tmp_path / "run", data, budget=Budget(10, "steps"), quiet=True))
     [earlier] = method.earlier
@@ -231,7 +231,7 @@ def test_the_last_checkpoints_are_kept_saved_and_search_together(tmp_path):
 
 
 def test_relative_positions_can_have_a_rate_of_their_own(tmp_path):
-    data = MultiMend.read(multimend.examples())
+    data = MultiMend.read(multimend.MultiMend.sample_rows())
     method = MultiMend.build(Config.tiny(), data=data)
     before = {name: p.detach().clone() for name, p in method.model.named_parameters()}
     method.config = replace(method.config, lr=1e-9, position_lr=0.1)
@@ -257,7 +257,7 @@ def test_an_end_token_written_out_is_unknown(method):
 
 
 def test_the_loss_is_that_of_transformers(method):
-    batch = method.batch(method.read([PAIR, *multimend.examples()])[:4], None)
+    batch = method.batch(method.read([PAIR, *multimend.MultiMend.sample_rows()])[:4], None)
     with torch.no_grad():
         ours = method.losses(batch)["loss"]
         theirs = method.model(

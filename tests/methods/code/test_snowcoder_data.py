@@ -215,5 +215,5 @@ def test_a_model_writes_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_examples_are_read() -> None:
-    files = SnowCoder.read(snowcoder.examples())
+    files = SnowCoder.read(snowcoder.SnowCoder.sample_rows())
     assert {file.language for file in files} == {"python", "c"}

@@ -10,7 +10,7 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoModel, RobertaConfig, RobertaModel, RobertaTokenizer
 
 from pretrial.errors import UserError
-from pretrial.methods.code.unixcoder import Config, UniXcoder, examples
+from pretrial.methods.code.unixcoder import Config, UniXcoder
 from pretrial.methods.code.unixcoder.config import TASKS
 from pretrial.methods.code.unixcoder.decoding import Reading, generate, logits_of, states_of
 from pretrial.methods.code.unixcoder.fragments import Item, Turn, Turns
@@ -19,7 +19,7 @@ from pretrial.methods.code.unixcoder.vocabulary import MODES, Vocabulary
 from pretrial.train.budget import Budget
 from pretrial.train.run import Run
 
-ROWS = examples()
+ROWS = UniXcoder.sample_rows()
 FRAGMENTS = UniXcoder.read(ROWS)
 TINY = Config.tiny()
 CODE = ROWS[0]["code"]

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from pretrial.errors import UserError
-from pretrial.methods.code.unixcoder import Config, UniXcoder, examples
+from pretrial.methods.code.unixcoder import Config, UniXcoder
 from pretrial.methods.code.unixcoder.trials import Lexical, cut_lines, make_data, measure, trial
 
-ROWS = [row for row in examples() if row["code"]]
+ROWS = [row for row in UniXcoder.sample_rows() if row["code"]]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from pretrial.evaluate.tasks import evaluate
 from pretrial.methods.text.architecture_objective import (
     ArchitectureObjective,
     Config,
-    examples,
     tasks,
     trial,
 )
@@ -32,7 +31,7 @@ from pretrial.train.flops import count
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-ROWS = ArchitectureObjective.read(examples())
+ROWS = ArchitectureObjective.read(ArchitectureObjective.sample_rows())
 TINY = Config.tiny()
 SIX = [(architecture, each) for architecture, kinds in PAIRS.items() for each in kinds]
 ND_MLM = {"architecture": "prefix_decoder", "objective": "masked_lm"}
@@ -263,7 +262,9 @@ def test_fine_tuned_tasks_are_ranked_and_written(tmp_path):
 
 def test_both_stages_share_the_budget(tmp_path):
     method = make(task="both", multitask_ratio=0.25)
-    rows = examples() + tasks.procedural(2, [{"text": "x y", "label": "a"}] * 2, 0)
+    rows = ArchitectureObjective.sample_rows() + tasks.procedural(
+        2, [{"text": "x y", "label": "a"}] * 2, 0
+    )
     run = Run(tmp_path, method.read(rows), budget=Budget(20, "steps"), quiet=True)
     stages = {stage.name: stage for stage in method.stages(run)}
     assert {name: stage.budget.amount for name, stage in stages.items()} == {

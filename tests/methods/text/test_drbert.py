@@ -17,14 +17,14 @@ from pretrial.checkpoints.keys import load_pretrained
 from pretrial.compare.kit.masked_scores import masked_scores
 from pretrial.errors import UserError
 from pretrial.methods.text import mlm
-from pretrial.methods.text.drbert import Config, DrBERT, examples
+from pretrial.methods.text.drbert import Config, DrBERT
 from pretrial.methods.text.drbert.trials import trial
 from pretrial.train.budget import Budget
 from pretrial.train.flops import count
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-TEXTS = DrBERT.read(examples())
+TEXTS = DrBERT.read(DrBERT.sample_rows())
 TINY = Config.tiny()
 DESIGNS = ("blocks", "emd", "gua", "mix", "gua+mix")
 

@@ -18,14 +18,14 @@ from transformers import (
 from pretrial.corrupt.masks import IGNORE
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import UserError
-from pretrial.methods.text.e2s2 import E2S2, Config, examples, measures
+from pretrial.methods.text.e2s2 import E2S2, Config, measures
 from pretrial.methods.text.e2s2.trials import trial
 from pretrial.objectives.contrastive import nt_xent
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-EXAMPLES = E2S2.read(examples())
+EXAMPLES = E2S2.read(E2S2.sample_rows())
 TEXTS = [example.text for example in EXAMPLES]
 TINY = Config.tiny()
 

@@ -15,13 +15,13 @@ from transformers import (
 )
 
 from pretrial.errors import UserError
-from pretrial.methods.text.electra import ELECTRA, Config, examples
+from pretrial.methods.text.electra import ELECTRA, Config
 from pretrial.models.architectures.electra_pair import generator_config
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-TEXTS = ELECTRA.read(examples())
+TEXTS = ELECTRA.read(ELECTRA.sample_rows())
 TINY = Config.tiny()
 SAME_SIZE = {"tie": "none", "generator_width_ratio": 1.0}
 

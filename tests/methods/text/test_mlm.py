@@ -10,7 +10,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.describe import describe
 from pretrial.train.run import Run
 
-TEXTS = mlm.MLM.read(mlm.examples())
+TEXTS = mlm.MLM.read(mlm.MLM.sample_rows())
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ from transformers import BertConfig, BertForMaskedLM
 
 from pretrial.compare.kit.masked_scores import beyond, masked_scores
 from pretrial.methods.text import mlm
-from pretrial.methods.text.mosaicbert import Config, MosaicBERT, examples
+from pretrial.methods.text.mosaicbert import Config, MosaicBERT
 from pretrial.methods.text.mosaicbert.network.alibi import alibi_bias
 from pretrial.methods.text.mosaicbert.trials import trial
 from pretrial.train.budget import Budget
 from pretrial.train.describe import describe
 from pretrial.train.run import Run
 
-TEXTS = MosaicBERT.read(examples())
+TEXTS = MosaicBERT.read(MosaicBERT.sample_rows())
 TINY = Config.tiny()
 
 

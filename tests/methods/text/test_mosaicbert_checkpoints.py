@@ -10,10 +10,10 @@ from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
 
 from pretrial.convert.export import export_model
 from pretrial.errors import UserError
-from pretrial.methods.text.mosaicbert import CARD, Config, MosaicBERT, examples
+from pretrial.methods.text.mosaicbert import CARD, Config, MosaicBERT
 from pretrial.methods.text.mosaicbert.network.bert import MosaicBertModel
 
-TEXTS = MosaicBERT.read(examples())
+TEXTS = MosaicBERT.read(MosaicBERT.sample_rows())
 TINY = Config.tiny()
 
 

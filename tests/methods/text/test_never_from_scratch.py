@@ -17,7 +17,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from pretrial.data.builtin.listops import listops
 from pretrial.errors import UserError
 from pretrial.evaluate.tasks import evaluate
-from pretrial.methods.text.never_from_scratch import Config, NeverFromScratch, examples
+from pretrial.methods.text.never_from_scratch import Config, NeverFromScratch
 from pretrial.methods.text.never_from_scratch.handover import hand_over
 from pretrial.methods.text.never_from_scratch.inputs import MASK, PAD, UNKNOWN, code
 from pretrial.methods.text.never_from_scratch.training import (
@@ -80,9 +80,9 @@ def test_signals_lie_between_minus_one_and_one() -> None:
 
 
 def test_texts_are_bytes_and_images_rows_of_grey_pixels() -> None:
-    text = make(examples())
-    first = coded(text, examples()[:1])[0]
-    assert bytes((first.entries - 3).tolist()).decode() == examples()[0]["text"]
+    text = make(NeverFromScratch.sample_rows())
+    first = coded(text, NeverFromScratch.sample_rows()[:1])[0]
+    assert bytes((first.entries - 3).tolist()).decode() == NeverFromScratch.sample_rows()[0]["text"]
     image = np.arange(12, dtype=np.uint8).reshape(3, 4)
     rows = [{"image": image, "label": "a"}, {"image": image[::-1], "label": "b"}]
     method = make(rows)

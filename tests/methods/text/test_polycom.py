@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, OlmoeConfig, OlmoeForCau
 from transformers.models.olmoe.modeling_olmoe import load_balancing_loss_func
 
 from pretrial.errors import UserError
-from pretrial.methods.text.polycom import Config, PolyCom, examples
+from pretrial.methods.text.polycom import Config, PolyCom
 from pretrial.methods.text.polycom.functions import DIMENSIONS, TARGETS, Approximators
 from pretrial.methods.text.polycom.network.megatron import flatten, load_megatron
 from pretrial.methods.text.polycom.network.spectra import effective_rank
@@ -21,7 +21,7 @@ from pretrial.methods.text.polycom.trials import trial
 from pretrial.objectives.experts import balance_loss, router_loss
 
 TINY = Config.tiny()
-TEXTS = PolyCom.read(examples())
+TEXTS = PolyCom.read(PolyCom.sample_rows())
 
 
 @pytest.fixture(scope="module")

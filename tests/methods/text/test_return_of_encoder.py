@@ -27,7 +27,6 @@ from pretrial.methods.text.return_of_encoder import (
     Config,
     Example,
     ReturnOfEncoder,
-    examples,
     trial,
 )
 from pretrial.methods.text.return_of_encoder.building import new_student
@@ -38,7 +37,7 @@ from pretrial.train.checkpoint import weights_of
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-ROWS = ReturnOfEncoder.read(examples())
+ROWS = ReturnOfEncoder.read(ReturnOfEncoder.sample_rows())
 PLAIN = replace(Config.tiny(), teacher="", teacher_ratio=0.0)
 
 
@@ -478,7 +477,7 @@ def test_the_trial_keeps_modules_apart_and_its_students_alike():
 
 def test_train_predict_eval_and_export_from_the_command_line(teacher, tmp_path, capsys):
     data = tmp_path / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in examples()))
+    data.write_text("".join(json.dumps(row) + "\n" for row in ReturnOfEncoder.sample_rows()))
     out = tmp_path / "run"
     command = ["train", "return_of_encoder", "--tiny", "--data", str(data), "--out", str(out)]
     command += ["--budget", "4steps", "--teacher", str(teacher), "--teacher-ratio", "0"]

@@ -13,7 +13,7 @@ from transformers import (
 from pretrial.bases.prompted import Example
 from pretrial.corrupt.denoisers import Denoiser
 from pretrial.errors import UserError
-from pretrial.methods.text.ul2 import UL2, Config, examples
+from pretrial.methods.text.ul2 import UL2, Config
 from pretrial.methods.text.ul2.answers import answer_in, vote
 from pretrial.methods.text.ul2.building import needed_sentinels
 from pretrial.methods.text.ul2.trials import trial
@@ -24,7 +24,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-ROWS = UL2.read(examples())
+ROWS = UL2.read(UL2.sample_rows())
 TEXTS = [row.text for row in ROWS]
 TINY = Config.tiny()
 PROMPTED = [
@@ -266,7 +266,7 @@ def test_instruction_tuning_learns_answers_without_a_mode(tmp_path):
 
 def test_missing_rows_are_named(tmp_path):
     with pytest.raises(UserError, match="'input' and 'target'"):
-        trained(make(task="instruct"), examples(), tmp_path / "one", 1)
+        trained(make(task="instruct"), UL2.sample_rows(), tmp_path / "one", 1)
     with pytest.raises(UserError, match="give rows with 'text'"):
         trained(make(), PROMPTED, tmp_path / "two", 1)
     with pytest.raises(UserError, match="neither 'text' nor 'input'"):

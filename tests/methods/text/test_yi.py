@@ -24,7 +24,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
-ROWS = yi.examples()
+ROWS = yi.Yi.sample_rows()
 DIALOGUE = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Which file?"},

@@ -19,7 +19,7 @@ from transformers import (
 
 from pretrial.convert.export import export_model
 from pretrial.errors import UserError
-from pretrial.methods.text.yi import CARD, Config, Yi, examples
+from pretrial.methods.text.yi import CARD, Config, Yi
 from pretrial.methods.text.yi.llava import IMAGE, YiLlava
 from pretrial.models.layers.image_tiles import tiles
 from pretrial.train.checkpoint import weights_of
@@ -51,7 +51,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(clip: Path, norms: bool, side: int = 16) -> Yi:
     torch.manual_seed(1)
     config = replace(Config.tiny(), vision=str(clip), large_image=side, projector_norms=norms)
-    method = Yi.build(config, data=examples()).eval()
+    method = Yi.build(config, data=Yi.sample_rows()).eval()
     with torch.no_grad():  # norms that do nothing would be easily forgotten
         assert method.sight is not None
         for parameter in method.sight.projector.parameters():

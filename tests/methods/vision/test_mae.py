@@ -10,10 +10,10 @@ import pytest
 import torch
 from transformers import ViTMAEForPreTraining
 
-from pretrial.methods.vision.mae import MAE, Config, examples, patches_of
+from pretrial.methods.vision.mae import MAE, Config, patches_of
 
 TINY = Config.tiny()
-ROWS = MAE.read(examples())
+ROWS = MAE.read(MAE.sample_rows())
 
 
 @pytest.mark.parametrize("normalised", [False, True])

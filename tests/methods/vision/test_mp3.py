@@ -17,12 +17,12 @@ from pretrial.bases.patch_encoder.inputs import pixels
 from pretrial.compare.kit import digits
 from pretrial.data.builtin.catalogue import spoken
 from pretrial.errors import UserError
-from pretrial.methods.vision.mp3 import MP3, Config, examples
+from pretrial.methods.vision.mp3 import MP3, Config
 from pretrial.methods.vision.mp3.trials import trial
 from pretrial.objectives.positions import near_targets, position_loss
 
 TINY = Config.tiny()
-ROWS = MP3.read(examples())
+ROWS = MP3.read(MP3.sample_rows())
 
 
 @pytest.fixture(scope="module")

@@ -238,13 +238,13 @@ class PatchMethod(Method):
             save_file(self.labeller.state_dict(), folder / _CLASSIFIER)
             (folder / _CLASSES).write_text(json.dumps(self.classes), encoding="utf-8")
 
-
-def examples() -> list[dict[str, Any]]:
-    """A handful of rows for tests: a bright square in one of two corners."""
-    rows = []
-    for number in range(16):
-        image = np.random.default_rng(number).integers(0, 90, (8, 8), dtype=np.uint8)
-        corner = number % 2 * 4
-        image[corner : corner + 4, corner : corner + 4] += 150
-        rows.append({"image": image, "label": ("first", "last")[number % 2]})
-    return rows
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, Any]]:
+        """A handful of rows for tests: a bright square in one of two corners."""
+        rows = []
+        for number in range(16):
+            image = np.random.default_rng(number).integers(0, 90, (8, 8), dtype=np.uint8)
+            corner = number % 2 * 4
+            image[corner : corner + 4, corner : corner + 4] += 150
+            rows.append({"image": image, "label": ("first", "last")[number % 2]})
+        return rows

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pretrial.data.windows.cutting import TokenWindows
-from pretrial.train.batches import to_device
+from pretrial.train.device import to_device
 
 _WINDOWS_AT_ONCE = 64
 

@@ -343,9 +343,11 @@ class MLM(Method):
         self.encoder.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
-
-def examples() -> list[dict[str, str]]:
-    """A handful of rows for tests."""
-    verbs = ("Return", "Print", "Close", "Copy", "Write down")
-    nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
-    return [{"text": f"{verb} {noun} and then look at {noun}."} for verb in verbs for noun in nouns]
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, str]]:
+        """A handful of rows for tests."""
+        verbs = ("Return", "Print", "Close", "Copy", "Write down")
+        nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
+        return [
+            {"text": f"{verb} {noun} and then look at {noun}."} for verb in verbs for noun in nouns
+        ]

@@ -193,6 +193,3 @@ def patches_of(images: Tensor, height: int, width: int) -> Tensor:
     """Patches [B, n, height * width * C] of images [B, C, H, W], channels last in each."""
     rows = images.unfold(2, height, height).unfold(3, width, width)  # [B, C, H/p, W/q, p, q]
     return rows.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
-
-
-examples = patch_method.examples

@@ -24,7 +24,7 @@ from pretrial.models.architectures.seq2seq import collate, pad_rows
 from pretrial.models.decoding.sample import sample
 from pretrial.models.layers.attention_masks import additive_mask
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.batches import to_device
+from pretrial.train.device import to_device
 from pretrial.train.stage import Batch, Trainable
 
 Architecture = Literal["encoder_decoder", "prefix_decoder", "causal_decoder"]

@@ -164,7 +164,7 @@ def _half(config: Config, context: Context) -> Any:
     """The teacher of self-distillation: trains all of it, and gives back what half has made."""
     method_class = discover.load("further_pretraining").method
     run = context.run
-    run.data, run.held_out = (method_class.read(part) for part in (run.data, run.held_out))
+    run = run.over(*(method_class.read(part) for part in (run.data, run.held_out)))
     method: Any = method_class.build(config, source=context.prepared, data=run.data)
     train(method, run)
     method.network.load_state_dict(method.teacher.state_dict())

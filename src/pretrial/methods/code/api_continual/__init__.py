@@ -62,26 +62,4 @@ CARD = Card(
 )
 
 
-def examples() -> list[dict[str, str]]:
-    """A handful of rows for tests: two domains."""
-    rows = []
-    for number in range(6):
-        rows.append(
-            {
-                "domain": "arrays",
-                "text": f"def f{number}(x):\n    y = np.zeros({number})\n"
-                f"    return np.dot(x, y).sum({number})\n",
-            }
-        )
-    for number in range(6):
-        rows.append(
-            {
-                "domain": "graphs",
-                "text": f"def g{number}(edges):\n    graph = nx.Graph(edges)\n"
-                f"    graph.add_node({number})\n    return nx.degree(graph, {number})\n",
-            }
-        )
-    return rows
-
-
-__all__ = ["CARD", "APIContinual", "Config", "examples"]
+__all__ = ["CARD", "APIContinual", "Config"]

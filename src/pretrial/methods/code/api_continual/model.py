@@ -296,6 +296,28 @@ class APIContinual(Method):
         if self.guard is not None:
             save_file(self.guard.state_dict(), Path(folder) / _GUARD)
 
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, str]]:
+        """A handful of rows for tests: two domains."""
+        rows = []
+        for number in range(6):
+            rows.append(
+                {
+                    "domain": "arrays",
+                    "text": f"def f{number}(x):\n    y = np.zeros({number})\n"
+                    f"    return np.dot(x, y).sum({number})\n",
+                }
+            )
+        for number in range(6):
+            rows.append(
+                {
+                    "domain": "graphs",
+                    "text": f"def g{number}(edges):\n    graph = nx.Graph(edges)\n"
+                    f"    graph.add_node({number})\n    return nx.degree(graph, {number})\n",
+                }
+            )
+        return rows
+
 
 def _guard(config: Config, count: int) -> Guard | None:
     """The penalty of the strategy."""

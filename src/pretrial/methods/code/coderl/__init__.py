@@ -284,6 +284,13 @@ class CodeRL(Method):
         """What a program may use."""
         return Limits(seconds=self.config.seconds)
 
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, Any]]:
+        """A handful of rows for tests."""
+        from pretrial.data.builtin.miniapps import mini_apps
+
+        return [p.to_row() for p in mini_apps(num_train=12, num_test=0, solved=8).train]
+
 
 def _answer(problem: Problem, candidates: list[Candidate], ranking: list[int]) -> dict[str, Any]:
     best = candidates[ranking[0]]
@@ -305,11 +312,4 @@ def _answer(problem: Problem, candidates: list[Candidate], ranking: list[int]) -
     }
 
 
-def examples() -> list[dict[str, Any]]:
-    """A handful of rows for the tests over all methods."""
-    from pretrial.data.builtin.miniapps import mini_apps
-
-    return [p.to_row() for p in mini_apps(num_train=12, num_test=0, solved=8).train]
-
-
-__all__ = ["CARD", "CodeRL", "Config", "examples"]
+__all__ = ["CARD", "CodeRL", "Config"]

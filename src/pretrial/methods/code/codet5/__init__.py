@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from pretrial.train.run import Run
     from pretrial.train.stage import Stage
 
-__all__ = ["CARD", "CodeT5", "Config", "examples"]
+__all__ = ["CARD", "CodeT5", "Config"]
 
 CARD = Card(
     slug="codet5",
@@ -283,6 +283,17 @@ class CodeT5(Method):
         """The T5 and its tokenizer in the layout of transformers, and the heads beside it."""
         building.save(self, folder)
 
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, str]]:
+        """A handful of rows for tests."""
+        verbs = (("add", "+"), ("subtract", "-"), ("multiply", "*"), ("divide", "/"))
+        rows = []
+        for verb, sign in verbs:
+            for first, second in (("left", "right"), ("price", "rate"), ("total", "part")):
+                code = f"def {verb}({first}, {second}):\n    return {first} {sign} {second}\n"
+                rows.append({"code": code, "comment": f"{verb.title()} {first} and {second}."})
+        return rows
+
 
 _LABELLED = ("classify", "compare")
 
@@ -290,14 +301,3 @@ _LABELLED = ("classify", "compare")
 def _read_in(example: Example, to: str) -> str:
     """The language of what is read: code is described in words, and words give code."""
     return example.language if to == ENGLISH else ENGLISH
-
-
-def examples() -> list[dict[str, str]]:
-    """A handful of rows for tests."""
-    verbs = (("add", "+"), ("subtract", "-"), ("multiply", "*"), ("divide", "/"))
-    rows = []
-    for verb, sign in verbs:
-        for first, second in (("left", "right"), ("price", "rate"), ("total", "part")):
-            code = f"def {verb}({first}, {second}):\n    return {first} {sign} {second}\n"
-            rows.append({"code": code, "comment": f"{verb.title()} {first} and {second}."})
-    return rows

@@ -15,7 +15,7 @@ from pretrial.methods.code.codet5.examples import Example
 from pretrial.methods.code.codet5.inputs import Inputs, Written
 from pretrial.models.architectures.seq2seq import collate, pad_rows, sequence_loss
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.batches import to_device
+from pretrial.train.device import to_device
 from pretrial.train.stage import Batch, Trainable
 
 Objective = Callable[[Example, torch.Generator], Written]

@@ -280,19 +280,19 @@ class CodeT5p(Method):
         }
         yield from completed(self, examples, how)
 
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, str]]:
+        """A handful of pairs for tests."""
+        verbs = {"add": "+", "multiply": "*", "subtract": "-", "divide": "/"}
+        names = ("width", "price", "length", "number", "weight", "count")
+        return [
+            {
+                "text": f"{verb.title()} the {name} and the other {name}.",
+                "code": f"def {verb}_{name}({name}, other):\n    return {name} {sign} other\n",
+            }
+            for verb, sign in verbs.items()
+            for name in names
+        ]
 
-def examples() -> list[dict[str, str]]:
-    """A handful of pairs for tests."""
-    verbs = {"add": "+", "multiply": "*", "subtract": "-", "divide": "/"}
-    names = ("width", "price", "length", "number", "weight", "count")
-    return [
-        {
-            "text": f"{verb.title()} the {name} and the other {name}.",
-            "code": f"def {verb}_{name}({name}, other):\n    return {name} {sign} other\n",
-        }
-        for verb, sign in verbs.items()
-        for name in names
-    ]
 
-
-__all__ = ["CARD", "CodeT5p", "Config", "examples"]
+__all__ = ["CARD", "CodeT5p", "Config"]

@@ -63,7 +63,7 @@ from pretrial.train.stage import Optim, Stage
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "Config", "ContraBERT", "examples"]
+__all__ = ["CARD", "Config", "ContraBERT"]
 
 CARD = Card(
     slug="contrabert",
@@ -246,6 +246,23 @@ class ContraBERT(Method):
         self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, str]]:
+        """A handful of rows for tests."""
+        verbs = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
+        nouns = ("prices", "sizes", "weights")
+        rows = [
+            {
+                "code": f"def {verb}_{noun}(first, {noun}):\n    total = first\n    count = 0\n"
+                f"    for each in {noun}:\n        total = total {sign} each\n    return total\n",
+                "comment": f"Start with the first and {verb} all {noun}.",
+            }
+            for verb, sign in verbs.items()
+            for noun in nouns
+        ]
+        alone = [{"code": row["code"].replace("total", "result")} for row in rows[:6]]
+        return [*rows, *alone, {"code": "def broken(:\n    pass\n", "comment": "Does not parse."}]
+
 
 def load_roberta(source: str | Path) -> Any:
     """A RoBERTa with a head that names tokens, new where the checkpoint has none.
@@ -266,20 +283,3 @@ def load_roberta(source: str | Path) -> Any:
     network: Any = RobertaForMaskedLM(config)
     network.roberta.load_state_dict(encoder.state_dict())
     return network
-
-
-def examples() -> list[dict[str, str]]:
-    """A handful of rows for tests."""
-    verbs = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
-    nouns = ("prices", "sizes", "weights")
-    rows = [
-        {
-            "code": f"def {verb}_{noun}(first, {noun}):\n    total = first\n    count = 0\n"
-            f"    for each in {noun}:\n        total = total {sign} each\n    return total\n",
-            "comment": f"Start with the first and {verb} all {noun}.",
-        }
-        for verb, sign in verbs.items()
-        for noun in nouns
-    ]
-    alone = [{"code": row["code"].replace("total", "result")} for row in rows[:6]]
-    return [*rows, *alone, {"code": "def broken(:\n    pass\n", "comment": "Does not parse."}]

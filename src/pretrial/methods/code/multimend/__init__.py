@@ -32,13 +32,11 @@ Lines are wrong because the user says so: the localisation is given, as in the p
 
 from __future__ import annotations
 
-from typing import Any
-
 from pretrial.card import Card, Claim, Field
 from pretrial.methods.code.multimend.config import Config
 from pretrial.methods.code.multimend.model import MultiMend
 
-__all__ = ["CARD", "Config", "MultiMend", "examples"]
+__all__ = ["CARD", "Config", "MultiMend"]
 
 CARD = Card(
     slug="multimend",
@@ -70,16 +68,3 @@ CARD = Card(
     ),
     extra="code",
 )
-
-
-def examples() -> list[dict[str, Any]]:
-    """A handful of rows for the tests over all methods."""
-    functions = (
-        "def total(items):\n    best = 0\n    for item in items:\n        best += item\n"
-        "    return best",
-        "def last(items, default):\n    if not items:\n        return default\n"
-        "    return items[-1]",
-        "def inside(low, value, high):\n    return low <= value and value < high",
-        "def steps(count):\n    return [step * 2 for step in range(count + 1)]",
-    )
-    return [{"code": code, "language": "python"} for code in functions]

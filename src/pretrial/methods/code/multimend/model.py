@@ -322,6 +322,19 @@ class MultiMend(Method):
             ) as command:
                 yield repairer.repair(example, command, num_patches)
 
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, Any]]:
+        """A handful of rows for tests."""
+        functions = (
+            "def total(items):\n    best = 0\n    for item in items:\n        best += item\n"
+            "    return best",
+            "def last(items, default):\n    if not items:\n        return default\n"
+            "    return items[-1]",
+            "def inside(low, value, high):\n    return low <= value and value < high",
+            "def steps(count):\n    return [step * 2 for step in range(count + 1)]",
+        )
+        return [{"code": code, "language": "python"} for code in functions]
+
 
 def _checkpoints(source: str | Path, number: int) -> list[str | Path]:
     """Where the model lies, last, and before it the earlier checkpoints, the oldest first.

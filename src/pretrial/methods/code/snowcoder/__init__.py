@@ -53,7 +53,7 @@ from pretrial.train.method import Method
 from pretrial.train.run import Run
 from pretrial.train.stage import Batch, Stage
 
-__all__ = ["CARD", "Config", "SnowCoder", "examples"]
+__all__ = ["CARD", "Config", "SnowCoder"]
 
 CARD = Card(
     slug="snowcoder",
@@ -256,6 +256,25 @@ class SnowCoder(Method):
         self.tokenizer.save_pretrained(folder)
         self.annotator.save(folder / _ANNOTATOR)
 
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, str]]:
+        """A handful of rows for tests."""
+        names = ("area", "total", "mean_of", "largest", "count_words", "first")
+        rows = []
+        for place in range(12):
+            name, repo = names[place % 6], f"repo{place % 3}"
+            if place % 4 == 3:
+                text = f"int {name}_{place}(int a) {{\n  return a * {place} + a;\n}}\n"
+                rows.append(
+                    {"text": text, "path": f"{repo}/{name}.c", "repo": repo, "language": "c"}
+                )
+            else:
+                text = (
+                    f"import os\n\n\ndef {name}_{place}(values):\n    return values[{place}] + 1\n"
+                )
+                rows.append({"text": text, "path": f"{repo}/{name}.py", "repo": repo})
+        return rows
+
 
 def _saved_annotator(folder: Path, config: Config) -> Annotator | None:
     """The annotator of a folder, unless another kind is asked for."""
@@ -266,18 +285,3 @@ def _saved_annotator(folder: Path, config: Config) -> Annotator | None:
     if wanted.tuned:  # the embedder lies in the folder, under no other name
         wanted = replace(wanted, embedder="")
     return saved if saved.settings == wanted else None
-
-
-def examples() -> list[dict[str, str]]:
-    """A handful of rows for tests."""
-    names = ("area", "total", "mean_of", "largest", "count_words", "first")
-    rows = []
-    for place in range(12):
-        name, repo = names[place % 6], f"repo{place % 3}"
-        if place % 4 == 3:
-            text = f"int {name}_{place}(int a) {{\n  return a * {place} + a;\n}}\n"
-            rows.append({"text": text, "path": f"{repo}/{name}.c", "repo": repo, "language": "c"})
-        else:
-            text = f"import os\n\n\ndef {name}_{place}(values):\n    return values[{place}] + 1\n"
-            rows.append({"text": text, "path": f"{repo}/{name}.py", "repo": repo})
-    return rows

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "Config", "UniXcoder", "examples"]
+__all__ = ["CARD", "Config", "UniXcoder"]
 
 CARD = Card(
     slug="unixcoder",
@@ -291,19 +291,19 @@ class UniXcoder(Abilities, Method):
         self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
-
-def examples() -> list[dict[str, str]]:
-    """A handful of rows for tests."""
-    verbs = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
-    nouns = ("prices", "sizes", "weights")
-    rows = [
-        {
-            "code": f"def {verb}_{noun}(first, {noun}):\n    total = first\n"
-            f"    for each in {noun}:\n        total = total {sign} each\n    return total\n",
-            "comment": f"Start with the first and {verb} all {noun}.",
-        }
-        for verb, sign in verbs.items()
-        for noun in nouns
-    ]
-    texts = [{"code": "", "comment": row["comment"] * 2} for row in rows[:8]]
-    return [*rows, *texts]
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, str]]:
+        """A handful of rows for tests."""
+        verbs = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
+        nouns = ("prices", "sizes", "weights")
+        rows = [
+            {
+                "code": f"def {verb}_{noun}(first, {noun}):\n    total = first\n"
+                f"    for each in {noun}:\n        total = total {sign} each\n    return total\n",
+                "comment": f"Start with the first and {verb} all {noun}.",
+            }
+            for verb, sign in verbs.items()
+            for noun in nouns
+        ]
+        texts = [{"code": "", "comment": row["comment"] * 2} for row in rows[:8]]
+        return [*rows, *texts]

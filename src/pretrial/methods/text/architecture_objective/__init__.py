@@ -54,7 +54,7 @@ from pretrial.train.tokens import token_windows
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "ArchitectureObjective", "Config", "examples"]
+__all__ = ["CARD", "ArchitectureObjective", "Config"]
 
 CARD = Card(
     slug="architecture_objective",
@@ -286,13 +286,13 @@ class ArchitectureObjective(Method):
         self.model.network.save_pretrained(folder)
         self.model.tokenizer.save_pretrained(folder)
 
-
-def examples() -> list[dict[str, Any]]:
-    """A handful of rows for tests."""
-    verbs = ("Return", "Print", "Close", "Copy", "Write down")
-    nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
-    return [
-        {"text": f"{verb} {noun} and then look at {noun}, and at all the others."}
-        for verb in verbs
-        for noun in nouns
-    ]
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, Any]]:
+        """A handful of rows for tests."""
+        verbs = ("Return", "Print", "Close", "Copy", "Write down")
+        nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
+        return [
+            {"text": f"{verb} {noun} and then look at {noun}, and at all the others."}
+            for verb in verbs
+            for noun in nouns
+        ]

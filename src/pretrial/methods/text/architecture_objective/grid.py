@@ -177,9 +177,7 @@ def _random(config: Config, context: Context) -> _Subject:
 def _new(config: Config, context: Context) -> ArchitectureObjective:
     from pretrial.methods.text.architecture_objective import ArchitectureObjective
 
-    run = context.run
-    run.data = ArchitectureObjective.read(run.data)
-    return ArchitectureObjective.build(config, data=run.data)
+    return ArchitectureObjective.build(config, data=ArchitectureObjective.read(context.run.data))
 
 
 def _measure(subject: Any, data: Data, seed: int) -> dict[str, list[float]]:

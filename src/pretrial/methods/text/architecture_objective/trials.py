@@ -96,8 +96,7 @@ def _train(config: Config, source: Path | None, run: Run) -> ArchitectureObjecti
     from pretrial.methods.text.architecture_objective import ArchitectureObjective
 
     seed_everything(seed_of(run.seed, "build"))
-    run.data = ArchitectureObjective.read(run.data)
-    run.held_out = ArchitectureObjective.read(run.held_out)
+    run = run.over(*(ArchitectureObjective.read(part) for part in (run.data, run.held_out)))
     method = ArchitectureObjective.build(config, source=source, data=run.data)
     train(method, run)
     return method.eval()

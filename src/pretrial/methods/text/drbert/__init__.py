@@ -49,7 +49,7 @@ from pretrial.models.architectures.text_classifier import TextClassifier
 from pretrial.models.architectures.text_encoder import Pooling, classifier_from
 from pretrial.train.stage import Batch
 
-__all__ = ["CARD", "Config", "DrBERT", "examples"]
+__all__ = ["CARD", "Config", "DrBERT"]
 
 CARD = Card(
     slug="drbert",
@@ -184,6 +184,3 @@ class DrBERT(mlm.MLM):
         """BERT, its head and the tokenizer in the layout of transformers, and the decoder."""
         super().save(folder)
         save_file(self.decoder.state_dict(), folder / _DECODER)
-
-
-examples = mlm.examples

@@ -53,7 +53,7 @@ from pretrial.train.tokens import token_windows
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "E2S2", "Config", "Example", "examples"]
+__all__ = ["CARD", "E2S2", "Config", "Example"]
 
 CARD = Card(
     slug="e2s2",
@@ -214,18 +214,18 @@ class E2S2(Abilities, Method):
         """Network and tokenizer in the layout of transformers, the head beside them."""
         building.save(self, folder)
 
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, str]]:
+        """A handful of rows for tests."""
+        verbs = ("Return", "Print", "Close", "Copy", "Write down")
+        nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
+        return [
+            {"text": f"{verb} {noun} and then look at {noun} once more.", "target": verb}
+            for verb in verbs
+            for noun in nouns
+        ]
+
 
 def _example(number: int, row: dict[str, Any]) -> Example:
     target = row.get("target")
     return Example(text_in(row, number), "" if target is None else str(target))
-
-
-def examples() -> list[dict[str, str]]:
-    """A handful of rows for tests."""
-    verbs = ("Return", "Print", "Close", "Copy", "Write down")
-    nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
-    return [
-        {"text": f"{verb} {noun} and then look at {noun} once more.", "target": verb}
-        for verb in verbs
-        for noun in nouns
-    ]

@@ -270,6 +270,3 @@ class ELECTRA(mlm.MLM):
             self.generator.save_pretrained(folder / GENERATOR)
         if self.copy_gate is not None:
             save_file(self.copy_gate.state_dict(), folder / _GATE)
-
-
-examples = mlm.examples

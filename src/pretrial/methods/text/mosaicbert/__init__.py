@@ -55,7 +55,7 @@ from pretrial.train.stage import Batch, Optim, Stage
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "Config", "MosaicBERT", "examples"]
+__all__ = ["CARD", "Config", "MosaicBERT"]
 
 CARD = Card(
     slug="mosaicbert",
@@ -168,6 +168,3 @@ class MosaicBERT(mlm.MLM):
     def export(self) -> PreTrainedModel:
         """The encoder with its head; the names of its weights are those of the public ones."""
         return self.encoder
-
-
-examples = mlm.examples

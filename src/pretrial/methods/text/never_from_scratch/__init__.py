@@ -66,8 +66,8 @@ from pretrial.methods.text.never_from_scratch.training import (
     optims,
     shares,
 )
-from pretrial.train.batches import to_device
 from pretrial.train.budget import Budget
+from pretrial.train.device import to_device
 from pretrial.train.held_out import held_out_losses
 from pretrial.train.method import Method
 from pretrial.train.seeds import seed_of
@@ -76,7 +76,7 @@ from pretrial.train.stage import Stage, Trainable
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "Config", "NeverFromScratch", "examples"]
+__all__ = ["CARD", "Config", "NeverFromScratch"]
 
 CARD = Card(
     slug="never_from_scratch",
@@ -285,16 +285,16 @@ class NeverFromScratch(Method):
         """The classifier, in the layout of transformers; its config holds vocabulary and labels."""
         self.network.save_pretrained(folder)
 
-
-def examples() -> list[dict[str, str]]:
-    """A handful of rows for tests."""
-    nouns = ("list", "file", "name", "socket")
-    return [
-        {"text": text, "label": label}
-        for noun in nouns
-        for number in range(3)
-        for text, label in (
-            (f"open the {noun} {number}", "open"),
-            (f"close {number} {noun}s now", "close"),
-        )
-    ]
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, str]]:
+        """A handful of rows for tests."""
+        nouns = ("list", "file", "name", "socket")
+        return [
+            {"text": text, "label": label}
+            for noun in nouns
+            for number in range(3)
+            for text, label in (
+                (f"open the {noun} {number}", "open"),
+                (f"close {number} {noun}s now", "close"),
+            )
+        ]

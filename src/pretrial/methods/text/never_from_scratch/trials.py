@@ -210,8 +210,7 @@ def _train_panel(context: Context, *, config: Config, networks: Networks) -> Pan
     """Trains the networks of one regime."""
     from pretrial.methods.text.never_from_scratch import NeverFromScratch
 
-    run = context.run
-    run.data = NeverFromScratch.read(run.data)
+    run = context.run.over(NeverFromScratch.read(context.run.data), context.run.held_out)
     panel = Panel(
         {
             name: NeverFromScratch.build(replace(config, **changes), data=run.data)

@@ -58,7 +58,7 @@ from pretrial.train.tokens import kept_windows
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "Config", "PolyCom", "examples"]
+__all__ = ["CARD", "Config", "PolyCom"]
 
 CARD = Card(
     slug="polycom",
@@ -268,11 +268,14 @@ class PolyCom(Method):
         self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
-
-def examples() -> list[dict[str, str]]:
-    """A handful of rows for tests."""
-    nouns = ("list", "file", "name", "number", "socket")
-    return [
-        {"text": f"Return the {noun} number {number}, then close the {noun} and look at it again."}
-        for number, noun in enumerate(nouns * 3)
-    ]
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, str]]:
+        """A handful of rows for tests."""
+        nouns = ("list", "file", "name", "number", "socket")
+        return [
+            {
+                "text": f"Return the {noun} number {number}, then close the {noun} and look at it"
+                " again."
+            }
+            for number, noun in enumerate(nouns * 3)
+        ]

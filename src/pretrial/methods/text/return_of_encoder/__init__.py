@@ -49,7 +49,7 @@ from pretrial.methods.text.return_of_encoder.training import Training
 from pretrial.methods.text.return_of_encoder.writing import write
 from pretrial.models.architectures.seq2seq import collate, shifted
 from pretrial.objectives.tokens import distillation_loss, token_loss
-from pretrial.train.batches import to_device
+from pretrial.train.device import to_device
 from pretrial.train.method import Method
 from pretrial.train.stage import Batch
 
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from pretrial.train.run import Run
     from pretrial.train.stage import Stage
 
-__all__ = ["CARD", "Config", "Example", "ReturnOfEncoder", "examples"]
+__all__ = ["CARD", "Config", "Example", "ReturnOfEncoder"]
 
 CARD = Card(
     slug="return_of_encoder",
@@ -311,11 +311,13 @@ class ReturnOfEncoder(Method):
         how = {"max_new_tokens": max_new_tokens, "num_beams": num_beams}
         return [row["generate"] for row in self.generate(given, **how)]
 
-
-def examples() -> list[dict[str, Any]]:
-    """A handful of rows for tests."""
-    rows = []
-    for number in range(16):
-        noun = ("list", "file", "name", "socket")[number % 4]
-        rows.append({"source": f"def close_{noun}(x{number}): x.end()", "target": f"Close {noun}"})
-    return rows
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, Any]]:
+        """A handful of rows for tests."""
+        rows = []
+        for number in range(16):
+            noun = ("list", "file", "name", "socket")[number % 4]
+            rows.append(
+                {"source": f"def close_{noun}(x{number}): x.end()", "target": f"Close {noun}"}
+            )
+        return rows

@@ -16,7 +16,7 @@ from pretrial.methods.text.return_of_encoder.reading import Reader
 from pretrial.methods.text.return_of_encoder.teaching import aligned_logits, draw_answers
 from pretrial.models.architectures.seq2seq import pad_rows
 from pretrial.train import flops
-from pretrial.train.batches import to_device
+from pretrial.train.device import to_device
 from pretrial.train.stage import Batch
 
 if TYPE_CHECKING:

@@ -180,11 +180,11 @@ class _Training:
     def __call__(self, context: Context) -> ReturnOfEncoder:
         from pretrial.methods.text.return_of_encoder import ReturnOfEncoder
 
-        config, run = self.config, context.run
+        config = self.config
+        run = context.run.over(ReturnOfEncoder.read(context.data.train), context.run.held_out)
         if self.taught:
             assert context.prepared is not None
             config = replace(config, teacher=str(context.prepared / _TEACHER))
-        run.data = ReturnOfEncoder.read(context.data.train)
         method = ReturnOfEncoder.build(config, data=run.data)
         train(method, run)
         return method.eval()

@@ -54,7 +54,7 @@ from pretrial.train.tokens import token_windows
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "UL2", "Config", "examples"]
+__all__ = ["CARD", "UL2", "Config"]
 
 CARD = Card(
     slug="ul2",
@@ -202,13 +202,15 @@ class UL2(Abilities, Method):
         """Network and tokenizer in the layout of transformers."""
         building.save(self.model, folder)
 
-
-def examples() -> list[dict[str, Any]]:
-    """A handful of rows for tests."""
-    verbs = ("Return", "Print", "Close", "Copy", "Write down")
-    nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
-    rows: list[dict[str, Any]] = []
-    for verb in verbs:
-        for noun in nouns:
-            rows.append({"text": f"{verb} {noun} and then look at {noun}, and at all the others."})
-    return rows
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, Any]]:
+        """A handful of rows for tests."""
+        verbs = ("Return", "Print", "Close", "Copy", "Write down")
+        nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
+        rows: list[dict[str, Any]] = []
+        for verb in verbs:
+            for noun in nouns:
+                rows.append(
+                    {"text": f"{verb} {noun} and then look at {noun}, and at all the others."}
+                )
+        return rows

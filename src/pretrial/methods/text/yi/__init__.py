@@ -63,7 +63,7 @@ from pretrial.train.method import Method
 from pretrial.train.run import Run
 from pretrial.train.stage import Batch, Stage
 
-__all__ = ["CARD", "Config", "Yi", "examples"]
+__all__ = ["CARD", "Config", "Yi"]
 
 CARD = Card(
     slug="yi",
@@ -319,27 +319,29 @@ class Yi(Method):
         if self.sight is not None:
             self.sight.save(folder / _SIGHT)
 
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, Any]]:
+        """A handful of rows for tests."""
+        rows: list[dict[str, Any]] = []
+        for number in range(12):
+            noun = ("list", "file", "name", "socket")[number % 4]
+            rows.append(
+                {"text": f"Return the {noun} number {number}, and close the {noun} then. " * 3}
+            )
+            answer = f"The {noun} has number {number}."
+            rows.append(
+                {
+                    "messages": [
+                        {"role": "user", "content": f"Which {noun}?"},
+                        {"role": "assistant", "content": answer},
+                    ],
+                    "ability": "facts",
+                }
+            )
+        return rows
+
 
 def _texts_of(row: dict[str, Any]) -> list[str]:
     if "messages" in row:
         return [str(message["content"]) for message in row["messages"]]
     return [row["text"]]
-
-
-def examples() -> list[dict[str, Any]]:
-    """A handful of rows for tests."""
-    rows: list[dict[str, Any]] = []
-    for number in range(12):
-        noun = ("list", "file", "name", "socket")[number % 4]
-        rows.append({"text": f"Return the {noun} number {number}, and close the {noun} then. " * 3})
-        answer = f"The {noun} has number {number}."
-        rows.append(
-            {
-                "messages": [
-                    {"role": "user", "content": f"Which {noun}?"},
-                    {"role": "assistant", "content": answer},
-                ],
-                "ability": "facts",
-            }
-        )
-    return rows

@@ -208,9 +208,8 @@ class _Grown:
     def __call__(self, context: Context) -> Yi:
         from pretrial.methods.text.yi import Yi
 
-        run = context.run
+        run = context.run.over(context.data.train, context.run.held_out)
         run.limit = Budget(1, "steps")  # that the stage names and nobody spends
-        run.data = context.data.train
         method = Yi.build(self.config, source=self.source or context.prepared)
         next(iter(method.stages(run)))
         return method.eval()

@@ -152,8 +152,8 @@ def _train_on_good(config: Config, context: Context) -> Yi:
     """The control, which knows what was planted."""
     from pretrial.methods.text.yi import Yi
 
-    run = context.run
-    run.data = [row for row in context.data.train if row["kind"] == "good"]
+    good = [row for row in context.data.train if row["kind"] == "good"]
+    run = context.run.over(good, context.run.held_out)
     method = Yi.build(config, data=run.data)
     train(method, run)
     return method.eval()

@@ -43,7 +43,7 @@ from pretrial.train.stage import Batch, Stage
 if TYPE_CHECKING:
     from pretrial.train.run import Run
 
-__all__ = ["CARD", "MP3", "Config", "examples"]
+__all__ = ["CARD", "MP3", "Config"]
 
 CARD = Card(
     slug="mp3",
@@ -158,6 +158,3 @@ class MP3(patch_method.PatchMethod):
             f" {config.num_tokens - config.num_context} are hidden"
         )
         yield from super().stages(run)
-
-
-examples = patch_method.examples
