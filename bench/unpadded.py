@@ -53,12 +53,11 @@ def bert(tokenizer: Any, length: int) -> tuple[nn.Module, Step]:
 
     def step(windows: list[list[int]]) -> float:
         batch = source.batch(windows, generator)
-        labels = torch.full_like(batch["ids"], -100).flatten()
-        labels[batch["positions"]] = batch["ids"].flatten()[batch["positions"]]
+        labels = batch["labels"].masked_fill(~batch["loss_mask"], -100)
         model(
-            batch["inputs"],
-            attention_mask=batch["real"].long(),
-            labels=labels.view_as(batch["ids"]),
+            batch["input_ids"],
+            attention_mask=batch["attention_mask"].long(),
+            labels=labels,
         ).loss.backward()
         optimizer.step()
         optimizer.zero_grad()

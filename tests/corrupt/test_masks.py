@@ -6,6 +6,7 @@ from scipy.stats import chisquare
 
 from pretrial.corrupt.masks import (
     IGNORE,
+    chosen_of,
     gumbel_noise,
     mask_tokens,
     mask_windows,
@@ -141,21 +142,22 @@ def test_windows_are_closed_padded_and_masked_in_exact_number(tokenizer):
     rows = windows([40, 7, 1])
     batch = masked(tokenizer, rows)
     for place, row in enumerate(rows):
-        real = batch["ids"][place][batch["real"][place]].tolist()
+        real = batch["labels"][place][batch["attention_mask"][place]].tolist()
         assert real == [tokenizer.cls_token_id, *row, tokenizer.sep_token_id]
     assert batch["num_chosen"].tolist() == [6, 1, 1]
-    chosen = torch.zeros_like(batch["real"])
-    chosen.view(-1)[batch["positions"]] = True
-    assert not (batch["inputs"] != batch["ids"])[~chosen].any()
-    special = torch.isin(batch["ids"], torch.tensor(tokenizer.all_special_ids))
+    chosen = batch["loss_mask"]
+    assert chosen.flatten().nonzero().squeeze(1).tolist() == batch["positions"].tolist()
+    assert torch.equal(chosen_of(batch["labels"], batch), batch["labels"][chosen])
+    assert not (batch["input_ids"] != batch["labels"])[~chosen].any()
+    special = torch.isin(batch["labels"], torch.tensor(tokenizer.all_special_ids))
     assert not (chosen & special).any()
     assert batch["counts"] == {"examples": 3.0, "tokens": 54.0, "masked": 8.0}
 
 
 def test_windows_have_the_right_rates_of_mask_and_random_tokens(tokenizer):
     batch = masked(tokenizer, windows([200] * 60), ratio=0.5)
-    seen = batch["inputs"].flatten()[batch["positions"]]
-    was = batch["ids"].flatten()[batch["positions"]]
+    seen = batch["input_ids"].flatten()[batch["positions"]]
+    was = batch["labels"].flatten()[batch["positions"]]
     assert (seen == tokenizer.mask_token_id).float().mean().item() == pytest.approx(0.8, abs=0.02)
     assert (seen == was).float().mean().item() == pytest.approx(0.1, abs=0.02)
     assert not torch.isin(seen, torch.tensor(tokenizer.all_special_ids)[:5]).any()
@@ -170,12 +172,12 @@ def test_what_a_window_hides_does_not_depend_on_the_split(tokenizer):
     how = {"ratio": 0.15, "mask_prob": 0.8, "random_prob": 0.1}
     parts = [mask_windows(rows[at : at + 2], tokenizer, source, **how) for at in (0, 2)]
     for place, row in enumerate(rows):
-        part = parts[place // 2]["inputs"][place % 2]
-        assert torch.equal(whole["inputs"][place][: len(row) + 2], part[: len(row) + 2])
+        part = parts[place // 2]["input_ids"][place % 2]
+        assert torch.equal(whole["input_ids"][place][: len(row) + 2], part[: len(row) + 2])
         assert whole["seeds"][place] == parts[place // 2]["seeds"][place % 2]
 
 
 def test_a_window_of_special_tokens_hides_nothing(tokenizer):
     batch = masked(tokenizer, [[tokenizer.eos_token_id] * 3])
     assert len(batch["positions"]) == 0
-    assert torch.equal(batch["inputs"], batch["ids"])
+    assert torch.equal(batch["input_ids"], batch["labels"])

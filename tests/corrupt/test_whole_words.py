@@ -91,7 +91,7 @@ def test_windows_are_masked_by_words(bpe):
         ids, bpe, torch.Generator().manual_seed(0), ratio=0.3, mask_prob=1.0, whole_words=True
     )
     for row, window in enumerate(ids):
-        masked = (batch["inputs"][row] == bpe.mask_token_id)[1 : len(window) + 1]
+        masked = (batch["input_ids"][row] == bpe.mask_token_id)[1 : len(window) + 1]
         words = words_of(bpe, window)
         assert masked.any()
         assert all(len(masked[words == number].unique()) == 1 for number in words.unique())

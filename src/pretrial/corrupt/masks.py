@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -147,20 +147,22 @@ def mask_windows(
         whole_words: choose words, as many as fit into that share, and all tokens of each.
 
     Returns:
-        ids: the original tokens [B, T].
-        inputs: with the masks in [B, T].
-        real: True where there is a token, False at padding [B, T].
-        positions: chosen positions as indices into the flattened [B * T], ascending [N].
+        input_ids: with the masks in [B, T].
+        attention_mask: True where there is a token, False at padding [B, T].
+        labels: the original tokens, at all positions [B, T].
+        loss_mask: True at the chosen positions, which are to be predicted [B, T].
+        positions: their indices into the flattened [B * T], ascending [N]; see `chosen_of`.
         num_chosen: how many of them lie in each sequence [B].
         seeds: a fresh seed for each sequence, for what is drawn later on [B].
         counts: "examples", "tokens" (padding not counted) and "masked".
-        The first three are tensors; positions, numbers and seeds are numpy arrays, since they are
-        asked on the host, and since batches of one [B, T] then count as one shape of work.
+        The first four are tensors. The others are numpy arrays, which stay on the host: a GPU does
+        not wait for them, a dry run has their values, and batches of one [B, T] count as one shape
+        of work.
     """
     is_special, ordinary = _kinds(tokenizer, len(tokenizer))
     seeds = row_seeds(len(windows), generator)
-    ids, real = _closed(windows, tokenizer)
-    maskable = real & ~is_special[ids]
+    ids, attention_mask = _closed(windows, tokenizer)
+    maskable = attention_mask & ~is_special[ids]
     if whole_words:
         chosen = _chosen_words(ids, maskable, tokenizer, ratio, seeds)
     elif exact:
@@ -181,18 +183,27 @@ def mask_windows(
     positions = chosen.ravel().nonzero()[0]
     counts = {
         "examples": float(len(windows)),
-        "tokens": float(real.sum()),
+        "tokens": float(attention_mask.sum()),
         "masked": float(len(positions)),
     }
     return {
-        "ids": torch.from_numpy(ids),
-        "inputs": torch.from_numpy(inputs),
-        "real": torch.from_numpy(real),
+        "input_ids": torch.from_numpy(inputs),
+        "attention_mask": torch.from_numpy(attention_mask),
+        "labels": torch.from_numpy(ids),
+        "loss_mask": torch.from_numpy(chosen),
         "positions": positions,
         "num_chosen": chosen.sum(1),
         "seeds": (row_bits(seeds, 1, stream=4)[:, 0] >> np.uint64(2)).astype(np.int64),
         "counts": counts,
     }
+
+
+def chosen_of(values: Tensor, batch: Mapping[str, Any]) -> Tensor:
+    """What stands at the positions that a batch's loss counts [N, ...], of values [B, T, ...].
+
+    It is `values[batch["loss_mask"]]`, from positions that are known on the host.
+    """
+    return values.flatten(0, 1)[batch["positions"]]
 
 
 @lru_cache(maxsize=8)
@@ -216,10 +227,10 @@ def _closed(
         flat.fromlist(window if isinstance(window, list) else list(window))
         flat.append(end)
     lengths = np.array([len(window) + 2 for window in windows])
-    real = np.arange(int(lengths.max())) < lengths[:, None]
-    ids = np.full(real.shape, int(tokenizer.pad_token_id))
-    ids[real] = np.frombuffer(flat, dtype=np.int64)
-    return ids, real
+    attention_mask = np.arange(int(lengths.max())) < lengths[:, None]
+    ids = np.full(attention_mask.shape, int(tokenizer.pad_token_id))
+    ids[attention_mask] = np.frombuffer(flat, dtype=np.int64)
+    return ids, attention_mask
 
 
 def _chosen_words(

@@ -22,12 +22,9 @@ from transformers import (
 )
 
 from pretrial.errors import UserError
-from pretrial.methods.adapt.further_pretraining import (
-    Config,
-    FurtherPretraining,
-    trial,
-)
+from pretrial.methods.adapt.further_pretraining import Config, FurtherPretraining
 from pretrial.methods.adapt.further_pretraining.trial_data import image_data, text_data
+from pretrial.methods.adapt.further_pretraining.trials import trial
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
@@ -254,16 +251,15 @@ def test_features_are_of_whole_images_with_the_patches_in_their_order():
 def test_the_loss_of_texts_is_that_of_transformers():
     method = make(TEXT).eval()
     batch = batch_of(method)
-    labels = torch.full_like(batch["ids"], -100).flatten()
-    labels[batch["positions"]] = batch["ids"].flatten()[batch["positions"]]
+    labels = batch["labels"].masked_fill(~batch["loss_mask"], -100)
     output = method.network.model(
-        input_ids=batch["inputs"],
-        attention_mask=batch["real"].long(),
-        labels=labels.view_as(batch["ids"]),
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"].long(),
+        labels=labels,
     )
     torch.testing.assert_close(method.losses(batch)["ssl_loss"], output.loss)
     states = method.network.model.roberta(
-        input_ids=batch["ids"], attention_mask=batch["real"].long()
+        input_ids=batch["labels"], attention_mask=batch["attention_mask"].long()
     ).last_hidden_state
     torch.testing.assert_close(method.network.features(batch), states[:, 0])
 

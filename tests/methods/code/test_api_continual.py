@@ -108,16 +108,16 @@ def test_replay_mixes_in_as_many_remembered_sequences(tmp_path):
     stages = method.stages(run_in(tmp_path, held_out=()))
     first = next(stages)
     assert first.batch_size == 4
-    assert method.batch(first.data[:4], torch.Generator())["ids"].shape[0] == 4
+    assert method.batch(first.data[:4], torch.Generator())["input_ids"].shape[0] == 4
     second = next(stages)
     assert second.batch_size == 2
     assert len(method.remembered) == 3
     assert all(sequence in first.data for sequence in method.remembered)
     batch = method.batch(second.data[:2], torch.Generator().manual_seed(0))
-    assert batch["ids"].shape[0] == 4
+    assert batch["input_ids"].shape[0] == 4
     assert batch["counts"]["examples"] == 2
     pad = method.tokenizer.eos_token_id
-    for row in batch["ids"][2:].tolist():
+    for row in batch["input_ids"][2:].tolist():
         assert any(
             row[: len(own)] == own and set(row[len(own) :]) <= {pad} for own in method.remembered
         )
@@ -339,7 +339,7 @@ def test_the_released_decoder_loads_and_its_loss_is_that_of_transformers(tmp_pat
     batch = method.batch(windows, torch.Generator())
     with torch.no_grad():
         ours = method.losses(batch)["loss"]
-        theirs = network(input_ids=batch["ids"], labels=batch["ids"]).loss
+        theirs = network(input_ids=batch["input_ids"], labels=batch["input_ids"]).loss
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert method.names[:2] == make().names[:2]
 
@@ -369,7 +369,9 @@ def test_released_encoders_load_as_encoders(tmp_path, kind):
     with torch.no_grad():
         ours = method.losses(batch)["loss"]
         theirs = plain(
-            input_ids=batch["inputs"], attention_mask=batch["real"].long(), labels=batch["labels"]
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"].long(),
+            labels=batch["labels"],
         ).loss
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 

@@ -159,9 +159,9 @@ def test_comment_and_code_are_parted_and_cut(method):
 def test_variants_are_drawn_by_the_generator_alone(method):
     module = contrast(method)
     one, same, other = (module.batch(SAMPLES[:8], generator(seed)) for seed in (0, 0, 1))
-    assert torch.equal(one["variants"]["ids"], same["variants"]["ids"])
-    assert not torch.equal(one["variants"]["ids"], other["variants"]["ids"])
-    assert torch.equal(one["originals"]["ids"], other["originals"]["ids"])
+    assert torch.equal(one["variants"]["labels"], same["variants"]["labels"])
+    assert not torch.equal(one["variants"]["labels"], other["variants"]["labels"])
+    assert torch.equal(one["originals"]["labels"], other["originals"]["labels"])
     assert one["num_changed"] == 8
     assert one["counts"]["masked"] == len(one["originals"]["positions"]) + len(
         one["variants"]["positions"]
@@ -174,10 +174,9 @@ def test_masked_tokens_count_in_originals_and_variants():
     batch = module.batch(SAMPLES[:8], generator())
     total = torch.zeros(())
     for part in (batch["originals"], batch["variants"]):
-        labels = torch.full_like(part["ids"], -100).flatten()
-        labels[part["positions"]] = part["ids"].flatten()[part["positions"]]
+        labels = part["labels"].masked_fill(~part["loss_mask"], -100)
         loss = method.network(
-            part["inputs"], attention_mask=part["real"].long(), labels=labels.view_as(part["ids"])
+            part["input_ids"], attention_mask=part["attention_mask"].long(), labels=labels
         ).loss
         total = total + loss * len(part["positions"])
     torch.testing.assert_close(
@@ -198,8 +197,12 @@ def test_contrast_is_info_nce_against_the_queue():
     originals, variants = batch["originals"], batch["variants"]
     with torch.no_grad():
         roberta = module.network.roberta
-        queries = roberta(originals["inputs"], attention_mask=originals["real"].long())[0][:, 0]
-        keys = roberta(variants["ids"], attention_mask=variants["real"].long())[0][:, 0]
+        queries = roberta(
+            originals["input_ids"], attention_mask=originals["attention_mask"].long()
+        )[0][:, 0]
+        keys = roberta(variants["labels"], attention_mask=variants["attention_mask"].long())[0][
+            :, 0
+        ]
     queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
     expected = []
     for query, key in zip(queries, keys, strict=True):
@@ -213,7 +216,7 @@ def test_an_identical_pair_and_an_empty_queue_give_no_loss():
     module = contrast(make(mlm_weight=0.0, code_operators=("rename_variables",), text_operators=()))
     broken = [sample for sample in SAMPLES if "broken" in sample.code]
     batch = module.batch(broken, generator())
-    assert torch.equal(batch["variants"]["ids"], batch["originals"]["ids"])
+    assert torch.equal(batch["variants"]["labels"], batch["originals"]["labels"])
     assert batch["num_changed"] == 0
     assert module.losses(batch)["loss"].item() == 0.0
     vectors = F.normalize(torch.randn(1, 8), dim=-1)

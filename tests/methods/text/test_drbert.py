@@ -40,10 +40,9 @@ def batch_of(method, seed=0):
 
 
 def bert_loss(bert, batch):
-    labels = torch.full_like(batch["ids"], -100).flatten()
-    labels[batch["positions"]] = batch["ids"].flatten()[batch["positions"]]
-    real = batch["real"].long()
-    return bert(batch["inputs"], attention_mask=real, labels=labels.view_as(real)).loss
+    labels = batch["labels"].masked_fill(~batch["loss_mask"], -100)
+    real = batch["attention_mask"].long()
+    return bert(batch["input_ids"], attention_mask=real, labels=labels).loss
 
 
 @pytest.fixture(scope="module")
@@ -58,37 +57,37 @@ def changed_by_a_masked_position(method, layers):
     """Positions of the first text whose decoder state depends on that of a masked one, and it."""
     decoder = make(decoder_layers=layers, design="gua", visible_ratio=0.0).decoder
     batch = batch_of(method)
-    batch["hidden"] = torch.zeros_like(batch["real"])
-    batch["hidden"].view(-1)[batch["positions"]] = True
-    states = method.states(batch["inputs"], batch["real"])
+    batch["hidden"] = batch["loss_mask"]
+    states = method.states(batch["input_ids"], batch["attention_mask"])
     moved = states.clone()
     position = int(batch["positions"][0])
     moved[0, position] += 1.0
     with torch.no_grad():
-        one, other = (decoder(each, batch["real"], batch["hidden"]) for each in (states, moved))
+        one, other = (
+            decoder(each, batch["attention_mask"], batch["hidden"]) for each in (states, moved)
+        )
     different = (one != other).any(-1)
     assert not different[1:].any()
-    return (different[0] & batch["real"][0]).nonzero().flatten().tolist(), position, batch
+    return (different[0] & batch["attention_mask"][0]).nonzero().flatten().tolist(), position, batch
 
 
 def test_a_hidden_key_reaches_no_other_position_in_the_first_layer_but_all_in_the_second(method):
     touched, position, _ = changed_by_a_masked_position(method, layers=1)
     assert touched == [position]
     touched, _, batch = changed_by_a_masked_position(method, layers=2)
-    assert touched == list(range(int(batch["real"][0].sum())))
+    assert touched == list(range(int(batch["attention_mask"][0].sum())))
 
 
 def test_queries_at_hidden_positions_run(method):
     """The state of a hidden position after the first layer depends on what the others hold."""
     decoder = make(decoder_layers=1).decoder
     batch = batch_of(method)
-    states = method.states(batch["inputs"], batch["real"]).detach().requires_grad_()
-    hidden = torch.zeros_like(batch["real"])
-    hidden.view(-1)[batch["positions"]] = True
+    states = method.states(batch["input_ids"], batch["attention_mask"]).detach().requires_grad_()
+    hidden = batch["loss_mask"]
     position = int(batch["positions"][0])
-    (decoder(states, batch["real"], hidden)[0, position] @ torch.randn(32)).backward()
+    (decoder(states, batch["attention_mask"], hidden)[0, position] @ torch.randn(32)).backward()
     reached = states.grad[0].abs().sum(-1) > 0
-    seen = batch["real"][0] & ~hidden[0]
+    seen = batch["attention_mask"][0] & ~hidden[0]
     seen[position] = True  # its own query and residual
     assert torch.equal(reached, seen)
 
@@ -107,18 +106,20 @@ def test_half_of_the_hidden_keys_are_shown_anew_each_time_and_whatever_the_neigh
     one = method.batch(rows[:1], torch.Generator().manual_seed(0))
     many = method.batch([rows[0][:15], *rows[1:]], torch.Generator().manual_seed(0))
     same = method.batch([rows[0][:15]], torch.Generator().manual_seed(0))
-    length = same["ids"].shape[1]
+    length = same["labels"].shape[1]
     for name in ("hidden", "from_encoder"):
         assert torch.equal(many[name][0, :length], same[name][0])
-        assert one[name].shape == one["ids"].shape
+        assert one[name].shape == one["labels"].shape
 
 
 def test_encoder_attention_is_berts_whatever_the_decoder_hides(method):
     batch = batch_of(method)
-    mask = batch["real"].long()
-    theirs = method.encoder.bert(batch["inputs"], attention_mask=mask).last_hidden_state
-    ours = method.states(batch["inputs"], batch["real"])
-    torch.testing.assert_close(ours[batch["real"]], theirs[batch["real"]], rtol=1e-5, atol=1e-5)
+    mask = batch["attention_mask"].long()
+    theirs = method.encoder.bert(batch["input_ids"], attention_mask=mask).last_hidden_state
+    ours = method.states(batch["input_ids"], batch["attention_mask"])
+    torch.testing.assert_close(
+        ours[batch["attention_mask"]], theirs[batch["attention_mask"]], rtol=1e-5, atol=1e-5
+    )
 
 
 def test_reading_the_encoder_alone_is_bert_and_gives_the_decoder_no_gradient():

@@ -58,23 +58,23 @@ def batch(method):
 
 
 def test_a_generator_that_finds_every_token_leaves_nothing_to_detect(method, batch):
-    originals = batch["ids"].flatten()[batch["positions"]]
+    originals = batch["labels"].flatten()[batch["positions"]]
     corrupted = method.corrupt(batch, forced(batch, method.config.vocab_size, originals))
-    assert torch.equal(corrupted, batch["ids"])
+    assert torch.equal(corrupted, batch["labels"])
 
 
 def test_other_tokens_are_labelled_replaced_exactly_where_they_were_put(method, batch):
-    originals = batch["ids"].flatten()[batch["positions"]]
+    originals = batch["labels"].flatten()[batch["positions"]]
     others = (originals + 1) % method.config.vocab_size
     corrupted = method.corrupt(batch, forced(batch, method.config.vocab_size, others))
-    replaced = (corrupted != batch["ids"]).flatten().nonzero().squeeze(-1)
+    replaced = (corrupted != batch["labels"]).flatten().nonzero().squeeze(-1)
     assert replaced.tolist() == batch["positions"].tolist()
 
 
 def test_the_encoder_never_sees_a_mask_and_the_generator_does(method, batch):
     mask = method.tokenizer.mask_token_id
-    assert (batch["inputs"].flatten()[batch["positions"]] == mask).all()
-    originals = batch["ids"].flatten()[batch["positions"]]
+    assert (batch["input_ids"].flatten()[batch["positions"]] == mask).all()
+    originals = batch["labels"].flatten()[batch["positions"]]
     corrupted = method.corrupt(batch, forced(batch, method.config.vocab_size, originals))
     assert not (corrupted == mask).any()
 
@@ -93,11 +93,11 @@ def test_detection_teaches_the_shared_embeddings_but_not_the_generator(method, b
 def test_padding_decides_nothing(method):
     short = batch_of(method, ["Return the list."])
     alone = method.losses(short)
-    length = short["ids"].shape[1]
+    length = short["labels"].shape[1]
     padded = dict(short)
-    for name, fill in (("ids", 77), ("inputs", 78), ("real", False)):
+    for name, fill in (("labels", 77), ("input_ids", 78), ("attention_mask", False)):
         padded[name] = torch.nn.functional.pad(short[name], (0, 5), value=fill)
-    assert padded["ids"].shape[1] == length + 5
+    assert padded["labels"].shape[1] == length + 5
     for name in ("mlm_loss", "disc_loss", "replaced_ratio"):
         torch.testing.assert_close(method.losses(padded)[name], alone[name], rtol=1e-5, atol=1e-6)
 
@@ -105,8 +105,8 @@ def test_padding_decides_nothing(method):
 def test_masks_and_draws_of_a_text_do_not_depend_on_its_neighbours(method):
     one = batch_of(method, TEXTS[:1])
     many = batch_of(method, [TEXTS[0], *TEXTS[3:9]])
-    length = one["ids"].shape[1]
-    assert torch.equal(one["inputs"][0], many["inputs"][0, :length])
+    length = one["labels"].shape[1]
+    assert torch.equal(one["input_ids"][0], many["input_ids"][0, :length])
     assert one["seeds"][0] == many["seeds"][0]
 
 
@@ -130,9 +130,9 @@ def test_draws_follow_the_generators_softmax(method, batch):
 
 def test_a_special_token_is_never_chosen_and_the_share_is_exact(method, batch):
     special = torch.tensor(method.tokenizer.all_special_ids)
-    originals = batch["ids"].flatten()[batch["positions"]]
+    originals = batch["labels"].flatten()[batch["positions"]]
     assert not torch.isin(originals, special).any()
-    num_ordinary = (~torch.isin(batch["ids"], special)).sum(-1)
+    num_ordinary = (~torch.isin(batch["labels"], special)).sum(-1)
     assert batch["num_chosen"].sum() == len(batch["positions"])
     assert batch["num_chosen"].tolist() == [max(1, round(0.15 * int(n))) for n in num_ordinary]
 
@@ -157,19 +157,18 @@ def test_logits_and_losses_are_those_of_transformers(public):
     generator = ElectraForMaskedLM.from_pretrained(public[1]).eval()
     method = ELECTRA.build(TINY, source=public[0]).eval()
     batch = batch_of(method)
-    real = batch["real"].long()
+    real = batch["attention_mask"].long()
     losses = method.losses(batch)
 
-    labels = torch.full_like(batch["ids"], -100).flatten()
-    labels[batch["positions"]] = batch["ids"].flatten()[batch["positions"]]
-    masked_lm = generator(batch["inputs"], attention_mask=real, labels=labels.view_as(real))
+    labels = batch["labels"].masked_fill(~batch["loss_mask"], -100)
+    masked_lm = generator(batch["input_ids"], attention_mask=real, labels=labels)
     torch.testing.assert_close(losses["mlm_loss"], masked_lm.loss, rtol=1e-5, atol=1e-5)
     logits = method.generator_logits(batch)
     theirs = masked_lm.logits.flatten(0, 1)[batch["positions"]]
     torch.testing.assert_close(logits, theirs, rtol=1e-5, atol=1e-5)
 
     corrupted = method.corrupt(batch, logits)
-    replaced = (corrupted != batch["ids"]).long()
+    replaced = (corrupted != batch["labels"]).long()
     detection = discriminator(corrupted, attention_mask=real, labels=replaced)
     torch.testing.assert_close(losses["disc_loss"], detection.loss, rtol=1e-5, atol=1e-5)
     total = masked_lm.loss + 50 * detection.loss  # run_pretraining.py of google-research/electra
@@ -286,8 +285,8 @@ def test_loss_on_masked_positions_leaves_the_others_out():
     method = make(loss_on="masked")
     batch = batch_of(method)
     corrupted = method.corrupt(batch, method.generator_logits(batch))
-    logits = method.encoder(corrupted, attention_mask=batch["real"]).logits.flatten()
-    replaced = (corrupted != batch["ids"]).flatten().float()
+    logits = method.encoder(corrupted, attention_mask=batch["attention_mask"]).logits.flatten()
+    replaced = (corrupted != batch["labels"]).flatten().float()
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
         logits[batch["positions"]], replaced[batch["positions"]]
     )

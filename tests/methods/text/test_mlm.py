@@ -27,8 +27,8 @@ def test_chosen_tokens_are_masked_swapped_or_kept_at_berts_rates(method):
     seen, originals = [], []
     for seed in range(60):
         batch = batch_of(method, seed)
-        seen.append(batch["inputs"].flatten()[batch["positions"]])
-        originals.append(batch["ids"].flatten()[batch["positions"]])
+        seen.append(batch["input_ids"].flatten()[batch["positions"]])
+        originals.append(batch["labels"].flatten()[batch["positions"]])
     seen, originals = torch.cat(seen), torch.cat(originals)
     masked = seen == method.tokenizer.mask_token_id
     assert masked.float().mean().item() == pytest.approx(0.8, abs=0.03)
@@ -38,10 +38,9 @@ def test_chosen_tokens_are_masked_swapped_or_kept_at_berts_rates(method):
 
 def test_loss_is_that_of_transformers(method):
     batch = batch_of(method)
-    labels = torch.full_like(batch["ids"], -100).flatten()
-    labels[batch["positions"]] = batch["ids"].flatten()[batch["positions"]]
-    mask = batch["real"].long()
-    theirs = method.encoder(batch["inputs"], attention_mask=mask, labels=labels.view_as(mask)).loss
+    labels = batch["labels"].masked_fill(~batch["loss_mask"], -100)
+    mask = batch["attention_mask"].long()
+    theirs = method.encoder(batch["input_ids"], attention_mask=mask, labels=labels).loss
     torch.testing.assert_close(method.losses(batch)["loss"], theirs, rtol=1e-5, atol=1e-5)
 
 

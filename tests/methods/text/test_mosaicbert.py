@@ -66,7 +66,7 @@ def test_without_padding_everything_is_as_with_it(changes):
 def test_states_are_the_same_with_padding_and_its_content_is_irrelevant(method):
     padded = same_weights(method, unpadded=False).eval()
     batch = batch_of(method)
-    ids, real = batch["ids"], batch["real"]
+    ids, real = batch["labels"], batch["attention_mask"]
     junk = torch.where(real, ids, 99)
     with torch.no_grad():
         states = method.encoder.bert(ids, real.long()).last_hidden_state
@@ -116,9 +116,9 @@ def test_the_tail_does_no_work_for_tokens_that_are_not_asked_for(method):
     method.losses(batch)
     for hook in hooks:
         hook.remove()
-    chosen, tokens = len(batch["positions"]), int(batch["real"].sum())
+    chosen, tokens = len(batch["positions"]), int(batch["attention_mask"].sum())
     assert seen == {"qkv": tokens, "output": chosen, "mlp": chosen, "head": chosen}
-    assert chosen < tokens < batch["real"].numel()
+    assert chosen < tokens < batch["attention_mask"].numel()
 
 
 def test_texts_of_four_times_the_training_length_need_no_new_weight(method):
@@ -201,9 +201,11 @@ def test_logits_are_those_of_the_release(method):
     batch = batch_of(method)
     state = {name: value.detach() for name, value in method.encoder.state_dict().items()}
     with torch.no_grad():
-        ours = method.encoder(batch["ids"], attention_mask=batch["real"].long()).logits
-        theirs = reference(state, batch["ids"], batch["real"], 2, 2)
-    torch.testing.assert_close(ours[batch["real"]], theirs[batch["real"]], rtol=1e-4, atol=1e-4)
+        ours = method.encoder(batch["labels"], attention_mask=batch["attention_mask"].long()).logits
+        theirs = reference(state, batch["labels"], batch["attention_mask"], 2, 2)
+    torch.testing.assert_close(
+        ours[batch["attention_mask"]], theirs[batch["attention_mask"]], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_with_every_part_off_this_is_bert():
@@ -240,10 +242,9 @@ def test_with_every_part_off_this_is_bert():
         ours[name] = weight
     method.encoder.load_state_dict(ours)
     batch = batch_of(method)
-    mask = batch["real"].long()
-    labels = torch.full_like(batch["ids"], -100).flatten()
-    labels[batch["positions"]] = batch["ids"].flatten()[batch["positions"]]
-    theirs = bert(batch["inputs"], attention_mask=mask, labels=labels.view_as(mask)).loss
+    mask = batch["attention_mask"].long()
+    labels = batch["labels"].masked_fill(~batch["loss_mask"], -100)
+    theirs = bert(batch["input_ids"], attention_mask=mask, labels=labels).loss
     torch.testing.assert_close(method.losses(batch)["loss"], theirs, rtol=1e-5, atol=1e-5)
 
 
@@ -269,7 +270,7 @@ def test_scores_are_of_the_same_tokens_for_both_sides_of_the_trial(method):
         for each in (method, baseline)
     )
     assert one["positions"].tolist() == other["positions"].tolist()
-    assert torch.equal(one["inputs"], other["inputs"])
+    assert torch.equal(one["input_ids"], other["input_ids"])
     method.train()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from pretrial.corrupt.masks import chosen_of
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.train.device import to_device
 
@@ -69,5 +70,5 @@ def _predictions(
     for start in range(0, len(windows), _WINDOWS_AT_ONCE):
         batch = method.batch(windows[start : start + _WINDOWS_AT_ONCE], generator)
         batch = to_device(batch, device)
-        targets = batch["ids"].flatten()[batch["positions"]]
-        yield method.logits(batch, **how).float(), targets, batch["num_chosen"].tolist()
+        right = chosen_of(batch["labels"], batch)
+        yield method.logits(batch, **how).float(), right, batch["num_chosen"].tolist()

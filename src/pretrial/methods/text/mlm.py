@@ -37,7 +37,7 @@ from transformers import (
 from pretrial.card import Card, Claim, Field
 from pretrial.checkpoints.keys import load_tokenizer
 from pretrial.convert.electra import load_electra
-from pretrial.corrupt.masks import mask_windows
+from pretrial.corrupt.masks import chosen_of, mask_windows
 from pretrial.data.rows import texts
 from pretrial.errors import UserError
 from pretrial.models.architectures.electra_pair import masked_logits
@@ -290,8 +290,8 @@ class MLM(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Mean cross-entropy over the chosen positions."""
-        targets = batch["ids"].flatten()[batch["positions"]]  # [N]
-        return {"loss": token_loss(self.logits(batch), targets, batch["counts"]["masked"])}
+        right = chosen_of(batch["labels"], batch)  # [N]
+        return {"loss": token_loss(self.logits(batch), right, batch["counts"]["masked"])}
 
     def logits(self, batch: Batch) -> Tensor:
         """What is predicted at the chosen positions [N, V]."""

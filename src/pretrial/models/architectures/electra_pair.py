@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
+from pretrial.corrupt.masks import chosen_of
 from pretrial.errors import UserError
 
 Encoder = ElectraForPreTraining | ElectraForMaskedLM
@@ -92,8 +93,8 @@ def masked_logits(network: ElectraForMaskedLM, batch: Mapping[str, Tensor]) -> T
         network: the model.
         batch: of `corrupt.masks.mask_windows`.
     """
-    states = hidden_states(network, batch["inputs"], batch["real"])
-    return token_logits(network, states.flatten(0, 1)[batch["positions"]])
+    states = hidden_states(network, batch["input_ids"], batch["attention_mask"])
+    return token_logits(network, chosen_of(states, batch))
 
 
 def token_logits(network: ElectraForMaskedLM, states: Tensor) -> Tensor:

@@ -165,7 +165,7 @@ class FurtherPretraining(Method):
             total = total + config.distill_weight * parts["distill_loss"]
         if config.l2_weight:
             # each example pays its share, so that micro-batches add up to the whole
-            num = len(batch["noise"] if "noise" in batch else batch["ids"])
+            num = len(batch["noise"] if "noise" in batch else batch["input_ids"])
             distance = squared_distance(self.network.encoder, self.initial.encoder)
             parts["l2_loss"] = distance * num / batch["counts"]["examples"]
             total = total + config.l2_weight * parts["l2_loss"]

@@ -48,8 +48,8 @@ class Labeller(Trainable):
         return {**inputs, "classes": torch.tensor(classes), "counts": counts}
 
     def _num_tokens(self, inputs: Batch) -> int:
-        if "real" in inputs:
-            return int(inputs["real"].sum())
+        if "attention_mask" in inputs:
+            return int(inputs["attention_mask"].sum())
         config = self.network.config
         return len(inputs["pixels"]) * (config.image_size // config.patch_size) ** 2
 
@@ -61,9 +61,9 @@ class Labeller(Trainable):
 
     def scores(self, batch: Batch) -> Tensor:
         """Logits [B, num_labels] of a batch."""
-        if "real" in batch:
-            mask = batch["real"].long()
-            return self.model(input_ids=batch["ids"], attention_mask=mask).logits
+        if "attention_mask" in batch:
+            mask = batch["attention_mask"].long()
+            return self.model(input_ids=batch["input_ids"], attention_mask=mask).logits
         return self.model(pixel_values=batch["pixels"]).logits
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
-from pretrial.corrupt.masks import mask_windows
+from pretrial.corrupt.masks import chosen_of, mask_windows
 from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining.config import Config
 from pretrial.methods.adapt.further_pretraining.inputs import Example, check_input
@@ -92,18 +92,22 @@ class TextNetwork(Network):
             padding=True,
             return_tensors="pt",
         )
-        return {"ids": encoded["input_ids"], "real": encoded["attention_mask"].bool()}
+        return {
+            "input_ids": encoded["input_ids"],
+            "attention_mask": encoded["attention_mask"].bool(),
+        }
 
     def ssl_loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of the chosen tokens."""
         logits = self.model(
-            input_ids=batch["inputs"], attention_mask=batch["real"].long()
-        ).logits.flatten(0, 1)
-        targets = batch["ids"].flatten()[batch["positions"]]  # [N]
-        return token_loss(logits[batch["positions"]], targets, batch["counts"]["masked"])
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"].long()
+        ).logits
+        right = chosen_of(batch["labels"], batch)  # [N]
+        return token_loss(chosen_of(logits, batch), right, batch["counts"]["masked"])
 
     def features(self, batch: Batch) -> Tensor:
-        output = self.encoder(input_ids=batch["ids"], attention_mask=batch["real"].long())
+        ids = batch.get("labels", batch["input_ids"])  # without masks
+        output = self.encoder(input_ids=ids, attention_mask=batch["attention_mask"].long())
         return output.last_hidden_state[:, 0]
 
     def classifier(self, num_labels: int) -> Any:

@@ -143,8 +143,9 @@ class APIContinual(Method):
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
         """A batch of sequences; under replay with remembered ones, drawn with replacement.
 
-        Returns, for a decoder, ids [B, T] and labels [B, T], `IGNORE` at padding and at the first
-        token; for an encoder the fields of `mask_windows`.
+        Returns, for a decoder, input_ids [B, T] and labels [B, T], `IGNORE` at padding and at the
+        first token; for an encoder the fields of `mask_windows`, with labels `IGNORE` where no
+        token is to be predicted.
         """
         sequences = list(examples)
         if self.replays:
@@ -160,9 +161,7 @@ class APIContinual(Method):
                 mask_prob=0.8,
                 random_prob=0.1,
             )
-            masked["labels"] = masked["ids"].clone().fill_(IGNORE)
-            chosen = masked["positions"]
-            masked["labels"].view(-1)[chosen] = masked["ids"].view(-1)[chosen]
+            masked["labels"] = masked["labels"].masked_fill(~masked["loss_mask"], IGNORE)
             masked["counts"]["examples"] = float(len(examples))
             return masked
         return self._plain_batch(sequences, len(examples))
@@ -180,23 +179,23 @@ class APIContinual(Method):
             "tokens": tokens,
             "predicted": tokens - len(sequences),
         }
-        return {"ids": ids, "labels": labels, "counts": counts}
+        return {"input_ids": ids, "labels": labels, "counts": counts}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy a predicted token, and the penalty."""
         loss = self.language_loss(batch)
         if self.guard is None or self.pretraining:
             return {"loss": loss, "lm_loss": loss.detach()}
-        share = len(batch["ids"]) / batch["counts"]["examples"]
+        share = len(batch["input_ids"]) / batch["counts"]["examples"]
         penalty = self.guard.penalty(self.network.parameters()) * share
         return {"loss": loss + penalty, "lm_loss": loss.detach(), "penalty_loss": penalty.detach()}
 
     def language_loss(self, batch: Batch) -> Tensor:
         """Sum of the cross-entropies, divided by the number of predicted tokens."""
-        ids, labels = batch["ids"], batch["labels"]
+        ids, labels = batch["input_ids"], batch["labels"]
         if self.config.architecture == "encoder":
             logits = self.network(
-                input_ids=batch["inputs"], attention_mask=batch["real"].long()
+                input_ids=ids, attention_mask=batch["attention_mask"].long()
             ).logits
             count = batch["counts"]["masked"]
         else:

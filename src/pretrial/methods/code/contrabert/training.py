@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pretrial.corrupt.masks import mask_windows
+from pretrial.corrupt.masks import chosen_of, mask_windows
 from pretrial.methods.code.contrabert.config import Config
 from pretrial.methods.code.contrabert.variants import Sample, Variants
 from pretrial.models.layers.attention_masks import additive_mask
@@ -95,14 +95,18 @@ class Contrast(Trainable):
         """Both losses by their weights, and each of them."""
         config, counts = self.config, batch["counts"]
         originals = batch["originals"]
-        states = self.states(self.network.roberta, originals["inputs"], originals["real"])
+        states = self.states(
+            self.network.roberta, originals["input_ids"], originals["attention_mask"]
+        )
         parts: dict[str, Tensor] = {}
         total = torch.zeros((), device=states.device)
         if config.mlm_weight:
             mlm = self._token_loss(states, originals, counts["masked"])
             if config.mlm_on_variants:
                 other = batch["variants"]
-                found = self.states(self.network.roberta, other["inputs"], other["real"])
+                found = self.states(
+                    self.network.roberta, other["input_ids"], other["attention_mask"]
+                )
                 mlm = mlm + self._token_loss(found, other, counts["masked"])
             parts["mlm_loss"] = mlm
             total = total + config.mlm_weight * mlm
@@ -116,18 +120,18 @@ class Contrast(Trainable):
 
     def _token_loss(self, states: Tensor, part: dict[str, Any], count: float) -> Tensor:
         """Cross-entropy at the chosen positions of states [B, T, d]."""
-        logits = self.network.lm_head(states.flatten(0, 1)[part["positions"]])  # [N, V]
-        return token_loss(logits, part["ids"].flatten()[part["positions"]], count)
+        logits = self.network.lm_head(chosen_of(states, part))  # [N, V]
+        return token_loss(logits, chosen_of(part["labels"], part), count)
 
     def _contrast_loss(self, states: Tensor, batch: Batch) -> Tensor:
         """InfoNCE of samples against their variants and the queue."""
         assert self.momentum is not None
         assert self.queue is not None
-        queries = self.pooled(states, batch["originals"]["real"])
+        queries = self.pooled(states, batch["originals"]["attention_mask"])
         variants = batch["variants"]
         with torch.no_grad():
-            found = self.states(self.momentum, variants["ids"], variants["real"])
-            keys = self.pooled(found, variants["real"])
+            found = self.states(self.momentum, variants["labels"], variants["attention_mask"])
+            keys = self.pooled(found, variants["attention_mask"])
         loss = info_nce(
             queries,
             keys,

@@ -41,7 +41,7 @@ from transformers import (
 from pretrial.card import Card, Claim, Field
 from pretrial.checkpoints.keys import load_strict, load_tokenizer, read_weights
 from pretrial.convert.bert import load_bert
-from pretrial.corrupt.masks import mask_windows
+from pretrial.corrupt.masks import chosen_of, mask_windows
 from pretrial.methods.text import mlm
 from pretrial.methods.text.drbert.config import Config
 from pretrial.methods.text.drbert.network import MaskDecoder, key_mask
@@ -120,14 +120,12 @@ class DrBERT(mlm.MLM):
             random_prob=config.random_prob,
             whole_words=config.whole_words,
         )
-        size, length = batch["ids"].shape
+        size, length = batch["input_ids"].shape
         draws = torch.ones(2, size, length)
         for row, (window, seed) in enumerate(zip(examples, batch["seeds"], strict=True)):
             own = torch.Generator().manual_seed(int(seed))
             draws[:, row, : len(window) + 2] = torch.rand(2, len(window) + 2, generator=own)
-        chosen = torch.zeros(size * length, dtype=torch.bool)
-        chosen[batch["positions"]] = True
-        hidden = chosen.view(size, length) & (draws[0] >= config.visible_ratio)
+        hidden = batch["loss_mask"] & (draws[0] >= config.visible_ratio)
         return {**batch, "hidden": hidden, "from_encoder": draws[1] < config.encoder_prob}
 
     def logits(self, batch: Batch, read: Read | None = None) -> Tensor:
@@ -140,12 +138,12 @@ class DrBERT(mlm.MLM):
         """
         if read is None:
             read = "mixed" if self.training and "mix" in self.config.design else "decoder"
-        states = self.states(batch["inputs"], batch["real"])
-        chosen = states.flatten(0, 1)[batch["positions"]]
+        states = self.states(batch["input_ids"], batch["attention_mask"])
+        chosen = chosen_of(states, batch)
         if read != "encoder":
-            deep = self.decode(states, batch).flatten(0, 1)[batch["positions"]]
+            deep = chosen_of(self.decode(states, batch), batch)
             if read == "mixed":
-                own = batch["from_encoder"].flatten()[batch["positions"]].unsqueeze(-1)
+                own = chosen_of(batch["from_encoder"], batch).unsqueeze(-1)
                 deep = torch.where(own, chosen, deep)
             chosen = deep
         return self.encoder.cls(chosen)
@@ -163,7 +161,7 @@ class DrBERT(mlm.MLM):
             table = self.encoder.bert.embeddings.position_embeddings.weight
             places = table[: states.shape[1]]
         hidden = batch["hidden"] if "gua" in design else None
-        return self.decoder(states, batch["real"], hidden, places)
+        return self.decoder(states, batch["attention_mask"], hidden, places)
 
     def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
         """A classifier on a copy of the encoder; its head reads the first token, or all of them."""

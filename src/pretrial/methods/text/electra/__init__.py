@@ -40,7 +40,7 @@ from transformers import (
 from pretrial.card import Card, Claim, Field
 from pretrial.checkpoints.keys import load_strict, read_weights
 from pretrial.convert.electra import GENERATOR, generator_of
-from pretrial.corrupt.masks import gumbel_noise, sample_tokens
+from pretrial.corrupt.masks import chosen_of, gumbel_noise, sample_tokens
 from pretrial.errors import UserError
 from pretrial.methods.text import mlm
 from pretrial.models.architectures.electra_pair import (
@@ -186,16 +186,15 @@ class ELECTRA(mlm.MLM):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """L_MLM + lambda * L_Disc, and its parts."""
         config, masked = self.config, batch["counts"]["masked"]
-        total = torch.zeros((), device=batch["ids"].device)
+        total = torch.zeros((), device=batch["labels"].device)
         parts: dict[str, Tensor] = {}
         logits = self.generator_logits(batch)
         if self.generator is not None:
-            targets = batch["ids"].flatten()[batch["positions"]]  # [N]
-            parts["mlm_loss"] = token_loss(logits, targets, masked)
+            parts["mlm_loss"] = token_loss(logits, chosen_of(batch["labels"], batch), masked)
             total = total + config.gen_weight * parts["mlm_loss"]
         if self.phase != "generator":
             corrupted = self.corrupt(batch, logits)
-            parts["replaced_ratio"] = (corrupted != batch["ids"]).sum() / masked
+            parts["replaced_ratio"] = (corrupted != batch["labels"]).sum() / masked
             parts["disc_loss"] = self.encoder_loss(batch, corrupted)
             weight = config.disc_weight if config.objective == "replaced_tokens" else 1.0
             total = total + weight * parts["disc_loss"]
@@ -205,17 +204,17 @@ class ELECTRA(mlm.MLM):
         """What tokens are drawn from at the chosen positions [N, V]."""
         if self.generator is None:
             num_chosen, vocab_size = len(batch["positions"]), self.config.vocab_size
-            return torch.zeros(num_chosen, vocab_size, device=batch["ids"].device)
+            return torch.zeros(num_chosen, vocab_size, device=batch["labels"].device)
         return masked_logits(self.generator, batch)
 
     def corrupt(self, batch: Batch, logits: Tensor) -> Tensor:
         """The original tokens [B, T], with drawn ones at the chosen positions."""
-        ids, positions, device = batch["ids"], batch["positions"], batch["ids"].device
+        ids, positions, device = batch["labels"], batch["positions"], batch["labels"].device
         noise = [
             gumbel_noise(int(number), logits.shape[1], int(seed), device)
             for number, seed in zip(batch["num_chosen"], batch["seeds"], strict=True)
         ]
-        original = ids.flatten()[positions]
+        original = chosen_of(ids, batch)
         drawn = sample_tokens(
             logits,
             torch.cat(noise),
@@ -228,10 +227,10 @@ class ELECTRA(mlm.MLM):
 
     def encoder_loss(self, batch: Batch, corrupted: Tensor) -> Tensor:
         """The loss of the encoder, which sees the corrupted text [B, T]."""
-        ids, real, counts = batch["ids"], batch["real"], batch["counts"]
+        ids, real, counts = batch["labels"], batch["attention_mask"], batch["counts"]
         if self.config.objective == "replace_mlm":
-            logits = masked_logits(self.encoder, {**batch, "inputs": corrupted})
-            return token_loss(logits, ids.flatten()[batch["positions"]], counts["masked"])
+            logits = masked_logits(self.encoder, {**batch, "input_ids": corrupted})
+            return token_loss(logits, chosen_of(ids, batch), counts["masked"])
         if self.copy_gate is not None:
             states = hidden_states(self.encoder, corrupted, real)[real]
             logits, gate = token_logits(self.encoder, states), self.copy_gate(states).squeeze(-1)
@@ -240,8 +239,7 @@ class ELECTRA(mlm.MLM):
         logits = self.encoder.discriminator_predictions(states)
         asked, count = real, counts["tokens"]
         if self.config.loss_on == "masked":
-            asked, count = torch.zeros_like(real), counts["masked"]
-            asked.view(-1)[batch["positions"]] = True
+            asked, count = batch["loss_mask"], counts["masked"]
         return replaced_token_loss(logits, corrupted != ids, asked, count)
 
     def stages(self, run: Run) -> Iterator[Stage]:

@@ -124,15 +124,15 @@ class MosaicBERT(mlm.MLM):
             mask_prob=config.mask_prob,
             random_prob=config.random_prob,
         )
-        real = batch["real"].numpy()
+        real = batch["attention_mask"].numpy()
         layout = packing(real) if config.unpadded else not_packing(real.shape)
         return {**batch, "layout": layout, "num_packed": -(-len(layout.rows) // _ALIKE) * _ALIKE}
 
     def logits(self, batch: Batch) -> Tensor:
         """What is predicted at the chosen positions [N, V]."""
         layout = batch["layout"]
-        ids = batch["inputs"].flatten()[layout.rows]
-        real = None if self.config.unpadded else batch["real"]
+        ids = batch["input_ids"].flatten()[layout.rows]
+        real = None if self.config.unpadded else batch["attention_mask"]
         chosen = layout.find(batch["positions"])
         if self.config.masked_tail:
             return self.encoder.cls(self.encoder.bert.packed(ids, layout, real=real, keep=chosen))
