@@ -12,7 +12,7 @@ from job_processes import wait_for
 
 from pretrial.compare import engine
 from pretrial.compare import record as records
-from pretrial.compare.engine import Where, hold
+from pretrial.compare.engine import Placement, hold
 from pretrial.compare.forks import Server
 from pretrial.compare.jobs import Job, start
 from pretrial.compare.setting import Setting
@@ -71,9 +71,9 @@ def _in_fresh_processes(jobs: list[Job], workers: int, progress: Any, slugs: Any
 
 def test_record_does_not_depend_on_how_jobs_are_started(monkeypatch, tmp_path) -> None:
     given = Setting(("line",), {"steps": 12, "warm": True}, (0,), ("line", "flat"))
-    forked = hold(given, Where(tmp_path / "forked", quiet=True))
+    forked = hold(given, Placement(tmp_path / "forked", quiet=True))
     monkeypatch.setattr(engine, "run_here", _in_fresh_processes)
-    fresh = hold(given, Where(tmp_path / "fresh", quiet=True))
+    fresh = hold(given, Placement(tmp_path / "fresh", quiet=True))
     assert records.timeless(forked) == records.timeless(fresh)
 
 
@@ -84,7 +84,7 @@ def test_job_leads_its_session_and_is_no_fork_where_an_import_has_started_a_thre
     monkeypatch.setenv("PROBE_THREAD", thread)
     given = Setting(("probe",), {}, (0,), ("line",))
     runs = tmp_path / "runs"
-    metrics = hold(given, Where(runs, workers=2, quiet=True))["arms"][0]["metrics"]
+    metrics = hold(given, Placement(runs, workers=2, quiet=True))["arms"][0]["metrics"]
     assert metrics["fork"] == [0.0 if thread else 1.0]
     assert metrics["leads"] == metrics["one_thread"] == [1.0]
     logs = list(runs.glob("probe/*/log.txt"))

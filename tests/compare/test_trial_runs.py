@@ -20,7 +20,7 @@ from job_processes import at_work, wait_for
 from pretrial.cli import main
 from pretrial.compare import record as records
 from pretrial.compare import times
-from pretrial.compare.engine import Where, hold
+from pretrial.compare.engine import Placement, hold
 from pretrial.compare.setting import Setting
 from pretrial.errors import UserError
 
@@ -140,24 +140,24 @@ def test_mistakes_are_one_sentence(words, said, capsys) -> None:
 def test_failing_arm_is_named_with_its_log(tmp_path) -> None:
     given = Setting(("line",), {"fail": True, "steps": 8}, (0,))
     with pytest.raises(UserError, match=r"line, seed 0 failed: this arm cannot be measured.*log"):
-        hold(given, Where(tmp_path / "runs", quiet=True))
+        hold(given, Placement(tmp_path / "runs", quiet=True))
 
 
 def test_unequal_budgets_are_refused(tmp_path) -> None:
     given = Setting(("line",), {"short": 0.5, "steps": 12}, (0,), ("line", "flat"))
     with pytest.raises(UserError, match=r"line spent 12 steps \(train 12\) and flat 6 steps"):
-        hold(given, Where(tmp_path / "runs", quiet=True))
+        hold(given, Placement(tmp_path / "runs", quiet=True))
 
 
 def test_warm_start_is_made_once_a_seed_and_given_to_all_arms(tmp_path) -> None:
     given = Setting(("line",), {"warm": True, "steps": 8}, (0, 1), ("line", "flat"))
-    record = hold(given, Where(tmp_path / "runs", quiet=True))
+    record = hold(given, Placement(tmp_path / "runs", quiet=True))
     assert record["shared"] == {"warm": {"steps": 7.0}}
     made = sorted(tmp_path.glob("runs/line/prepare-seed*/prepared/times.txt"))
     assert [len(path.read_text().splitlines()) for path in made] == [1, 1]
     cold = hold(
         Setting(("line",), {"steps": 8}, (0, 1), ("line", "flat")),
-        Where(tmp_path / "cold", quiet=True),
+        Placement(tmp_path / "cold", quiet=True),
     )
     for warm_arm, cold_arm in zip(record["arms"], cold["arms"], strict=True):
         assert warm_arm["metrics"]["error"] != cold_arm["metrics"]["error"]

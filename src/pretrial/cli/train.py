@@ -40,7 +40,7 @@ class Preset:
 
 
 @dataclass(frozen=True)
-class What:
+class TrainingOptions:
     """What decides what is learnt; a run that goes on must be given the same.
 
     Attributes:
@@ -67,7 +67,7 @@ class What:
 
 
 @dataclass(frozen=True)
-class How:
+class RunOptions:
     """How and where the work is done.
 
     Attributes:
@@ -107,7 +107,7 @@ class Hardware:
     gpu: str = "a100-80gb"
     utilisation: float = 0.4
 
-    def target(self, what: What, how: How) -> Target | None:
+    def target(self, training: TrainingOptions, run_options: RunOptions) -> Target | None:
         """What to plan for, None where nothing was asked.
 
         Raises:
@@ -115,13 +115,13 @@ class Hardware:
         """
         if not self.gpus:
             return None
-        if not how.dry_run:
+        if not run_options.dry_run:
             raise UserError(
                 "--gpus plans a run: add --dry-run; to train on several, start the command with"
                 " torchrun --nproc-per-node"
             )
         machine = Machine.of(self.gpu, self.gpus, self.nodes, self.utilisation)
-        return Target(machine, how.shard, what.dtype == "bf16")
+        return Target(machine, run_options.shard, training.dtype == "bf16")
 
 
 def train(argv: Sequence[str]) -> None:
@@ -129,33 +129,33 @@ def train(argv: Sequence[str]) -> None:
     slug, rest = options.first_word(argv, "pretrial train", "the slug of a method")
     loaded = discover.load(slug)
     parsed = _parse(loaded, rest)
-    source, what, how = parsed.source, parsed.what, parsed.how
-    target = parsed.hardware.target(what, how)
+    source, training, run_options = parsed.source, parsed.training, parsed.run_options
+    target = parsed.hardware.target(training, run_options)
     record = runs.Record(
         slug=slug,
         config=plain(parsed.config),
-        arguments=plain(source) | plain(what),
+        arguments=plain(source) | plain(training),
         num_examples=0,
         num_held_out=0,
         environment=environment(),
         commit=commit(),
     )
-    older = runs.Record.read(how.out) if runs.has_begun(how.out) else None
+    older = runs.Record.read(run_options.out) if runs.has_begun(run_options.out) else None
     if older is not None:
-        record.check_options(older, how.out)
-    examples, held_out = _read(loaded, source, what, how)
+        record.check_options(older, run_options.out)
+    examples, held_out = _read(loaded, source, training, run_options)
     record = dataclasses.replace(record, num_examples=len(examples), num_held_out=len(held_out))
     if older is not None:
-        record.check_data(older, how.out)
-    if how.dry_run:
+        record.check_data(older, run_options.out)
+    if run_options.dry_run:
         # without a checkpoint to read, shapes are enough: no memory is taken for weights
-        with nullcontext() if what.init else torch.device("meta"):
-            method = _build(loaded, parsed.config, what, examples)
-        budget = what.parsed_budget()
-        dry_run(method, examples, held_out, budget, what.seed, target=target)
+        with nullcontext() if training.init else torch.device("meta"):
+            method = _build(loaded, parsed.config, training, examples)
+        budget = training.parsed_budget()
+        dry_run(method, examples, held_out, budget, training.seed, target=target)
     else:
-        method = _build(loaded, parsed.config, what, examples)
-        _train(method, record, examples, held_out, what, how)
+        method = _build(loaded, parsed.config, training, examples)
+        _train(method, record, examples, held_out, training, run_options)
 
 
 def _parse(loaded: discover.Loaded, argv: Sequence[str]) -> Any:
@@ -172,8 +172,8 @@ def _parse(loaded: discover.Loaded, argv: Sequence[str]) -> Any:
     parts = options.merge(
         preset=Preset,
         source=data.Source,
-        what=What,
-        how=How(out=Path("runs") / loaded.card.slug),
+        training=TrainingOptions,
+        run_options=RunOptions(out=Path("runs") / loaded.card.slug),
         hardware=Hardware,
         config=config,
     )
@@ -181,19 +181,19 @@ def _parse(loaded: discover.Loaded, argv: Sequence[str]) -> Any:
 
 
 def _read(
-    loaded: discover.Loaded, source: data.Source, what: What, how: How
+    loaded: discover.Loaded, source: data.Source, training: TrainingOptions, run_options: RunOptions
 ) -> tuple[Sequence[Any], Sequence[Any]]:
     """Examples to train on, and those held out."""
     rows: Sequence[Any]
     aside: Sequence[Any]
     other = None
-    if what.held_out:
-        other = dataclasses.replace(source, data=what.held_out, split=what.held_out_split)
-    if how.data_on_disk:
-        share = 0.0 if other else what.held_out_ratio
-        rows, aside = on_disk.load(source, how.out, "data", share, what.seed)
+    if training.held_out:
+        other = dataclasses.replace(source, data=training.held_out, split=training.held_out_split)
+    if run_options.data_on_disk:
+        share = 0.0 if other else training.held_out_ratio
+        rows, aside = on_disk.load(source, run_options.out, "data", share, training.seed)
         if other is not None:
-            aside, _ = on_disk.load(other, how.out, "held-out", 0.0, what.seed)
+            aside, _ = on_disk.load(other, run_options.out, "held-out", 0.0, training.seed)
     else:
         if not source.limit:
             check_fits(source.data, data.stream_all(source))
@@ -201,17 +201,19 @@ def _read(
         if other is not None:
             aside = data.load(other)
         else:
-            rows, aside = hold_out(rows, what.held_out_ratio, what.seed)
+            rows, aside = hold_out(rows, training.held_out_ratio, training.seed)
     examples = data.read(loaded.method, rows, source)
     if not examples:
         raise UserError(f"{source.data} leaves no example to train on: give more data")
     return examples, data.read(loaded.method, aside, source) if aside else []
 
 
-def _build(loaded: discover.Loaded, config: Any, what: What, examples: Sequence[Any]) -> Method:
+def _build(
+    loaded: discover.Loaded, config: Any, training: TrainingOptions, examples: Sequence[Any]
+) -> Method:
     """The method, the same in every process and at every start."""
-    seed_everything(seed_of(what.seed, "build"))
-    return loaded.method.build(config, source=what.init or None, data=examples)
+    seed_everything(seed_of(training.seed, "build"))
+    return loaded.method.build(config, source=training.init or None, data=examples)
 
 
 def _train(
@@ -219,32 +221,32 @@ def _train(
     record: runs.Record,
     examples: Sequence[Any],
     held_out: Sequence[Any],
-    what: What,
-    how: How,
+    training: TrainingOptions,
+    run_options: RunOptions,
 ) -> None:
-    runs.make_folder(how.out)
+    runs.make_folder(run_options.out)
     run = Run(
-        how.out,
+        run_options.out,
         data=examples,
         held_out=held_out,
-        budget=what.parsed_budget(),
-        seed=what.seed,
-        device=runs.device(how.device),
-        trackers=how.trackers,
+        budget=training.parsed_budget(),
+        seed=training.seed,
+        device=runs.device(run_options.device),
+        trackers=run_options.trackers,
     )
-    if not runs.has_begun(how.out):
-        run.world.on_first(lambda: record.write(how.out))
+    if not runs.has_begun(run_options.out):
+        run.world.on_first(lambda: record.write(run_options.out))
     loop.train(
         method,
         run,
-        autocast="bf16" if what.dtype == "bf16" else None,
-        compile=how.compile,
-        shard=how.shard,
+        autocast="bf16" if training.dtype == "bf16" else None,
+        compile=run_options.compile,
+        shard=run_options.shard,
     )
-    model = how.out / runs.MODEL
+    model = run_options.out / runs.MODEL
     run.world.on_first(lambda: _save(method, model))
     if run.world.is_first:
-        told = f"the model is in {model}: pretrial predict, eval and export take {how.out}"
+        told = f"the model is in {model}: pretrial predict, eval and export take {run_options.out}"
         print(f"spent {_spent(run.spent)}; {told}")
 
 

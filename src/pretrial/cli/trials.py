@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pretrial import discover
 from pretrial.cli import data, options
 from pretrial.compare import record as records
-from pretrial.compare.engine import Where, hold
+from pretrial.compare.engine import Placement, hold
 from pretrial.compare.making import make_one
 from pretrial.compare.ranking import recommendation
 from pretrial.compare.setting import Setting
@@ -27,7 +27,7 @@ _PLACES = ("--out", "--runs", "--on", "--workers")
 
 
 @dataclass(frozen=True)
-class Common:
+class TrialOptions:
     """How large the trial is, and where it runs.
 
     Attributes:
@@ -49,13 +49,13 @@ class Common:
     on: Literal["local", "ray"] = "local"
     workers: int = 0
 
-    def where(self) -> Where:
+    def placement(self) -> Placement:
         """Where it runs."""
-        return Where(self.runs, self.on, self.workers)
+        return Placement(self.runs, self.on, self.workers)
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ArmOptions:
     """Which arms run.
 
     Attributes:
@@ -68,7 +68,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Again:
+class RepeatOptions:
     """A record that is run again from nothing, and compared with what comes out.
 
     Attributes:
@@ -85,7 +85,7 @@ class Again:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportOptions:
     """What is rendered from the records.
 
     Attributes:
@@ -110,12 +110,12 @@ def trial(argv: Sequence[str]) -> None:
     loaded = discover.load(slug)
     if loaded.trial is None:
         raise UserError(f"{slug} has no trial of its own")
-    parsed, given = _parse(f"pretrial trial {slug}", rest, loaded.trial, chosen=Chosen)
-    names = tuple(name for name in parsed.chosen.arms.split(",") if name)
-    arms = make_one(slug, given).choose(names, parsed.chosen.all)
+    parsed, given = _parse(f"pretrial trial {slug}", rest, loaded.trial, arms=ArmOptions)
+    names = tuple(name for name in parsed.arms.arms.split(",") if name)
+    arms = make_one(slug, given).choose(names, parsed.arms.all)
     setting = _setting((slug,), given, parsed.common)
     setting = dataclasses.replace(setting, arms=tuple(arm.name for arm in arms))
-    _hold(setting, parsed.common.where(), parsed.common.out, _command("trial", argv))
+    _hold(setting, parsed.common.placement(), parsed.common.out, _command("trial", argv))
 
 
 def compare(argv: Sequence[str]) -> None:
@@ -132,14 +132,19 @@ def compare(argv: Sequence[str]) -> None:
         raise UserError(f"none of {', '.join(slugs)} has a trial: compare methods that have one")
     parsed, given = _parse("pretrial compare", rest, lead.trial)
     setting = _setting(slugs, given, parsed.common)
-    _hold(setting, parsed.common.where(), parsed.common.out, _command("compare", argv))
+    _hold(
+        setting,
+        parsed.common.placement(),
+        parsed.common.out,
+        _command("compare", argv),
+    )
 
 
 def report(argv: Sequence[str]) -> None:
     """Renders the page of each record, the gallery over all methods, and the README's table."""
     from pretrial.compare.report import site
 
-    parsed = options.parse(Report, argv, prog="pretrial report")
+    parsed = options.parse(ReportOptions, argv, prog="pretrial report")
     files = site.render(parsed.results, parsed.out, parsed.readme)
     if not parsed.check:
         for path, text in files.items():
@@ -161,13 +166,13 @@ def _parse(
 ) -> tuple[Any, dict[str, Any]]:
     """The parsed options, and those of them that are arguments of `trial()`."""
     own = options.from_signature(function, "Trial")
-    made: Any = options.merge(common=Common, **more, trial=own)
+    made: Any = options.merge(common=TrialOptions, **more, trial=own)
     question = (inspect.getdoc(function) or "").split("\n")[0]
     parsed = options.parse(made, argv, prog=prog, description=question)
     return parsed, vars(parsed.trial)
 
 
-def _setting(slugs: tuple[str, ...], given: Mapping[str, Any], common: Common) -> Setting:
+def _setting(slugs: tuple[str, ...], given: Mapping[str, Any], common: TrialOptions) -> Setting:
     if common.seeds < 0:
         raise UserError("--seeds is a number of seeds, such as 5")
     budget = Budget.parse(common.budget) if common.budget else None
@@ -187,7 +192,7 @@ def _command(name: str, argv: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _hold(setting: Setting, where: Where, out: Path, command: str) -> dict[str, Any]:
+def _hold(setting: Setting, placement: Placement, out: Path, command: str) -> dict[str, Any]:
     """Holds a trial, writes its record and its page, and says how it came out.
 
     Raises:
@@ -196,12 +201,12 @@ def _hold(setting: Setting, where: Where, out: Path, command: str) -> dict[str, 
     from pretrial.compare.report.trial_page import trial_page
     from pretrial.train.checkpoint import disk_explained
 
-    if where.workers < 0:
+    if placement.workers < 0:
         raise UserError("--workers is a number of processes, such as 2, or 0 for one a core")
-    _check_writable(where.runs, "--runs")
+    _check_writable(placement.runs, "--runs")
     _check_writable(out, "--out")
-    with disk_explained(where.runs):
-        record = hold(setting, where, command)
+    with disk_explained(placement.runs):
+        record = hold(setting, placement, command)
     with disk_explained(out):
         path = records.write(record, out)
         page = trial_page(record).write(out / "pages" / f"{record['slug']}.html")
@@ -223,10 +228,10 @@ def _check_writable(folder: Path, option: str) -> None:
 
 
 def _again(argv: Sequence[str]) -> None:
-    parsed = options.parse(Again, argv, prog="pretrial trial")
+    parsed = options.parse(RepeatOptions, argv, prog="pretrial trial")
     old = records.read(parsed.again)
     setting = Setting.from_json(old["setting"])
-    new = _hold(setting, Where(_AGAIN, parsed.on, parsed.workers), parsed.out, old["command"])
+    new = _hold(setting, Placement(_AGAIN, parsed.on, parsed.workers), parsed.out, old["command"])
     shutil.rmtree(_AGAIN / "+".join(setting.slugs))  # so that the next time is no mere look-up
     changes = records.changes(old, new)
     print("\n".join(changes) if changes else "every metric and verdict is as it was")

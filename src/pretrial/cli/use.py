@@ -142,7 +142,7 @@ def export(argv: Sequence[str]) -> None:
     from pretrial.convert.export import export_gguf, export_model
 
     folder, rest = options.first_word(argv, "pretrial export", "the folder of a run")
-    parsed = options.parse(To, rest, prog=f"pretrial export {folder}")
+    parsed = options.parse(ExportOptions, rest, prog=f"pretrial export {folder}")
     runs.make_folder(parsed.to.parent)
     record = runs.Record.read(Path(folder))
     method = runs.load_method(record, Path(folder))
@@ -162,7 +162,7 @@ def export(argv: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class To:
+class ExportOptions:
     """Where an exported model goes.
 
     Attributes:

@@ -26,7 +26,7 @@ Results = Mapping[tuple[str, int], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Where:
+class Placement:
     """Where and how a trial runs; none of it changes its outcome.
 
     Attributes:
@@ -42,12 +42,12 @@ class Where:
     quiet: bool = False
 
 
-def hold(setting: Setting, where: Where, command: str = "") -> dict[str, Any]:
+def hold(setting: Setting, placement: Placement, command: str = "") -> dict[str, Any]:
     """Runs a trial, or what is left of it, and judges it.
 
     Args:
         setting: what is tried; with no seeds or arms, the trial's own.
-        where: where it runs.
+        placement: where it runs.
         command: the command line, for the record.
 
     Returns:
@@ -61,14 +61,15 @@ def hold(setting: Setting, where: Where, command: str = "") -> dict[str, Any]:
     seeds = setting.seeds or tuple(range(trial.num_seeds))
     names = tuple(arm.name for arm in arms)
     setting = dataclasses.replace(setting, seeds=seeds, arms=names, budget=trial.budget)
-    jobs, owners = _jobs(setting, trial, arms, where.runs)
-    _say(where, f"{len(jobs)} jobs ({len(arms)} arms, {len(seeds)} seeds), logs in {where.runs}")
-    progress = _Progress(jobs, trial, where)
-    if where.on == "ray":
+    jobs, owners = _jobs(setting, trial, arms, placement.runs)
+    shape = f"{len(jobs)} jobs ({len(arms)} arms, {len(seeds)} seeds)"
+    _say(placement, f"{shape}, logs in {placement.runs}")
+    progress = _Progress(jobs, trial, placement)
+    if placement.on == "ray":
         run_on_ray(jobs, progress)
     else:
         methods = dict.fromkeys([*setting.slugs, *(arm.method for arm in arms if arm.method)])
-        run_here(jobs, where.workers or cores(), progress, tuple(methods))
+        run_here(jobs, placement.workers or cores(), progress, tuple(methods))
     results = {
         owner: json.loads((job.folder / RESULT).read_text())
         for job, owner in zip(jobs, owners, strict=True)
@@ -123,21 +124,21 @@ def job_folder(setting: Setting, trial: Trial, arm: Arm | None, seed: int, runs:
 class _Progress:
     """Says which job has finished, how it came out and how long the rest may take."""
 
-    def __init__(self, jobs: Sequence[Job], trial: Trial, where: Where) -> None:
+    def __init__(self, jobs: Sequence[Job], trial: Trial, placement: Placement) -> None:
         self.total = len(jobs)
         self.done = sum(job.done for job in jobs)
-        self.trial, self.where = trial, where
+        self.trial, self.placement = trial, placement
 
     def __call__(self, job: Job, seconds: float) -> None:
         self.done += 1
         metrics = json.loads((job.folder / RESULT).read_text()).get("metrics", {})
         name = self.trial.metric
         shown = f": {name} {metrics[name]:.4g}" if name in metrics else ""
-        _say(self.where, f"{self.done}/{self.total}  {job.name}{shown}  ({seconds:.0f} s)")
+        _say(self.placement, f"{self.done}/{self.total}  {job.name}{shown}  ({seconds:.0f} s)")
 
 
-def _say(where: Where, text: str) -> None:
-    if not where.quiet:
+def _say(placement: Placement, text: str) -> None:
+    if not placement.quiet:
         print(text, flush=True)
 
 

@@ -108,7 +108,7 @@ class Mapped(Sequence[Any]):
         return (self._make(number, item) for number, item in enumerate(self._items))
 
 
-class Chosen(Sequence[Any]):
+class Selection(Sequence[Any]):
     """Some items of a sequence on the disk; 8 bytes each are in memory, for its place."""
 
     on_disk = True
@@ -145,8 +145,8 @@ def mapped(items: Sequence[Any], make: Callable[[int, Any], Any]) -> Sequence[An
 
 
 def chosen(items: Sequence[Any], places: Iterable[int]) -> Sequence[Any]:
-    """The items at some places: a list, or a `Chosen` of items on the disk."""
-    return Chosen(items, places) if is_on_disk(items) else [items[place] for place in places]
+    """The items at some places: a list, or a `Selection` of items on the disk."""
+    return Selection(items, places) if is_on_disk(items) else [items[place] for place in places]
 
 
 def where(items: Sequence[Any], keep: Callable[[Any], Any]) -> Sequence[Any]:

@@ -23,7 +23,7 @@ Forward = Callable[[Batch], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class How:
+class ComputeOptions:
     """How the work is done, which has no say in what is learnt; see `train`."""
 
     autocast: Precision = None
@@ -39,29 +39,29 @@ class Gradients:
         sharding: of the module; None where every process holds all of it.
     """
 
-    def __init__(self, stage: Stage, run: Run, how: How) -> None:
-        if how.autocast not in (None, "bf16"):
-            raise UserError(f"autocast can be 'bf16' or None, not {how.autocast!r}")
+    def __init__(self, stage: Stage, run: Run, options: ComputeOptions) -> None:
+        if options.autocast not in (None, "bf16"):
+            raise UserError(f"autocast can be 'bf16' or None, not {options.autocast!r}")
         self.stage = stage
         self.run = run
         self.module = stage.module
-        self.how = how
+        self.options = options
         self.meter = FlopMeter() if run.measure_flops or stage.budget.unit == "flops" else None
         self.sharding: Sharding | None = None
         several = run.world.size > 1
-        touch = several and how.shard and self.module.skips_parameters
+        touch = several and options.shard and self.module.skips_parameters
         losses = distributed.Losses(self.module, touch)
         self._wrapped: nn.Module = losses
         self._plain: Forward = self.module.losses
         if several:
-            if how.shard:
+            if options.shard:
                 self.sharding = Sharding(losses, self.module)
             else:
                 self._wrapped = distributed.replicate(losses, self.module)
             self._plain = self._wrapped
         # counting would make the compiler give up on what it sees for the first time, so that is
         # left to the plain losses
-        self._forward = torch.compile(self._wrapped) if how.compile else self._plain
+        self._forward = torch.compile(self._wrapped) if options.compile else self._plain
 
     def add(self, batches: list[tuple[int, Batch]]) -> tuple[dict[str, Tensor], int]:
         """Adds the gradients of the micro-batches to the parameters' `grad`.
@@ -95,7 +95,7 @@ class Gradients:
 
     def _backward(self, batch: Batch, counting: bool) -> dict[str, Tensor]:
         forward = self._plain if counting else self._forward
-        if self.how.autocast is None:
+        if self.options.autocast is None:
             losses = forward(batch)
         else:
             with torch.autocast(self.run.device.type, dtype=torch.bfloat16):

@@ -26,7 +26,7 @@ from pretrial.train import checkpoint
 from pretrial.train.batches import Batches
 from pretrial.train.early import Watch
 from pretrial.train.ema import Average
-from pretrial.train.gradients import Gradients, How, Precision
+from pretrial.train.gradients import ComputeOptions, Gradients, Precision
 from pretrial.train.log import Bar
 from pretrial.train.method import Method
 from pretrial.train.optim import Optimizers
@@ -63,7 +63,7 @@ def train(
         Stopped: by Ctrl-C or SIGTERM; everything needed to go on is on the disk.
         UserError: what the user can mend, such as a NaN or a full disk.
     """
-    how = How(autocast, compile, shard)
+    options = ComputeOptions(autocast, compile, shard)
     method.to(run.device)
     names = set()
     with listening() as request:
@@ -71,7 +71,7 @@ def train(
             if stage.name in names:
                 raise UserError(f"two stages are called {stage.name!r}: rename one")
             names.add(stage.name)
-            _StageLoop(stage, run, how, request).run_whole()
+            _StageLoop(stage, run, options, request).run_whole()
 
 
 def freeze(module: nn.Module) -> None:
@@ -83,10 +83,12 @@ def freeze(module: nn.Module) -> None:
 class _StageLoop:
     """One stage being trained."""
 
-    def __init__(self, stage: Stage, run: Run, how: How, request: StopRequest) -> None:
+    def __init__(
+        self, stage: Stage, run: Run, options: ComputeOptions, request: StopRequest
+    ) -> None:
         self.stage = stage
         self.run = run
-        self.how = how
+        self.options = options
         self.request = request
         self.module: Trainable = stage.module.to(run.device)
         self.store = Store(stage, run)
@@ -125,7 +127,7 @@ class _StageLoop:
         if not self.parameters:
             raise UserError(f"stage {stage.name!r}: no parameter requires a gradient; unfreeze one")
         self.batches = Batches(stage, self.run)
-        self.gradients = Gradients(stage, self.run, self.how)
+        self.gradients = Gradients(stage, self.run, self.options)
         # sharding has put other parameters under the same names
         self.parameters = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
         self.optim = Optimizers(self.parameters, stage.optims)

@@ -52,7 +52,7 @@ def demo(*, out: Path = Path("runs/demo-coderl"), seed: int = 0) -> None:
         "Teaching a T5 of 0.6 M parameters to write programs: imitation first, then in three ways"
         f" for {trial.budget.amount:.0f} steps each. About 8 minutes on 2 cores."
     )
-    where = engine.Where(runs=out / "jobs")
+    where = engine.Placement(runs=out / "jobs")
     engine.hold(setting, where)
     data = trial.data()
     measured = {name: _measured(setting, where, name, seed) for name in ARMS}
@@ -74,7 +74,7 @@ def demo(*, out: Path = Path("runs/demo-coderl"), seed: int = 0) -> None:
     console.print(f"{page.write(out / 'report.html')} shows it all, with programs side by side.")
 
 
-def _trained(setting: Setting, where: engine.Where, data: Data, name: str, seed: int) -> CodeRL:
+def _trained(setting: Setting, where: engine.Placement, data: Data, name: str, seed: int) -> CodeRL:
     """The model of an arm, from the folder of its finished job."""
     trial = setting.make()
     prepared = engine.job_folder(setting, trial, None, seed, where.runs) / "prepared"
@@ -87,7 +87,7 @@ def _trained(setting: Setting, where: engine.Where, data: Data, name: str, seed:
     return model
 
 
-def _measured(setting: Setting, where: engine.Where, name: str, seed: int) -> Result:
+def _measured(setting: Setting, where: engine.Placement, name: str, seed: int) -> Result:
     """What the trial has measured of an arm."""
     trial = setting.make()
     folder = engine.job_folder(setting, trial, trial.arm(name), seed, where.runs)
