@@ -22,6 +22,7 @@ import os
 import shlex
 import stat
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -128,6 +129,8 @@ class TestRun:
 class TestCommand:
     """A test command and the tree of files it runs in. Use it as a context manager.
 
+    Threads may share it; their runs come one after the other.
+
     Args:
         command: its words, or a text that is split as a shell does; for pipes and the like give
             `sh -c '...'`.
@@ -158,6 +161,7 @@ class TestCommand:
         self.tree = tree
         self.limits = limits
         self.num_tests = 0  # the most that any run has counted
+        self._lock = threading.Lock()  # a worker serves one caller at a time
         self._environment = {
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), ENVIRONMENT["PATH"])),
             **(environment or {}),
@@ -207,12 +211,14 @@ class TestCommand:
             "token": "",
         }
         messages: list[Any] = []
-        ended = self._worker.run(job, self._packed, messages.append)
+        with self._lock:
+            ended = self._worker.run(job, self._packed, messages.append)
         if messages:
             raise UserError(self._refusal(messages[0]))
         run = _run_of(ended)
         if run.counts:
-            self.num_tests = max(self.num_tests, run.counts.passed + run.counts.failed)
+            with self._lock:
+                self.num_tests = max(self.num_tests, run.counts.passed + run.counts.failed)
         return run
 
     def num_failing(self, run: TestRun) -> float:

@@ -85,6 +85,7 @@ class Worker:
         self.readable, self.box_mb = list(readable), box_mb
         self.layers: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
+        self._host = os.getpid()
         self._lock = threading.Lock()
         self._closed = False
         self._folder: Scratch | None = None
@@ -155,6 +156,9 @@ class Worker:
             following: the job, and its tests, that this worker is sure to be given next. It is sent
                 along, so that the worker need not wait for it.
         """
+        self._forget_inherited()
+        if self._ahead is not None and self._ahead is not job:
+            self.kill()  # it would answer for the job that was sent along with the last one
         if self._process is None:
             self.start()
         deadline = time.monotonic() + job["seconds"] + GRACE_SECONDS
@@ -222,9 +226,11 @@ class Worker:
 
     def kill(self) -> None:
         """End the process; the next run starts another. Its pid namespace goes with it."""
+        self._forget_inherited()
         with self._lock:
             process, self._process = self._process, None
             folder, self._folder = self._folder, None
+            self._ahead = None
         if process is not None:
             if self.isolation != "namespaces":
                 _ask_to_end(process)
@@ -237,6 +243,13 @@ class Worker:
                         pipe.close()
         if folder is not None:
             folder.remove()
+
+    def _forget_inherited(self) -> None:
+        """In a fork of the host: leave it the process, which a second one must not speak to."""
+        if self._host != os.getpid():
+            self._host, self._process, self._folder = os.getpid(), None, None
+            self._ahead = None
+            self._lock = threading.Lock()
 
     def close(self) -> None:
         """End the process for good."""

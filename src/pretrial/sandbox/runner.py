@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +19,7 @@ from pretrial.sandbox.isolation import check_level, start_best
 from pretrial.sandbox.judge import LOST, Prepared, Trial, judge, prepare
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Verdict
-from pretrial.sandbox.pool import spread
+from pretrial.sandbox.pool import Pool
 from pretrial.sandbox.tests import Tests
 
 RUNNER_VERSION = f"1/{sys.version_info.major}.{sys.version_info.minor}"
@@ -45,6 +46,9 @@ class Work:
 
 class Runner:
     """Keeps workers and verdicts warm between calls of `run`. Use it as a context manager.
+
+    Any number of threads may call `run` at the same time: they share the workers, in the order of
+    their asking. A process that is forked with a runner gets workers of its own.
 
     Args:
         workers: processes that run programs; by default one per core this process may use, or its
@@ -82,10 +86,9 @@ class Runner:
         self.num_workers = workers or max(1, _num_cores() // processes)
         self.compare, self.outcomes, self.stop = compare, outcomes, stop_at_first
         first = start_best(isolation, preamble)
-        self.isolation = first.isolation
-        others = (Worker(first.isolation, preamble) for _ in range(self.num_workers - 1))
-        self._workers = [first, *others]
+        self.isolation, self.preamble = first.isolation, preamble
         self._cache: OrderedDict[str, tuple[Verdict, list[int]]] = OrderedDict()
+        self._own([first])
 
     def __enter__(self) -> Runner:
         return self
@@ -97,6 +100,15 @@ class Runner:
         """End the workers."""
         for worker in self._workers:
             worker.close()
+
+    def _own(self, started: Sequence[Worker] = ()) -> None:
+        """Give this process workers of its own."""
+        missing = self.num_workers - len(started)
+        others = (Worker(self.isolation, self.preamble) for _ in range(missing))
+        self._process = os.getpid()
+        self._workers = [*started, *others]
+        self._pool = Pool(self._workers)
+        self._lock = threading.Lock()  # of the cache
 
     def run(
         self,
@@ -114,6 +126,8 @@ class Runner:
         Returns:
             One verdict per job, in the order of the jobs.
         """
+        if self._process != os.getpid():  # a fork: the workers it has inherited are its parent's
+            self._own()
         jobs = list(jobs)
         each = limits_of(limits, len(jobs))
         for program, _ in jobs:
@@ -128,18 +142,18 @@ class Runner:
             nonlocal done
             done += 1
             self._keep(item, verdict)
-            self._from_cache(item, verdicts)
+            _give(item, verdict, item.lines, verdicts)
             if progress:
                 progress(done, len(todo))
 
         late: list[Work] = []
-        for item, verdict in spread(todo, self._judge, self._workers):
+        for item, verdict in self._pool.spread(todo, self._judge):
             if _was_held_up(verdict, item.limits):
                 late.append(item)
             else:
                 finish(item, verdict)
         # What another process may have caused gets a second run, with no other beside it.
-        for item, verdict in spread(late, self._judge, self._workers[:1]):
+        for item, verdict in self._pool.spread(late, self._judge, alone=True):
             finish(item, verdict)
         return [self._named(verdicts[index], *job) for index, job in enumerate(jobs)]
 
@@ -172,7 +186,7 @@ class Runner:
             for start in range(0, len(programs), FINGERPRINT_BATCH)
         ]
         found: dict[str, tuple[str, list[int]]] = {}
-        for batch, messages in spread(batches, _compile_batch, self._workers):
+        for batch, messages in self._pool.spread(batches, _compile_batch):
             for program, message in zip(batch, messages, strict=False):
                 if isinstance(message, dict) and message.get("f"):
                     found[program] = (message["f"][0], message["f"][1])
@@ -194,21 +208,19 @@ class Runner:
     # --- the cache ---
 
     def _keep(self, item: Work, verdict: Verdict) -> None:
-        self._cache[item.key] = (verdict, item.lines)
-        while len(self._cache) > CACHE_SIZE:
-            self._cache.popitem(last=False)
+        with self._lock:
+            self._cache[item.key] = (verdict, item.lines)
+            while len(self._cache) > CACHE_SIZE:
+                self._cache.popitem(last=False)
 
     def _from_cache(self, item: Work, verdicts: dict[int, Verdict]) -> bool:
         """Give the verdict of `item`, if it is known, to the jobs that want it."""
-        if item.key not in self._cache:
-            return False
-        self._cache.move_to_end(item.key)
-        verdict, lines = self._cache[item.key]
-        for index, own_lines in item.jobs:
-            line = verdict.line
-            if line in lines and own_lines != lines:  # the same code, laid out otherwise
-                line = own_lines[lines.index(line)]
-            verdicts[index] = replace(verdict, line=line)
+        with self._lock:
+            if item.key not in self._cache:
+                return False
+            self._cache.move_to_end(item.key)
+            verdict, lines = self._cache[item.key]
+        _give(item, verdict, lines, verdicts)
         return True
 
     def _named(self, verdict: Verdict, program: str, tests: Tests) -> Verdict:
@@ -284,6 +296,15 @@ def limits_of(limits: Limits | Sequence[Limits] | None, count: int) -> list[Limi
             f"there are {count} programs but {len(limits)} limits: give one, or one each"
         )
     return list(limits)
+
+
+def _give(item: Work, verdict: Verdict, lines: list[int], verdicts: dict[int, Verdict]) -> None:
+    """Add a verdict for each job that wants it; `lines` are those of the program that was run."""
+    for index, own_lines in item.jobs:
+        line = verdict.line
+        if line in lines and own_lines != lines:  # the same code, laid out otherwise
+            line = own_lines[lines.index(line)]
+        verdicts[index] = replace(verdict, line=line)
 
 
 def _was_held_up(verdict: Verdict, limits: Limits) -> bool:
