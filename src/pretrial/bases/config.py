@@ -21,6 +21,12 @@ _THEIRS: dict[str, tuple[str, ...]] = {
     "head_size": ("head_dim", "d_kv"),
     "feed_forward": ("intermediate_size", "d_ff"),
     "num_positions": ("max_position_embeddings",),
+    "image_size": ("image_size",),
+    "patch_size": ("patch_size",),
+    "num_channels": ("num_channels",),
+    "decoder_width": ("decoder_hidden_size",),
+    "decoder_layers": ("decoder_num_hidden_layers",),
+    "decoder_heads": ("decoder_num_attention_heads",),
 }
 _DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout_rate")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import ViTMAEForPreTraining
 
-from pretrial.methods.vision.mae import MAE, Config, patches_of
+from pretrial.methods.vision.mae import MAE, Config, patchify
 
 TINY = Config.tiny()
 ROWS = MAE.read(MAE.sample_rows())
@@ -58,7 +58,7 @@ def test_hidden_patches_do_not_change_what_is_painted() -> None:
 def test_patches_have_the_order_of_transformers() -> None:
     config = replace(TINY, num_channels=3).decoder_config()
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(patches_of(images, 2, 2), ViTMAEForPreTraining(config).patchify(images))
+    assert torch.equal(patchify(images, 2, 2), ViTMAEForPreTraining(config).patchify(images))
 
 
 def test_sound_is_painted_group_by_group(tmp_path: Path) -> None:
@@ -76,12 +76,12 @@ def test_sound_is_painted_group_by_group(tmp_path: Path) -> None:
     method = MAE.build(config, data=rows).eval()
     batch = method.batch(rows, torch.Generator().manual_seed(0))
     assert batch["pixels"].shape == (6, 1, 8, 18)
-    targets = patches_of(batch["pixels"], 8, 2)
+    targets = patchify(batch["pixels"], 8, 2)
     assert targets.shape == (6, 9, 16)
     torch.testing.assert_close(targets[1, 3], batch["pixels"][1, 0, :, 6:8].flatten())
     with torch.no_grad():
         painted = method.reconstruct(batch["pixels"], batch["order"])
-        hidden = torch.zeros(6, 9).scatter_(1, batch["order"][:, config.num_context :], 1.0).bool()
+        hidden = torch.zeros(6, 9).scatter_(1, batch["order"][:, config.num_visible :], 1.0).bool()
         assert hidden.sum(1).tolist() == [6] * 6
         expected = (painted - targets).square().mean(-1)[hidden].mean()
         torch.testing.assert_close(method.losses(batch)["loss"], expected)

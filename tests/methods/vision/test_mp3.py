@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import save_file
 from transformers import ViTConfig, ViTForImageClassification, ViTModel
 
-from pretrial.bases.patch_encoder.inputs import pixels
-from pretrial.compare.kit import digits
-from pretrial.data.builtin.catalogue import spoken
+from pretrial.bases.patch_encoder.data import pixels
+from pretrial.compare.kit import few_labels
+from pretrial.data.builtin import spoken
 from pretrial.errors import UserError
 from pretrial.methods.vision.mp3 import MP3, Config
+from pretrial.methods.vision.mp3.network import near_targets, position_loss
 from pretrial.methods.vision.mp3.trials import trial
-from pretrial.objectives.positions import near_targets, position_loss
 
 TINY = Config.tiny()
 ROWS = MP3.read(MP3.sample_rows())
@@ -186,7 +186,7 @@ def test_crops_of_sound_move_in_training_and_never_pad() -> None:
 def test_rows_without_what_is_needed_are_refused(method: MP3) -> None:
     with pytest.raises(UserError, match=r"row 0 has neither 'image' nor 'audio' \(found: text\)"):
         MP3.read([{"text": "a"}])
-    with pytest.raises(UserError, match="set input=audio"):
+    with pytest.raises(UserError, match="set --input audio"):
         method.batch(MP3.read([chirp(200, 300)]), seeded())
     with pytest.raises(UserError, match="row 0 is 4x4 pixels"):
         method.batch(MP3.read([{"image": np.zeros((4, 4))}]), seeded())
@@ -305,7 +305,7 @@ def test_the_trial_gives_all_arms_the_same_images() -> None:
     assert not numbers & {row["number"] for row in data.test}
     assert all(arm.config.hidden_ratio == 0.5 for arm in made.choose() if arm.config)
     few = replace(data, test=data.test[:100])
-    right = digits.plain_accuracies(few, digits.pixel_vectors)["accuracy"]
+    right = few_labels.plain_accuracies(few, few_labels.pixel_vectors)["accuracy"]
     assert len(right) == 100
     assert sum(right) > 70
     with pytest.raises(UserError, match="lower --num-labels"):

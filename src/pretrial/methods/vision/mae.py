@@ -28,15 +28,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import ViTMAEConfig, ViTMAEForPreTraining
+from transformers import ViTMAEForPreTraining
 
-from pretrial.bases.patch_encoder import config as patch_config
-from pretrial.bases.patch_encoder import method as patch_method
-from pretrial.bases.patch_encoder.inputs import Example, pixels
+from pretrial.bases.config import published_size
+from pretrial.bases.examples import Example
+from pretrial.bases.patch_encoder.config import PatchEncoderConfig, PixelDecoder
+from pretrial.bases.patch_encoder.data import pixels
+from pretrial.bases.patch_encoder.method import PatchEncoderMethod
 from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.draws import row_seeds, row_uniform
-from pretrial.errors import UserError
-from pretrial.models.architectures.patch_encoder import PatchEncoder, begin_by_width
+from pretrial.models.architectures.patch_encoder import PatchEncoder, glorot_init
 from pretrial.models.layers.positions import sine_positions
 from pretrial.train.stage import Batch
 
@@ -61,22 +62,14 @@ _STREAM = 200  # of the numbers that choose the hidden patches
 
 
 @dataclass(frozen=True)
-class Config(patch_config.Config):
+class Config(PixelDecoder, PatchEncoderConfig):
     """Settings of MAE, by default those of ViT-B on images of 224 pixels.
 
     Attributes:
         hidden_ratio: share of the patches that the encoder does not see.
-        decoder_width: hidden size of the decoder.
-        decoder_layers: of the decoder.
-        decoder_heads: of the decoder.
-        normalised: targets are pixels less their patch's mean, over its deviation.
     """
 
     hidden_ratio: float = 0.75  # section 4.1
-    decoder_width: int = 512  # section 4.1
-    decoder_layers: int = 8  # section 4.1
-    decoder_heads: int = 16  # mae_vit_base_patch16_dec512d8b in the release
-    normalised: bool = True  # section 3
 
     #: Published parameters of what `export` gives, for each name that `paper` knows.
     published: ClassVar[dict[str, float]] = {"base": 85.8e6}
@@ -84,9 +77,7 @@ class Config(patch_config.Config):
     @classmethod
     def tiny(cls) -> Self:
         """Small enough for a test."""
-        return replace(
-            super().tiny(), normalised=False, decoder_width=16, decoder_layers=1, decoder_heads=2
-        )
+        return replace(super().tiny(), decoder_width=16, decoder_heads=2)
 
     @classmethod
     def small(cls) -> Self:
@@ -98,32 +89,22 @@ class Config(patch_config.Config):
     @classmethod
     def paper(cls, name: str = "base") -> Self:
         """The published "base" (ViT-B/16, 86 M parameters without its decoder)."""
-        if name != "base":
-            raise UserError(f"the published size is base, not {name!r}")
-        return cls(min_crop=0.2, flip_prob=0.5, lr=1.5e-4, batch_size=4096)
+        base = cls(min_crop=0.2, flip_prob=0.5, lr=1.5e-4, batch_size=4096)
+        return published_size(name, {"base": base})
 
-    def decoder_config(self) -> ViTMAEConfig:
+    def decoder_config(self) -> Any:
         """The sizes in transformers' terms, the decoder's too.
 
         Its MAE takes squares alone. For sound, whose places and encoder are our own, an image of
         one patch stands for the spectrogram, with as many channels as a patch has values.
         """
-        own = self.network_config()
-        if self.input == "audio":
-            own.image_size = own.patch_size = 1
-            own.num_channels = self.patch_shape[0] * self.patch_shape[1]
-        return ViTMAEConfig(
-            **{key: value for key, value in own.to_diff_dict().items() if key != "model_type"},
-            decoder_hidden_size=self.decoder_width,
-            decoder_num_hidden_layers=self.decoder_layers,
-            decoder_num_attention_heads=self.decoder_heads,
-            decoder_intermediate_size=4 * self.decoder_width,
-            mask_ratio=self.hidden_ratio,
-            norm_pix_loss=self.normalised,
-        )
+        if self.input == "image":
+            return self.mae_config()
+        height, width = self.patch_shape
+        return self.mae_config(image_size=1, patch_size=1, num_channels=height * width)
 
 
-class MAE(patch_method.PatchMethod):
+class MAE(PatchEncoderMethod):
     """An encoder of the patches that are left, and a decoder of all.
 
     Args:
@@ -145,7 +126,7 @@ class MAE(patch_method.PatchMethod):
         self.class_token = nn.Parameter(whole.vit.embeddings.cls_token.detach().clone())
         self.register_buffer("places", sine_positions(encoder.grid, config.width))
         self.decoder: Any = whole.decoder
-        begin_by_width(self.decoder)
+        glorot_init(self.decoder)
         decoded = sine_positions(encoder.grid, config.decoder_width)
         self.decoder.decoder_pos_embed = nn.Parameter(decoded, requires_grad=False)
 
@@ -164,16 +145,16 @@ class MAE(patch_method.PatchMethod):
             "counts": {
                 "examples": float(num),
                 "tokens": float(num * tokens),
-                "hidden": float(num * (tokens - self.config.num_context)),
+                "hidden": float(num * (tokens - self.config.num_visible)),
             },
         }
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Mean squared error of the pixels of hidden patches."""
         images, order = batch["pixels"], batch["order"]
-        kept = self.config.num_context
+        kept = self.config.num_visible
         predicted = self.reconstruct(images, order)  # [B, n, p p C]
-        targets = patches_of(images, *self.config.patch_shape)
+        targets = patchify(images, *self.config.patch_shape)
         if self.config.normalised:
             mean, variance = targets.mean(-1, keepdim=True), targets.var(-1, keepdim=True)
             targets = (targets - mean) / (variance + 1e-6).sqrt()
@@ -183,13 +164,13 @@ class MAE(patch_method.PatchMethod):
     def reconstruct(self, images: Tensor, order: Tensor) -> Tensor:
         """Predicted patches [B, n, p * p * C] of images, of which the first in `order` are seen."""
         tokens = self.encoder.tokens(images) + self.places[:, 1:]
-        seen = order[:, : self.config.num_context, None].expand(-1, -1, tokens.shape[2])
+        seen = order[:, : self.config.num_visible, None].expand(-1, -1, tokens.shape[2])
         first = (self.class_token + self.places[:, :1]).expand(len(images), -1, -1)
         states = self.encoder.states(torch.cat((first, tokens.gather(1, seen)), dim=1))
         return self.decoder(states, order.argsort(1)).logits
 
 
-def patches_of(images: Tensor, height: int, width: int) -> Tensor:
+def patchify(images: Tensor, height: int, width: int) -> Tensor:
     """Patches [B, n, height * width * C] of images [B, C, H, W], channels last in each."""
     rows = images.unfold(2, height, height).unfold(3, width, width)  # [B, C, H/p, W/q, p, q]
     return rows.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from transformers import (
     IJepaConfig,
     IJepaForImageClassification,
@@ -17,15 +16,15 @@ from transformers import (
 )
 
 from pretrial.errors import UserError
+from pretrial.models.architectures.classifier import Classifier
 from pretrial.models.architectures.patch_encoder import PatchEncoder
-from pretrial.train.stage import Batch, Trainable
 
 Positions = Literal["absolute", "relative", "none"]
 Pooling = Literal["mean", "first"]
 
 
-class PatchClassifier(Trainable):
-    """An encoder with new positions and a head; examples are (image, class) pairs.
+class PatchClassifier(Classifier):
+    """An encoder with new positions and a head; contents are images.
 
     Args:
         encoder: is copied.
@@ -95,34 +94,15 @@ class PatchClassifier(Trainable):
             bias = self.table[self.distances].permute(2, 0, 1)[None]  # [1, heads, n, n]
         return self.encoder.states(tokens, bias=bias)
 
-    def batch(self, examples: Sequence[tuple[Any, int]], generator: torch.Generator) -> Batch:
-        """Pixels [B, C, H, W] and classes [B]."""
-        images, labels = zip(*examples, strict=True)
-        num = float(len(images))
-        counts = {"examples": num, "tokens": num * self.encoder.num_patches}
-        pixels = self._pixels(images, generator if self.training else None)
-        return {"pixels": pixels, "labels": torch.tensor(labels), "counts": counts}
+    def inputs(
+        self, contents: Sequence[Any], generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Pixels [B, C, H, W]."""
+        return {"pixels": self._pixels(contents, generator)}
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean cross-entropy, and the share of images that were classified rightly."""
-        logits, labels, count = self(batch["pixels"]), batch["labels"], batch["counts"]["examples"]
-        return {
-            "loss": cross_entropy(logits, labels, reduction="sum") / count,
-            "right_ratio": (logits.argmax(-1) == labels).sum() / count,
-        }
-
-    @torch.no_grad()
-    def logits(self, images: Sequence[Any], batch_size: int = 64) -> Tensor:
-        """[N, num_labels], in eval mode; the mode comes back."""
-        training = self.training
-        self.eval()
-        device = self.head.weight.device
-        parts = [
-            self(self._pixels(images[start : start + batch_size], None).to(device))
-            for start in range(0, len(images), batch_size)
-        ]
-        self.train(training)
-        return torch.cat(parts)
+    def num_tokens(self, inputs: dict[str, Tensor]) -> int:
+        """Patches of all images."""
+        return len(inputs["pixels"]) * self.encoder.num_patches
 
     def to_transformers(self, names: Sequence[Any]) -> PreTrainedModel:
         """A copy that answers the same: a ViT with a class token, else I-JEPA's, which has none.

@@ -7,7 +7,7 @@ image may be a spectrogram; its patches then have the height of the image and fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ class PatchEncoder(nn.Module):
 
     @classmethod
     def new(cls, config: ViTConfig) -> PatchEncoder:
-        """An encoder of these sizes that begins at random."""
+        """A randomly initialised encoder of these sizes."""
         return cls(ViTModel(config, add_pooling_layer=False))
 
     @property
@@ -58,23 +58,15 @@ class PatchEncoder(nn.Module):
         """The patches [B, n, d] of images [B, C, H, W], row by row; nothing tells their place."""
         return self.patch_embeddings(pixels)
 
-    def states(
-        self,
-        tokens: Tensor,
-        context: Tensor | Sequence[Tensor] | None = None,
-        bias: Tensor | None = None,
-    ) -> Tensor:
+    def states(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
         """The normed states [B, n, d] after all blocks.
 
         Args:
             tokens: [B, n, d].
-            context: places of the tokens that give keys and values, [B, m]: one choice for all
-                layers, or one for each. None lets every token give them.
             bias: added to the attention scores of all layers [1, heads, n, n].
         """
-        contexts = [context] * len(self.layers) if not isinstance(context, Sequence) else context
-        for layer, seen in zip(self.layers, contexts, strict=True):
-            tokens = block(layer, tokens, seen, bias)
+        for layer in self.layers:
+            tokens = block(layer, tokens, bias)
         return self.layernorm(tokens)
 
     def to_vit(
@@ -106,8 +98,8 @@ class PatchEncoder(nn.Module):
         return vit.to(next(self.parameters()).device)
 
 
-def begin_by_width(module: nn.Module) -> None:
-    """Weights drawn anew in the width of each layer (Glorot), as MAE's and the first ViT's are.
+def glorot_init(module: nn.Module) -> None:
+    """Weights drawn anew in the width of each layer, as MAE's and the first ViT's are.
 
     transformers draws all with a deviation of 0.02, which suits a width of 768; at 64 states are so
     small next to fixed positions that nothing else is learnt for long.
@@ -122,17 +114,24 @@ def begin_by_width(module: nn.Module) -> None:
                 nn.init.zeros_(part.bias)
 
 
-def block(layer: Any, states: Tensor, context: Tensor | None, bias: Tensor | None) -> Tensor:
-    """A pre-norm ViT block whose keys and values come from `context` [B, m] only.
+def block(
+    layer: Any,
+    states: Tensor,
+    bias: Tensor | None = None,
+    select: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """A pre-norm ViT block.
 
-    The work of the attention is n * m, not n * n: other tokens are not masked but left out.
+    Args:
+        layer: of transformers' ViT.
+        states: [B, n, d].
+        bias: added to the attention scores [1, heads, n, m].
+        select: of the normed states [B, n, d] those that give keys and values [B, m, d], so that
+            others are not masked but left out and the work is n * m; None takes all.
     """
     attention = layer.attention
     normed = layer.layernorm_before(states)  # [B, n, d]
-    source = normed
-    if context is not None:
-        places = context[:, :, None].expand(-1, -1, normed.shape[2])
-        source = normed.gather(1, places)  # [B, m, d]
+    source = normed if select is None else select(normed)  # [B, m, d]
     seen = scaled_dot_product_attention(
         _heads(attention.q_proj(normed), attention),
         _heads(attention.k_proj(source), attention),

@@ -25,7 +25,7 @@ from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining.config import Config
 from pretrial.methods.adapt.further_pretraining.inputs import Example, check_input, pixels_of
 from pretrial.methods.adapt.further_pretraining.network import Network
-from pretrial.models.architectures.patch_encoder import begin_by_width
+from pretrial.models.architectures.patch_encoder import glorot_init
 from pretrial.models.layers.positions import sine_positions
 from pretrial.train.stage import Batch
 
@@ -121,7 +121,7 @@ class ImageNetwork(Network):
 def _untrained(config: ViTMAEConfig) -> Any:
     """Weights as MAE's begin: positions that tell places, and layers drawn in their width."""
     model: Any = ViTMAEForPreTraining(config)
-    begin_by_width(model)
+    glorot_init(model)
     side = model.vit.embeddings.patch_embeddings.image_size[0] // config.patch_size
     with torch.no_grad():
         for places in (model.vit.embeddings.position_embeddings, model.decoder.decoder_pos_embed):

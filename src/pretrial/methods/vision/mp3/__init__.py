@@ -31,13 +31,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pretrial.bases.patch_encoder import method as patch_method
-from pretrial.bases.patch_encoder.inputs import Example, pixels
+from pretrial.bases.examples import Example
+from pretrial.bases.patch_encoder.data import pixels
+from pretrial.bases.patch_encoder.method import PatchEncoderMethod
 from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.draws import choose, row_seeds
 from pretrial.methods.vision.mp3.config import Config
+from pretrial.methods.vision.mp3.network import context_states, near_targets, position_loss
 from pretrial.models.architectures.patch_encoder import PatchEncoder
-from pretrial.objectives.positions import near_targets, position_loss
 from pretrial.train.stage import Batch, Stage
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ CARD = Card(
 )
 
 
-class MP3(patch_method.PatchMethod):
+class MP3(PatchEncoderMethod):
     """An encoder without positions and the head that names places.
 
     Args:
@@ -103,18 +104,18 @@ class MP3(patch_method.PatchMethod):
         """
         config, num = self.config, len(examples)
         seeds = row_seeds(num, generator)
-        sizes, kept = np.full(num, config.num_tokens), np.full(num, config.num_context)
+        sizes, kept = np.full(num, config.num_tokens), np.full(num, config.num_visible)
         draws = config.num_layers if config.context == "layer" else 1
         chosen = [choose(seeds, sizes, kept, stream) for stream in range(100, 100 + draws)]
-        places = [each.nonzero()[1].reshape(num, config.num_context) for each in chosen]
+        places = [each.nonzero()[1].reshape(num, config.num_visible) for each in chosen]
         return {
             "pixels": pixels(examples, config, seeds if self.training else None),
             "context": torch.from_numpy(np.stack(places)),
             "counts": {
                 "examples": float(num),
                 "tokens": float(num * config.num_tokens),
-                "context": float(num * config.num_context),
-                "hidden": float(num * (config.num_tokens - config.num_context)),
+                "context": float(num * config.num_visible),
+                "hidden": float(num * (config.num_tokens - config.num_visible)),
             },
         }
 
@@ -136,8 +137,8 @@ class MP3(patch_method.PatchMethod):
         self, images: Tensor, context: Tensor | Sequence[Tensor] | None = None
     ) -> Tensor:
         """Logits of the places [B, n, n] for every token of images [B, C, H, W]."""
-        tokens = self.encoder.tokens(images)
-        return self.position_head(self.encoder.states(tokens, context))
+        states = context_states(self.encoder, self.encoder.tokens(images), context)
+        return self.position_head(states)
 
     def _targets(self, logits: Tensor) -> Tensor | None:
         """Smoothed targets [n, n] while they are; they narrow linearly with the steps."""
@@ -151,10 +152,10 @@ class MP3(patch_method.PatchMethod):
         self.steps_done += 1
 
     def stages(self, run: Run) -> Iterator[Stage]:
-        """Says how many tokens are hidden; then see `PatchMethod.stages`."""
+        """Says how many tokens are hidden; then see `PatchEncoderMethod.stages`."""
         config = self.config
         run.say(
-            f"{config.num_context} of {config.num_tokens} tokens are context,"
-            f" {config.num_tokens - config.num_context} are hidden"
+            f"{config.num_visible} of {config.num_tokens} tokens are context,"
+            f" {config.num_tokens - config.num_visible} are hidden"
         )
         yield from super().stages(run)

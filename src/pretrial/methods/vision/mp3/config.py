@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
-from pretrial.bases.patch_encoder import config as patch_config
-from pretrial.errors import UserError
+from pretrial.bases.config import published_size
+from pretrial.bases.patch_encoder.config import PatchEncoderConfig
 
 
 @dataclass(frozen=True)
-class Config(patch_config.Config):
+class Config(PatchEncoderConfig):
     """Settings of MP3, by default those of ViT-B on images of 224 pixels.
 
     "Assumed" stands where a value of the paper was not at hand.
@@ -37,6 +37,4 @@ class Config(patch_config.Config):
         """Published encoders: "base" (ViT-B/16, 86 M parameters), "small" (ViT-S/16, 22 M)."""
         base = cls()
         small = replace(base, width=384, num_heads=6, feed_forward=1536)
-        if name not in (sizes := {"base": base, "small": small}):
-            raise UserError(f"published sizes are {', '.join(sizes)}, not {name!r}")
-        return sizes[name]
+        return published_size(name, {"base": base, "small": small})

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from pretrial.bases.patch_encoder import inputs as patch_inputs
-from pretrial.compare.kit import digits
+from pretrial.bases.examples import read_examples
+from pretrial.bases.patch_encoder import data as patch_data
+from pretrial.compare.kit import few_labels
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.data.media.audio import samples
 from pretrial.methods.vision import mae
@@ -88,20 +89,22 @@ def trial(
     """
     as_noted = not (data or num_labels or num_test or tiny)
     if which == "digits":
-        load = partial(digits.data, data or digits.SOURCE, num_labels or 100, num_test or 500)
+        load = partial(
+            few_labels.split, data or few_labels.DIGITS, num_labels or 100, num_test or 500
+        )
         plain = Arm("pixels", "linear on plain pixels", "control", run=_nothing, trains=False)
-        made = _few_labels(load, plain, digits.pixel_vectors, tiny, {})
+        made = _trial_of(load, plain, few_labels.pixel_vectors, tiny, {})
         return replace(made, notes=_NOTES if as_noted else ())
     load = partial(_recordings, data or _WORDS, num_labels or 50, num_test or 180)
     plain = Arm("plain", "linear on the spectrogram", "control", run=_nothing, trains=False)
-    made = _few_labels(load, plain, _spectrograms, tiny, _SOUND)
+    made = _trial_of(load, plain, _spectrograms, tiny, _SOUND)
     question = "Does predicting when pieces of a word sound help to tell words by few labels?"
     return replace(made, name="words", question=question, notes=_WORD_NOTES if as_noted else ())
 
 
 def _recordings(source: str, num_labels: int, num_test: int) -> Data:
     """Spoken words at the rate that is read, so that no step resamples them."""
-    found = digits.data(source, num_labels, num_test, "audio")
+    found = few_labels.split(source, num_labels, num_test, field="audio")
     rate = _SOUND["sampling_rate"]
 
     def slower(row: dict[str, Any]) -> dict[str, Any]:
@@ -116,14 +119,14 @@ def _recordings(source: str, num_labels: int, num_test: int) -> Data:
 def _spectrograms(rows: Sequence[Any]) -> NDArray[Any]:
     """What the encoders read of rows, as vectors [N, d]."""
     config = replace(Config.small(), **_SOUND)
-    return patch_inputs.pixels(patch_inputs.read(rows), config).flatten(1).numpy()
+    return patch_data.pixels(read_examples(rows, ("audio",)), config).flatten(1).numpy()
 
 
 def _nothing(context: Any) -> None:
     """An arm without a network."""
 
 
-def _few_labels(
+def _trial_of(
     data: Callable[[], Data],
     plain: Arm,
     vectors: Callable[[Sequence[Any]], NDArray[Any]],
@@ -133,7 +136,7 @@ def _few_labels(
     """A trial on whatever an encoder of patches reads.
 
     Args:
-        data: of it; see `digits.data`.
+        data: of it; see `few_labels.split`.
         plain: the arm without a network.
         vectors: what that arm's linear classifier reads of rows.
         tiny: networks small enough for a test.
@@ -218,10 +221,10 @@ def _measure(
 ) -> dict[str, list[float]]:
     """For each test example whether it was classified rightly."""
     if method is None:
-        return digits.plain_accuracies(found, vectors)
-    if method.labeller is None:
+        return few_labels.plain_accuracies(found, vectors)
+    if method.trained_classifier is None:
         _finetune(method, found.train, steps, seed)
-    return digits.accuracies(method, found)
+    return few_labels.accuracies(method, found)
 
 
 def _finetune(method: Any, rows: Sequence[Any], steps: float, seed: int) -> None:

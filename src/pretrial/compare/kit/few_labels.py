@@ -15,15 +15,23 @@ from numpy.typing import NDArray
 from pretrial.compare.trial import Data
 from pretrial.data.media.image import pixels, size_of
 from pretrial.data.reading.sources import load
-from pretrial.data.rows import require
+from pretrial.data.rows import Row, require
 from pretrial.errors import UserError
 from pretrial.evaluate.classify import probe
 
-SOURCE = "builtin:digits"
+DIGITS = "builtin:digits"
 
 
-def data(source: str, num_labels: int, num_test: int, field: str = "image") -> Data:
-    """Examples to train on, of which some keep their label, and others to test on.
+def split(
+    source: str,
+    num_labels: int,
+    num_test: int,
+    *,
+    field: str = "image",
+    num_train: int = 0,
+    num_held_out: int = 0,
+) -> Data:
+    """Examples to train on, of which some keep their label, others to test on, and some held out.
 
     Args:
         source: as `data.reading.sources.load` takes it, with the field and `label`. Rows with
@@ -31,6 +39,8 @@ def data(source: str, num_labels: int, num_test: int, field: str = "image") -> D
         num_labels: examples that keep their label, in equal shares of the classes.
         num_test: examples to test on.
         field: "image" or "audio".
+        num_train: examples to train on; 0 is all that are not tested on.
+        num_held_out: others at most, which are neither trained nor tested on.
 
     Raises:
         UserError: there are too few.
@@ -38,37 +48,45 @@ def data(source: str, num_labels: int, num_test: int, field: str = "image") -> D
     rows = load(source)
     require(rows, (field, "label"))
     order = np.random.default_rng(0).permutation(len(rows)).tolist()
-    asked = order[:num_test]
+    tested = order[:num_test]
     if "voice" in rows[0]:
         voices = list(dict.fromkeys(rows[i]["voice"] for i in order))
-        asked = sorted(order, key=lambda i: voices.index(rows[i]["voice"]))[:num_test]
-    heard = {rows[i].get("voice", i) for i in asked}
-    rest = [rows[i] for i in order if rows[i].get("voice", i) not in heard]
-    test = [rows[i] for i in asked]
+        tested = sorted(order, key=lambda i: voices.index(rows[i]["voice"]))[:num_test]
+    known = {rows[i].get("voice", i) for i in tested}
+    rest = [rows[i] for i in order if rows[i].get("voice", i) not in known]
+    target = rest[: num_train or len(rest)]
+    held_out = rest[len(target) : len(target) + num_held_out]
     names = sorted({row["label"] for row in rows}, key=str)
     share = num_labels // len(names)
-    counts = dict.fromkeys(names, 0)
-    train = []
-    for row in rest:
-        counts[row["label"]] += 1
-        kept = counts[row["label"]] <= share
-        train.append(row if kept else {k: v for k, v in row.items() if k != "label"})
-    if share < 1 or min(counts.values()) <= share:
+    train = keep_labels(target, share)
+    kept = sum("label" in row for row in train)
+    if share < 1 or kept < share * len(names) or (num_held_out and not held_out):
         raise UserError(
             f"{source} has {len(rows)} examples of {len(names)} classes, which cannot give"
             f" {num_labels} with labels and {num_test} to test on: lower --num-labels or --num-test"
         )
     kind = "images" if field == "image" else "recordings"
-    name = f"{source}: {len(train)} {kind}, {share * len(names)} with labels"
-    return Data(train=train, test=test, name=name)
+    name = f"{source}: {len(train)} {kind}, {kept} with labels"
+    return Data(train=train, held_out=held_out, test=[rows[i] for i in tested], name=name)
+
+
+def keep_labels(rows: Sequence[Row], share: int) -> list[Row]:
+    """The rows without their label, but for the first `share` of each class."""
+    counts: dict[Any, int] = {}
+    found = []
+    for row in rows:
+        counts[row["label"]] = counts.get(row["label"], 0) + 1
+        kept = counts[row["label"]] <= share
+        found.append(row if kept else {k: v for k, v in row.items() if k != "label"})
+    return found
 
 
 def accuracies(method: Any, found: Data) -> dict[str, list[float]]:
     """For each test example 1.0 where it was classified rightly.
 
     Args:
-        method: pre-trained, and fine-tuned where it has a `labeller`.
-        found: what `data` gave.
+        method: pre-trained, and fine-tuned where it has a `trained_classifier`.
+        found: what `split` gave.
 
     Returns:
         "accuracy" after fine-tuning, and "probe_accuracy" of a linear classifier on the mean of the
@@ -80,8 +98,8 @@ def accuracies(method: Any, found: Data) -> dict[str, list[float]]:
     vectors = method.encode([each for each, _ in learn] + test, pretrained=True).numpy()
     targets = [place for _, place in learn]
     guesses = {"probe_accuracy": probe(vectors[: len(learn)], targets, vectors[len(learn) :])}
-    if method.labeller is not None:
-        guesses["accuracy"] = method.labeller.logits(test).argmax(-1).numpy()
+    if method.trained_classifier is not None:
+        guesses["accuracy"] = method.trained_classifier.logits(test).argmax(-1).numpy()
     return {name: (found == places).astype(float).tolist() for name, found in guesses.items()}
 
 
@@ -91,7 +109,7 @@ def plain_accuracies(
     """The same of a linear classifier on inputs as they are, as both metrics.
 
     Args:
-        found: what `data` gave.
+        found: what `split` gave.
         vectors: of rows [N, d].
     """
     learn = [row for row in found.train if "label" in row]
