@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pretrial.train.batches import to_device
 from pretrial.train.bridge import TrainerCollator, TrainerModel
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
@@ -68,9 +69,15 @@ def decay_groups(module: nn.Module) -> list[dict[str, Any]]:
     ]
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where its weights are."""
+    return next(model.parameters()).device
+
+
 def bare(model: Tiny, data: list[Tensor], steps: int) -> None:
     """A loop by hand."""
     model.train()
+    device = device_of(model)
     generator = torch.Generator()
     optimizer = torch.optim.AdamW(decay_groups(model), lr=RATE, fused=True)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
@@ -79,6 +86,8 @@ def bare(model: Tiny, data: list[Tensor], steps: int) -> None:
     for step in range(steps):
         start = step * BATCH % len(data)
         batch = model.batch([data[i] for i in order[start : start + BATCH]], generator)
+        if device.type != "cpu":
+            batch = to_device(batch, device)
         loss = model.losses(batch)["loss"]
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -92,7 +101,8 @@ def bare(model: Tiny, data: list[Tensor], steps: int) -> None:
 def ours(model: Tiny, data: list[Tensor], steps: int) -> None:
     """pretrial."""
     with tempfile.TemporaryDirectory() as folder:
-        train(model, Run(folder, data, budget=Budget(steps), quiet=True))
+        budget, device = Budget(steps), device_of(model)
+        train(model, Run(folder, data, budget=budget, device=device, quiet=True))
 
 
 def with_accelerate(model: Tiny, data: list[Tensor], steps: int) -> None:
@@ -125,36 +135,51 @@ def with_accelerate(model: Tiny, data: list[Tensor], steps: int) -> None:
                 break
 
 
-def with_transformers(model: Tiny, data: list[Tensor], steps: int) -> None:
-    """transformers.Trainer."""
+def trainer(model: nn.Module, data: Sequence[Any], collator: Any, **arguments: Any) -> Any:
+    """A transformers.Trainer that trains and does nothing else; it never writes a file.
+
+    Args:
+        model: what it trains.
+        data: examples.
+        collator: makes batches of them.
+        arguments: of its TrainingArguments.
+    """
     from transformers import Trainer, TrainingArguments
 
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            per_device_train_batch_size=BATCH,
-            max_steps=steps,
+    made = Trainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=tempfile.gettempdir(),
             learning_rate=RATE,
             weight_decay=DECAY,
             optim="adamw_torch_fused",
-            logging_steps=10,
             remove_unused_columns=False,
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,
-            use_cpu=True,
-        )
-        trainer = Trainer(
-            model=TrainerModel(model),
-            args=arguments,
-            train_dataset=data,
-            data_collator=TrainerCollator(model, 0),
-        )
-        # its console printer; the log itself stays
-        trainer.callback_handler.callbacks = [
-            one for one in trainer.callback_handler.callbacks if "Printer" not in type(one).__name__
-        ]
-        trainer.train()
+            **arguments,
+        ),
+        train_dataset=data,
+        data_collator=collator,
+    )
+    # its console printer; the log itself stays
+    made.callback_handler.callbacks = [
+        one for one in made.callback_handler.callbacks if "Printer" not in type(one).__name__
+    ]
+    return made
+
+
+def with_transformers(model: Tiny, data: list[Tensor], steps: int) -> None:
+    """transformers.Trainer."""
+    trainer(
+        TrainerModel(model),
+        data,
+        TrainerCollator(model, 0),
+        per_device_train_batch_size=BATCH,
+        max_steps=steps,
+        logging_steps=10,
+        use_cpu=device_of(model).type == "cpu",
+    ).train()
 
 
 def blocks(loop: Callable[[Tiny, list[Tensor], int], None], steps: int) -> list[float]:

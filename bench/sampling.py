@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import tyro
 
 from pretrial.checkpoints.gguf import load_gguf
 from pretrial.models.decoding.sample import sample
@@ -48,17 +47,25 @@ def ours(model: Any, prompts: list[list[int]], samples: int, tokens: int, batch_
     return sum(len(ids) for group in drawn for ids in group)
 
 
-def theirs(model: Any, prompts: list[list[int]], samples: int, tokens: int) -> int:
-    """Tokens drawn by `generate`, one problem after the other."""
+def theirs(
+    model: Any, prompts: list[list[int]], samples: int, tokens: int, together: int = 1
+) -> int:
+    """Tokens drawn by `generate`, so many problems at once, one lot after the other."""
     torch.manual_seed(0)
     total = 0
-    for prompt in prompts:
-        ids = torch.tensor([prompt])
+    for start in range(0, len(prompts), together):
+        lot = prompts[start : start + together]
+        longest = max(map(len, lot))
+        gaps = [longest - len(prompt) for prompt in lot]
+        pad = model.config.pad_token_id
+        ids = [[pad] * gap + prompt for gap, prompt in zip(gaps, lot, strict=True)]
+        real = [[0] * gap + [1] * (longest - gap) for gap in gaps]
         output = model.generate(
-            ids, attention_mask=torch.ones_like(ids), do_sample=True, top_p=TOP_P, top_k=0,
-            temperature=TEMPERATURE, num_return_sequences=samples, max_new_tokens=tokens,
+            torch.tensor(ids, device=model.device),
+            attention_mask=torch.tensor(real, device=model.device), do_sample=True, top_p=TOP_P,
+            top_k=0, temperature=TEMPERATURE, num_return_sequences=samples, max_new_tokens=tokens,
         )  # fmt: skip
-        new = output[:, 1 if model.config.is_encoder_decoder else len(prompt) :]
+        new = output[:, 1 if model.config.is_encoder_decoder else longest :]
         ended = (new == model.config.eos_token_id).cumsum(1) > 0
         total += int((~ended).sum())
     return total
@@ -121,4 +128,6 @@ def main(smollm2: bool = False, repeats: int = 3, problems: int = 20, tokens: in
 
 
 if __name__ == "__main__":
+    import tyro
+
     tyro.cli(main)

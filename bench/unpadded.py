@@ -28,6 +28,7 @@ from pretrial.data.builtin.stdlib import stdlib_docstrings
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.methods.text import mlm, mosaicbert
 from pretrial.models.tokenizers import learn_bpe
+from pretrial.train.batches import to_device
 
 BATCH, VOCABULARY = 32, 2048
 STEPS = 4  # of each model in a round
@@ -81,14 +82,17 @@ def mosaic(tokenizer: Any, length: int, **changes: Any) -> mosaicbert.MosaicBERT
     return mosaicbert.MosaicBERT(config, config.network_config(tokenizer.pad_token_id), tokenizer)
 
 
-def step_of(method: Any) -> Step:
-    """A step of a method, which tells the tokens it read."""
+def step_of(method: Any, autocast: bool = False) -> Step:
+    """A step of a method, in bf16 if asked, which tells the tokens it read."""
+    device = next(method.parameters()).device
     optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3, fused=True)
     generator = torch.Generator().manual_seed(0)
 
     def step(windows: list[list[int]]) -> float:
-        batch = method.batch(windows, generator)
-        method.losses(batch)["loss"].backward()
+        batch = to_device(method.batch(windows, generator), device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            loss = method.losses(batch)["loss"]
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         return batch["counts"]["tokens"]
