@@ -166,7 +166,7 @@ def ratios(parts: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 def measure_all(options: argparse.Namespace) -> dict[str, Any]:
     """The record of all parts that are asked for."""
-    from pretrial.compare.environment import commit, environment
+    from pretrial.environment import commit, environment
 
     parts: dict[str, Any] = {}
     device: dict[str, Any] = {"name": "CPU"}

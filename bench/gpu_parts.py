@@ -32,10 +32,10 @@ from sampling import ours as ours_sampled
 from sampling import theirs as generated
 from unpadded import STEPS, mosaic, step_of
 
-from pretrial.convert.gguf import load_gguf
-from pretrial.data.windows import TokenWindows
+from pretrial.checkpoints.gguf import load_gguf
+from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import UserError
-from pretrial.train.method import Batch
+from pretrial.train.stage import Batch
 
 LOOP_ROUNDS, SAMPLING_ROUNDS, UNPADDED_ROUNDS = 5, 3, 6
 PROMPT_TOKENS = (40, 120)

@@ -22,19 +22,18 @@ from loop import DECAY, RATE, trainer
 from transformers import LlamaConfig, LlamaForCausalLM
 from unpadded import VOCABULARY
 
-from pretrial.data.stdlib import stdlib_docstrings
-from pretrial.data.windows import TokenWindows, joined
-from pretrial.models.causal_lm import CausalLM
+from pretrial.data.builtin.stdlib import stdlib_docstrings
+from pretrial.data.windows.cutting import TokenWindows, joined
+from pretrial.models.architectures.causal_lm import CausalLM
 from pretrial.models.tokenizers import learn_bpe
-from pretrial.train.batches import to_device
 from pretrial.train.budget import Budget
+from pretrial.train.device import to_device
 from pretrial.train.distributed import Losses
 from pretrial.train.loop import train
-from pretrial.train.method import Batch
 from pretrial.train.optim import Optimizers
 from pretrial.train.run import Run
 from pretrial.train.sharding import Sharding
-from pretrial.train.stage import Optim, Stage
+from pretrial.train.stage import Batch, Optim, Stage
 
 Part = dict[str, Any]
 Windows = list[list[int]]

@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pretrial.train.batches import to_device
 from pretrial.train.bridge import TrainerCollator, TrainerModel
 from pretrial.train.budget import Budget
+from pretrial.train.device import to_device
 from pretrial.train.loop import train
 from pretrial.train.method import Method
 from pretrial.train.run import Run

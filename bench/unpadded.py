@@ -28,7 +28,7 @@ from pretrial.data.builtin.stdlib import stdlib_docstrings
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.methods.text import mlm, mosaicbert
 from pretrial.models.tokenizers import learn_bpe
-from pretrial.train.batches import to_device
+from pretrial.train.device import to_device
 
 BATCH, VOCABULARY = 32, 2048
 STEPS = 4  # of each model in a round
