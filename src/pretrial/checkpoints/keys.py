@@ -26,7 +26,12 @@ _SHOWN = 3
 
 
 def load_pretrained(
-    model_class: Any, source: str | Path, *, beside: str | tuple[str, ...] = "", **options: Any
+    model_class: Any,
+    source: str | Path,
+    *,
+    beside: str | tuple[str, ...] = "",
+    new_head: bool = False,
+    **options: Any,
 ) -> PreTrainedModel:
     """`model_class.from_pretrained(source)`, with every weight accounted for.
 
@@ -34,6 +39,8 @@ def load_pretrained(
         model_class: a model class of transformers, or an Auto class.
         source: name or folder of a checkpoint.
         beside: beginnings of the names of weights that it may hold besides the model's.
+        new_head: it may lack the weights outside the base model, and hold those of another head;
+            what it lacks is randomly initialised.
         **options: handed on, such as `dtype`.
 
     Raises:
@@ -54,8 +61,13 @@ def load_pretrained(
                 raise
             raise UserError(_misfit(source, model_class.__name__, [])) from error
     shapes = {key: (tuple(theirs), tuple(ours)) for key, theirs, ours in report["mismatched_keys"]}
-    unexpected = [k for k in report["unexpected_keys"] if not (beside and k.startswith(beside))]
-    differences = _differences(report["missing_keys"], unexpected, shapes)
+    missing, unexpected = report["missing_keys"], report["unexpected_keys"]
+    unexpected = [key for key in unexpected if not (beside and key.startswith(beside))]
+    if new_head:
+        base = f"{model.base_model_prefix}."
+        missing = [key for key in missing if key.startswith(base)]
+        unexpected = [key for key in unexpected if key.startswith(base)]
+    differences = _differences(missing, unexpected, shapes)
     if differences:
         raise UserError(_misfit(source, model_class.__name__, differences))
     return model

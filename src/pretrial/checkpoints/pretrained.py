@@ -1,4 +1,4 @@
-"""Public checkpoints of language models that write text: the model and its tokenizer."""
+"""Public checkpoints: language models that write text, and encoders with a head."""
 
 from __future__ import annotations
 
@@ -9,6 +9,49 @@ from typing import Any
 from pretrial.checkpoints.gguf import PACKAGED, load_gguf
 from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.errors import UserError
+
+# What checkpoints of encoders hold beside the network: a pooler that nothing here reads and, from
+# older versions of transformers, the numbers of the positions.
+_BESIDE = ("pooler.", "embeddings.position_ids")
+
+
+def load_encoder(
+    source: str | Path,
+    kind: Any,
+    mend: str,
+    *,
+    others: tuple[str, ...] = (),
+    beside: tuple[str, ...] = (),
+) -> Any:
+    """An encoder with its head, which is randomly initialised where the checkpoint has none.
+
+    Args:
+        source: name or folder of a checkpoint.
+        kind: the class with the head, such as `BertForMaskedLM`.
+        mend: what to give instead, for the errors.
+        others: names of classes of the same encoder whose head may be another one; that of the bare
+            encoder always may.
+        beside: beginnings of the names of further weights that it may hold.
+
+    Raises:
+        UserError: it is of another kind, or weights are missing.
+    """
+    from transformers import AutoModel
+
+    try:
+        config = load_config(source)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source} holds no checkpoint that can be read: {mend}") from error
+    if config.model_type != kind.config_class.model_type:
+        raise UserError(f"{source} is a {config.model_type} checkpoint: {mend}")
+    bare: Any = AutoModel._model_mapping[type(config)]
+    names, prefix = set(config.architectures or ()), kind.base_model_prefix
+    return load_pretrained(
+        kind,
+        source,
+        beside=(*_BESIDE, *(f"{prefix}.{name}" for name in _BESIDE), *beside),
+        new_head=kind.__name__ not in names and names <= {bare.__name__, *others},
+    )
 
 
 def load_generator(

@@ -18,17 +18,19 @@ def token_loss(logits: Tensor, targets: Tensor, count: float) -> Tensor:
     return F.cross_entropy(logits.float(), targets, reduction="sum") / count
 
 
-def replaced_token_loss(logits: Tensor, replaced: Tensor, asked: Tensor, count: float) -> Tensor:
+def replaced_token_loss(
+    logits: Tensor, replaced: Tensor, loss_mask: Tensor, count: float
+) -> Tensor:
     """Binary cross-entropy of "this token was replaced".
 
     Args:
         logits: of "replaced" [B, T].
         replaced: True where the token is not the original one [B, T].
-        asked: True at the positions that count [B, T].
+        loss_mask: True at the positions that count [B, T].
         count: what the sum is divided by.
     """
     losses = F.binary_cross_entropy_with_logits(logits.float(), replaced.float(), reduction="none")
-    return losses.masked_fill(~asked, 0.0).sum() / count
+    return losses.masked_fill(~loss_mask, 0.0).sum() / count
 
 
 def copy_gate_loss(
@@ -51,13 +53,13 @@ def copy_gate_loss(
     return -torch.where(inputs == targets, both, predicted).sum() / count
 
 
-def distillation_loss(teacher: Tensor, student: Tensor, asked: Tensor, count: float) -> Tensor:
+def distillation_loss(teacher: Tensor, student: Tensor, loss_mask: Tensor, count: float) -> Tensor:
     """KL(teacher || student) of the next token; only the student gets a gradient.
 
     Args:
         teacher: its logits [N, V].
         student: logits [N, V'].
-        asked: True at the positions that count [N].
+        loss_mask: True at the positions that count [N].
         count: what the sum is divided by.
 
     The larger vocabulary is cut to the other's size: both must number their tokens alike.
@@ -66,4 +68,4 @@ def distillation_loss(teacher: Tensor, student: Tensor, asked: Tensor, count: fl
     wanted = F.log_softmax(teacher[:, :shared].detach().float(), dim=-1)
     found = F.log_softmax(student[:, :shared].float(), dim=-1)
     losses = F.kl_div(found, wanted, reduction="none", log_target=True).sum(-1)
-    return losses.masked_fill(~asked, 0.0).sum() / count
+    return losses.masked_fill(~loss_mask, 0.0).sum() / count

@@ -8,7 +8,8 @@ import pytest
 from pretrial.compare.kit import packages
 from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
-from pretrial.methods.text import electra, mlm
+from pretrial.methods.text import mlm
+from pretrial.methods.text.electra.trials import trial as electra_trial
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def test_a_number_of_labels_that_cannot_be_met_is_refused_before_training(source
 
 
 def test_arms_differ_only_in_what_they_compare():
-    trial = electra.trial()
+    trial = electra_trial()
     arms = {arm.name: arm for arm in trial.arms}
     assert [arm.name for arm in trial.choose()] == ["electra", "mlm", "random"]
     shared = mlm.Config.__dataclass_fields__.keys() - {"mask_prob", "random_prob"}
@@ -118,4 +119,4 @@ def test_arms_differ_only_in_what_they_compare():
     assert trial.budget.unit == "flops"
     for claim in trial.claims:
         assert claim[2] == trial.metric
-    assert {claim[2] for claim in electra.trial(task="probe").claims} == {"probe_accuracy"}
+    assert {claim[2] for claim in electra_trial(task="probe").claims} == {"probe_accuracy"}

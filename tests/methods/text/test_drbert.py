@@ -115,7 +115,7 @@ def test_half_of_the_hidden_keys_are_shown_anew_each_time_and_whatever_the_neigh
 def test_encoder_attention_is_berts_whatever_the_decoder_hides(method):
     batch = batch_of(method)
     mask = batch["attention_mask"].long()
-    theirs = method.encoder.bert(batch["input_ids"], attention_mask=mask).last_hidden_state
+    theirs = method.network.bert(batch["input_ids"], attention_mask=mask).last_hidden_state
     ours = method.states(batch["input_ids"], batch["attention_mask"])
     torch.testing.assert_close(
         ours[batch["attention_mask"]], theirs[batch["attention_mask"]], rtol=1e-5, atol=1e-5
@@ -126,10 +126,10 @@ def test_reading_the_encoder_alone_is_bert_and_gives_the_decoder_no_gradient():
     method = make(design="mix", encoder_prob=1.0)
     batch = batch_of(method)
     loss = method.losses(batch)["loss"]
-    torch.testing.assert_close(loss, bert_loss(method.encoder, batch), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(loss, bert_loss(method.network, batch), rtol=1e-5, atol=1e-5)
     loss.backward()
     assert not any(p.grad.any() for p in method.decoder.parameters())
-    assert all(p.grad is not None for p in method.encoder.parameters())
+    assert all(p.grad is not None for p in method.network.parameters())
 
 
 def test_reading_the_decoder_alone_is_the_plain_stack():
@@ -156,8 +156,8 @@ def test_positions_in_the_queries_move_predictions_and_keys_stay_the_encoders():
     batch = batch_of(emd)
     assert not torch.allclose(emd.logits(batch), plain.logits(batch), atol=1e-4)
     with torch.no_grad():
-        emd.encoder.bert.embeddings.position_embeddings.weight.zero_()
-        plain.encoder.bert.embeddings.position_embeddings.weight.zero_()
+        emd.network.bert.embeddings.position_embeddings.weight.zero_()
+        plain.network.bert.embeddings.position_embeddings.weight.zero_()
     torch.testing.assert_close(emd.logits(batch), plain.logits(batch), rtol=1e-5, atol=1e-5)
     two = make(design="emd", decoder_layers=2).decoder
     states, keys = torch.randn(1, 6, 32), []
@@ -191,14 +191,14 @@ def test_without_a_decoder_this_is_bert():
     method = make(decoder_layers=0)
     batch = batch_of(method)
     ours = method.losses(batch)["loss"]
-    torch.testing.assert_close(ours, bert_loss(method.encoder, batch), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(ours, bert_loss(method.network, batch), rtol=1e-6, atol=1e-6)
 
 
 def test_plain_blocks_are_a_deeper_bert():
     method = make(design="blocks")
-    sizes = BertConfig(**{**method.encoder.config.to_dict(), "num_hidden_layers": 4})
+    sizes = BertConfig(**{**method.network.config.to_dict(), "num_hidden_layers": 4})
     deep = BertForMaskedLM(sizes).eval()
-    state = method.encoder.state_dict()
+    state = method.network.state_dict()
     for name, weight in method.decoder.state_dict().items():
         number, rest = name.removeprefix("layer.").split(".", 1)
         state[f"bert.encoder.layer.{2 + int(number)}.{rest}"] = weight
@@ -218,10 +218,10 @@ def test_the_export_is_a_plain_bert_with_the_encoders_states_and_its_cost(method
     ids = torch.randint(10, 200, (2, 9))
     with torch.no_grad():
         states = bert(ids).last_hidden_state
-        assert torch.equal(states, method.encoder.bert(ids).last_hidden_state)
+        assert torch.equal(states, method.network.bert(ids).last_hidden_state)
         pooled = bert(ids).pooler_output
     torch.testing.assert_close(pooled, states[:, 0].tanh())
-    plain = BertModel(BertConfig(**method.encoder.config.to_dict()))
+    plain = BertModel(BertConfig(**method.network.config.to_dict()))
     sizes = [sum(p.numel() for p in each.parameters()) for each in (bert, plain)]
     assert sizes[0] == sizes[1]
     assert count(lambda: bert(ids))[1] == count(lambda: plain(ids))[1]
@@ -229,16 +229,16 @@ def test_the_export_is_a_plain_bert_with_the_encoders_states_and_its_cost(method
 
 @pytest.mark.parametrize("kind", [BertForPreTraining, BertForMaskedLM, BertModel])
 def test_public_checkpoints_load_whatever_their_head(kind, method, tmp_path):
-    kind(method.encoder.config).save_pretrained(tmp_path)
+    kind(method.network.config).save_pretrained(tmp_path)
     method.tokenizer.save_pretrained(tmp_path)
     again = DrBERT.build(Config(), source=tmp_path)
     saved = kind.from_pretrained(tmp_path)
     for name, weight in saved.base_model.state_dict().items():
         if "pooler" not in name:
-            assert torch.equal(again.encoder.bert.state_dict()[name], weight), name
+            assert torch.equal(again.network.bert.state_dict()[name], weight), name
     if kind is not BertModel:
         theirs = saved.cls.predictions.transform.dense.weight
-        assert torch.equal(again.encoder.cls.predictions.transform.dense.weight, theirs)
+        assert torch.equal(again.network.cls.predictions.transform.dense.weight, theirs)
     assert again.config.width == 32
     assert torch.isfinite(again.losses(batch_of(again))["loss"])
 
@@ -247,7 +247,7 @@ def test_another_drbert_and_other_heads_are_refused(method, tmp_path):
     CamembertConfig().save_pretrained(tmp_path / "french")
     with pytest.raises(UserError, match=r"a camembert checkpoint: give .*French biomedical"):
         DrBERT.build(TINY, source=tmp_path / "french")
-    BertForSequenceClassification(method.encoder.config).save_pretrained(tmp_path / "classes")
+    BertForSequenceClassification(method.network.config).save_pretrained(tmp_path / "classes")
     with pytest.raises(UserError, match="lacks cls"):
         DrBERT.build(TINY, source=tmp_path / "classes")
 

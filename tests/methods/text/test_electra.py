@@ -16,7 +16,7 @@ from transformers import (
 
 from pretrial.errors import UserError
 from pretrial.methods.text.electra import ELECTRA, Config
-from pretrial.models.architectures.electra_pair import generator_config
+from pretrial.methods.text.electra.network import generator_config
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -82,7 +82,7 @@ def test_the_encoder_never_sees_a_mask_and_the_generator_does(method, batch):
 def test_detection_teaches_the_shared_embeddings_but_not_the_generator(method, batch):
     method.zero_grad()
     method.losses(batch)["disc_loss"].backward()
-    shared = set(method.encoder.electra.embeddings.parameters())
+    shared = set(method.network.electra.embeddings.parameters())
     own = [p for p in method.generator.parameters() if p not in shared]
     assert own
     assert all(p.grad is None or not p.grad.any() for p in own)
@@ -146,7 +146,7 @@ def public(tmp_path_factory):
     folder = tmp_path_factory.mktemp("google")
     method = make(generator_width_ratio=1.0)  # the released small generator has full width
     discriminator, generator = folder / "electra-discriminator", folder / "electra-generator"
-    method.encoder.save_pretrained(discriminator)
+    method.network.save_pretrained(discriminator)
     method.generator.save_pretrained(generator)
     method.tokenizer.save_pretrained(discriminator)
     return discriminator, generator
@@ -177,7 +177,7 @@ def test_logits_and_losses_are_those_of_transformers(public):
 
 def test_a_public_pair_loads_whole_and_shares_again(public):
     method = ELECTRA.build(Config(), source=public[0])
-    embeddings = method.encoder.electra.embeddings
+    embeddings = method.network.electra.embeddings
     assert method.config.width == TINY.width
     assert method.config.vocab_size == embeddings.word_embeddings.num_embeddings
     assert method.generator.config.hidden_size == TINY.width
@@ -189,9 +189,9 @@ def test_a_public_pair_loads_whole_and_shares_again(public):
 
 
 def test_keys_of_the_public_layout(method):
-    heads = {name.partition(".")[0] for name in method.encoder.state_dict()}
+    heads = {name.partition(".")[0] for name in method.network.state_dict()}
     assert heads == {"electra", "discriminator_predictions"}
-    assert "discriminator_predictions.dense_prediction.weight" in method.encoder.state_dict()
+    assert "discriminator_predictions.dense_prediction.weight" in method.network.state_dict()
     heads = {name.partition(".")[0] for name in method.generator.state_dict()}
     assert heads == {"electra", "generator_predictions", "generator_lm_head"}
 
@@ -242,12 +242,12 @@ def test_published_sizes(name, encoder, generator):
     assert sum(p.numel() for p in method.export().parameters()) == encoder
     sizes = method.generator.config
     assert (sizes.hidden_size, sizes.num_attention_heads, sizes.intermediate_size) == generator
-    assert sizes.num_hidden_layers == method.encoder.config.num_hidden_layers
+    assert sizes.num_hidden_layers == method.network.config.num_hidden_layers
 
 
 def test_a_generator_of_any_ratio_is_well_formed():
     for ratio in (0.1, 0.2, 1 / 3, 0.5, 0.7, 1.0):
-        sizes = generator_config(ELECTRA.build(TINY).encoder.config, ratio, 0.5)
+        sizes = generator_config(ELECTRA.build(TINY).network.config, ratio, 0.5)
         assert sizes.hidden_size % sizes.num_attention_heads == 0
         assert sizes.num_hidden_layers == 1
         assert math.isclose(sizes.hidden_size, 32 * ratio, abs_tol=2)
@@ -285,7 +285,7 @@ def test_loss_on_masked_positions_leaves_the_others_out():
     method = make(loss_on="masked")
     batch = batch_of(method)
     corrupted = method.corrupt(batch, method.generator_logits(batch))
-    logits = method.encoder(corrupted, attention_mask=batch["attention_mask"]).logits.flatten()
+    logits = method.network(corrupted, attention_mask=batch["attention_mask"]).logits.flatten()
     replaced = (corrupted != batch["labels"]).flatten().float()
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
         logits[batch["positions"]], replaced[batch["positions"]]
@@ -308,7 +308,7 @@ def test_disallow_correct_replaces_every_chosen_token():
 
 def test_untied_networks_share_nothing():
     method = make(tie="none")
-    assert not set(method.encoder.parameters()) & set(method.generator.parameters())
+    assert not set(method.network.parameters()) & set(method.generator.parameters())
 
 
 def test_two_stages_hand_the_generators_weights_over_and_freeze_it(tmp_path):
@@ -319,9 +319,9 @@ def test_two_stages_hand_the_generators_weights_over_and_freeze_it(tmp_path):
     second = next(stages)
     assert second.name == "encoder"
     source = method.generator.electra.state_dict()
-    assert all(torch.equal(w, source[n]) for n, w in method.encoder.electra.state_dict().items())
+    assert all(torch.equal(w, source[n]) for n, w in method.network.electra.state_dict().items())
     trained = {name for name, p in method.named_parameters() if p.requires_grad}
-    assert trained == {f"encoder.{name}" for name, _ in method.encoder.named_parameters()}
+    assert trained == {f"network.{name}" for name, _ in method.network.named_parameters()}
 
 
 @pytest.mark.parametrize(

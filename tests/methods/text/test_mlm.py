@@ -40,7 +40,7 @@ def test_loss_is_that_of_transformers(method):
     batch = batch_of(method)
     labels = batch["labels"].masked_fill(~batch["loss_mask"], -100)
     mask = batch["attention_mask"].long()
-    theirs = method.encoder(batch["input_ids"], attention_mask=mask, labels=labels).loss
+    theirs = method.network(batch["input_ids"], attention_mask=mask, labels=labels).loss
     torch.testing.assert_close(method.losses(batch)["loss"], theirs, rtol=1e-5, atol=1e-5)
 
 
@@ -49,8 +49,8 @@ def test_a_discriminator_can_be_trained_on_with_masks(tmp_path):
     source.save(tmp_path)
     method = mlm.MLM.build(replace(mlm.Config.tiny(), width=999), source=tmp_path)
     assert method.config.width == 32
-    weights = source.encoder.electra.state_dict()
-    for name, weight in method.encoder.electra.state_dict().items():
+    weights = source.network.electra.state_dict()
+    for name, weight in method.network.electra.state_dict().items():
         assert torch.equal(weight, weights[name]), name
 
 

@@ -38,7 +38,7 @@ def batch_of(method, seed=0):
 def same_weights(method, **changes):
     """The same network with other switches."""
     other = make(**changes)
-    other.encoder.load_state_dict(method.encoder.state_dict())
+    other.network.load_state_dict(method.network.state_dict())
     return other
 
 
@@ -69,15 +69,15 @@ def test_states_are_the_same_with_padding_and_its_content_is_irrelevant(method):
     ids, real = batch["labels"], batch["attention_mask"]
     junk = torch.where(real, ids, 99)
     with torch.no_grad():
-        states = method.encoder.bert(ids, real.long()).last_hidden_state
-        assert torch.equal(method.encoder.bert(junk, real.long()).last_hidden_state, states)
-        other = padded.encoder.bert(junk, real.long()).last_hidden_state
+        states = method.network.bert(ids, real.long()).last_hidden_state
+        assert torch.equal(method.network.bert(junk, real.long()).last_hidden_state, states)
+        other = padded.network.bert(junk, real.long()).last_hidden_state
     torch.testing.assert_close(states[real], other[real], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("unpadded", [True, False])
 def test_a_text_can_be_moved_inside_its_padding(method, unpadded):
-    network = same_weights(method, unpadded=unpadded).encoder.bert.eval()
+    network = same_weights(method, unpadded=unpadded).network.bert.eval()
     ids = torch.randint(10, 200, (2, 6))
     states = []
     for left, right in ((0, 5), (3, 2), (5, 0)):
@@ -102,14 +102,14 @@ def test_the_short_tail_gives_the_loss_and_the_gradients_of_the_whole_one(method
 
 def test_the_tail_does_no_work_for_tokens_that_are_not_asked_for(method):
     seen = {}
-    last = method.encoder.bert.encoder.layer[-1]
+    last = method.network.bert.encoder.layer[-1]
     hooks = [
         part.register_forward_hook(lambda _, inputs, __, n=name: seen.update({n: len(inputs[0])}))
         for name, part in (
             ("qkv", last.attention.self.Wqkv),
             ("output", last.attention.output.dense),
             ("mlp", last.mlp),
-            ("head", method.encoder.cls.predictions.decoder),
+            ("head", method.network.cls.predictions.decoder),
         )
     ]
     batch = batch_of(method)
@@ -124,10 +124,10 @@ def test_the_tail_does_no_work_for_tokens_that_are_not_asked_for(method):
 def test_texts_of_four_times_the_training_length_need_no_new_weight(method):
     ids = torch.randint(10, 200, (1, 4 * TINY.max_length))
     with torch.no_grad():
-        logits = method.encoder(ids).logits
+        logits = method.network(ids).logits
     assert logits.shape == (1, 96, 320)
     assert torch.isfinite(logits).all()
-    assert not any("position" in name for name, _ in method.encoder.named_parameters())
+    assert not any("position" in name for name, _ in method.network.named_parameters())
     assert {"mlm_loss_24", "mlm_loss_48"} <= beyond(method, [" ".join(TEXTS)], (24, 48)).keys()
 
 
@@ -144,7 +144,7 @@ def test_under_bfloat16_norms_stay_in_it(method):
     batch = batch_of(method)
     kinds = {}
     for name, each in (("low", method), ("torch's", exact)):
-        norm = each.encoder.bert.encoder.layer[0].attention.output.LayerNorm
+        norm = each.network.bert.encoder.layer[0].attention.output.LayerNorm
         hook = norm.register_forward_hook(lambda _, __, out, n=name: kinds.update({n: out.dtype}))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = each.losses(batch)["loss"]
@@ -199,9 +199,9 @@ def reference(state, ids, mask, num_layers, num_heads):
 
 def test_logits_are_those_of_the_release(method):
     batch = batch_of(method)
-    state = {name: value.detach() for name, value in method.encoder.state_dict().items()}
+    state = {name: value.detach() for name, value in method.network.state_dict().items()}
     with torch.no_grad():
-        ours = method.encoder(batch["labels"], attention_mask=batch["attention_mask"].long()).logits
+        ours = method.network(batch["labels"], attention_mask=batch["attention_mask"].long()).logits
         theirs = reference(state, batch["labels"], batch["attention_mask"], 2, 2)
     torch.testing.assert_close(
         ours[batch["attention_mask"]], theirs[batch["attention_mask"]], rtol=1e-4, atol=1e-4
@@ -222,7 +222,7 @@ def test_with_every_part_off_this_is_bert():
         attention_probs_dropout_prob=0.0,
     )
     bert = BertForMaskedLM(sizes).eval()
-    ours = method.encoder.state_dict()
+    ours = method.network.state_dict()
     for name, weight in bert.state_dict().items():
         for theirs, mine in (
             ("intermediate.dense", "mlp.wi"),
@@ -240,7 +240,7 @@ def test_with_every_part_off_this_is_bert():
                     [*ours[name].chunk(3)[:index], weight, *ours[name].chunk(3)[index + 1 :]]
                 )
         ours[name] = weight
-    method.encoder.load_state_dict(ours)
+    method.network.load_state_dict(ours)
     batch = batch_of(method)
     mask = batch["attention_mask"].long()
     labels = batch["labels"].masked_fill(~batch["loss_mask"], -100)

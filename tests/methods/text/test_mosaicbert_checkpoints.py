@@ -56,7 +56,7 @@ def test_equal_parameters_are_those_of_bert():
 
 def public_folder(method, folder, prefix=""):
     """A checkpoint as mosaicml/mosaic-bert-base has it: BERT's config, which names code to run."""
-    method.encoder.save_pretrained(folder)
+    method.network.save_pretrained(folder)
     state = load_file(folder / "model.safetensors")
     state["cls.predictions.decoder.weight"] = state[
         "bert.embeddings.word_embeddings.weight"
@@ -88,14 +88,14 @@ def public_folder(method, folder, prefix=""):
 def test_a_public_checkpoint_loads_whole_and_runs_no_code_of_its_own(method, tmp_path, prefix):
     again = MosaicBERT.build(Config(), source=public_folder(method, tmp_path, prefix))
     assert again.config.width == 32
-    assert again.encoder.bert.encoder.layer[0].attention.self.dropout_prob == 0.0
+    assert again.network.bert.encoder.layer[0].attention.self.dropout_prob == 0.0
     batch = batch_of(method)
     assert torch.equal(again.eval().losses(batch)["loss"], method.eval().losses(batch)["loss"])
     method.train()
 
 
 def test_names_of_weights_are_the_public_ones(method):
-    names = {name.replace("layer.1.", "layer.0.") for name in method.encoder.state_dict()}
+    names = {name.replace("layer.1.", "layer.0.") for name in method.network.state_dict()}
     layer = "bert.encoder.layer.0."
     assert {
         f"{layer}attention.self.Wqkv.weight",
@@ -124,7 +124,7 @@ def test_switches_come_back_with_a_checkpoint(tmp_path):
     method.save(tmp_path)
     again = MosaicBERT.build(replace(TINY, unpadded=False), source=tmp_path)
     assert (again.config.alibi, again.config.gated, again.config.unpadded) == (False, False, False)
-    assert not again.encoder.config.unpadded
+    assert not again.network.config.unpadded
     torch.testing.assert_close(
         again.losses(batch_of(again))["loss"], method.losses(batch_of(method))["loss"]
     )
@@ -133,7 +133,7 @@ def test_switches_come_back_with_a_checkpoint(tmp_path):
 def test_auto_classes_load_what_is_exported(method, tmp_path):
     method.export().save_pretrained(tmp_path)
     again = AutoModelForMaskedLM.from_pretrained(tmp_path)
-    assert type(again) is type(method.encoder)
+    assert type(again) is type(method.network)
     vector = method.encode(["a short list"])[0]
     network = MosaicBertModel.from_pretrained(tmp_path, add_pooling_layer=False).eval()
     ids = method.tokenizer("a short list", return_tensors="pt")["input_ids"]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import ElectraConfig, ElectraForSequenceClassification, ElectraModel
+from transformers import ElectraConfig, ElectraModel
 
 from pretrial.errors import UserError
 from pretrial.models.architectures.text_encoder import classifier_from, encode, token_vectors
@@ -61,7 +61,7 @@ def test_no_texts_name_the_mend(encoder, tokenizer):
 @pytest.mark.parametrize("pooling", ["first", "mean"])
 def test_classifier_starts_from_the_encoder_and_trains_a_copy(encoder, tokenizer, pooling):
     before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
-    model = classifier_from(encoder, ElectraForSequenceClassification, 3, pooling).eval()
+    model = classifier_from(encoder, 3, pooling).eval()
     copied = (model.encoder if pooling == "mean" else model.electra).state_dict()
     assert all(torch.equal(copied[name], weight) for name, weight in before.items())
     inputs = tokenizer(TEXTS, padding=True, return_tensors="pt")

@@ -53,7 +53,7 @@ def beyond(method: Any, texts: Sequence[str], lengths: Sequence[int]) -> dict[st
     """
     whole = TokenWindows(texts, method.tokenizer, max(lengths) - 2)
     long = [method.tokenizer.decode(ids) for ids in whole if len(ids) == max(lengths) - 2]
-    reach = method.encoder.config.max_position_embeddings
+    reach = method.network.config.max_position_embeddings
     able = [n for n in lengths if n <= reach or getattr(method.config, "alibi", False)]
     if not long:
         return {}

@@ -8,12 +8,29 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from pretrial.errors import UserError
+from pretrial.models.layers.attention_masks import key_mask
 
 Pooling = Literal["first", "mean"]
+
+
+def hidden_states(encoder: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """Last hidden states [B, T, d].
+
+    Args:
+        encoder: the base model, such as `model.base_model`.
+        input_ids: [B, T].
+        attention_mask: True where there is a token, False at padding, which nothing reads [B, T].
+    """
+    mask = key_mask(attention_mask, encoder.dtype)
+    return encoder(input_ids, attention_mask=mask).last_hidden_state
 
 
 @torch.no_grad()
@@ -136,14 +153,11 @@ def _mean(states: Tensor, mask: Tensor) -> Tensor:
     return (states * weights).sum(1) / weights.sum(1)
 
 
-def classifier_from(
-    encoder: PreTrainedModel, kind: type[PreTrainedModel], num_labels: int, pooling: Pooling
-) -> Any:
-    """A classifier with a fresh head on a copy of the encoder's weights.
+def classifier_from(encoder: PreTrainedModel, num_labels: int, pooling: Pooling = "first") -> Any:
+    """A classifier of transformers with a new head on a copy of the encoder's weights.
 
     Args:
         encoder: the base model, such as `model.base_model`.
-        kind: the class for "first", such as `ElectraForSequenceClassification`.
         num_labels: classes.
         pooling: what the head reads: the first token, or the mean of all.
     """
@@ -151,7 +165,7 @@ def classifier_from(
         return MeanPooledClassifier(encoder, num_labels).to(encoder.device)
     config = copy.deepcopy(encoder.config)
     config.num_labels = num_labels
-    model: Any = kind(config)
+    model: Any = AutoModelForSequenceClassification.from_config(config)
     base = model.base_model
     base.load_state_dict(base.state_dict() | encoder.state_dict())  # it may lack a pooler
     return model.to(encoder.device)

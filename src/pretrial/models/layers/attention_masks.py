@@ -16,6 +16,20 @@ from torch import Tensor
 AttentionPattern = Literal["bidirectional", "causal", "prefix"]
 
 
+def key_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to attention scores of any query [B, 1, 1, T]: 0, or the lowest number.
+
+    transformers hands a mask of four axes through; one of two it would read back from the device,
+    which costs a wait on a GPU and is impossible on the meta device.
+
+    Args:
+        attention_mask: True at keys that may be attended to [B, T].
+        dtype: that of the model's weights.
+    """
+    mask = torch.zeros(attention_mask.shape, dtype=dtype, device=attention_mask.device)
+    return mask.masked_fill(~attention_mask, torch.finfo(dtype).min)[:, None, None, :]
+
+
 def additive_mask(
     pattern: AttentionPattern,
     real: Tensor,

@@ -41,7 +41,6 @@ from torch import Tensor
 from transformers import (
     PreTrainedModel,
     RobertaForMaskedLM,
-    RobertaForSequenceClassification,
     RobertaModel,
 )
 
@@ -208,8 +207,7 @@ class ContraBERT(Method):
 
     def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
         """A classifier on a copy of the encoder; its head reads the first token, or all of them."""
-        kind = RobertaForSequenceClassification
-        model = classifier_from(self.network.roberta, kind, num_labels, pooling)
+        model = classifier_from(self.network.roberta, num_labels, pooling)
         return TextClassifier(model, self.tokenizer, self.config.max_length, plain=True)
 
     def clone_finder(self) -> CloneFinder:

@@ -25,28 +25,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
-from transformers import (
-    BertForMaskedLM,
-    BertForSequenceClassification,
-    BertModel,
-    PreTrainedModel,
-)
+from transformers import BertForMaskedLM, BertModel, PreTrainedModel
 
+from pretrial.bases.text_encoder import TextEncoder
 from pretrial.card import Card, Claim, Field
-from pretrial.checkpoints.keys import load_strict, load_tokenizer, read_weights
-from pretrial.convert.bert import load_bert
-from pretrial.corrupt.masks import chosen_of, mask_windows
-from pretrial.methods.text import mlm
+from pretrial.corrupt.masks import chosen_of
 from pretrial.methods.text.drbert.config import Config
-from pretrial.methods.text.drbert.network import MaskDecoder, key_mask
-from pretrial.models.architectures.text_classifier import TextClassifier
-from pretrial.models.architectures.text_encoder import Pooling, classifier_from
+from pretrial.methods.text.drbert.network import MaskDecoder
+from pretrial.objectives.tokens import token_loss
 from pretrial.train.stage import Batch
 
 __all__ = ["CARD", "Config", "DrBERT"]
@@ -66,41 +56,37 @@ CARD = Card(
     ),
 )
 
-_DECODER = "decoder.safetensors"
-
 Read = Literal["mixed", "decoder", "encoder"]
 
 
-class DrBERT(mlm.MLM):
+class DrBERT(TextEncoder):
     """BERT with its head, and a decoder between the two.
 
     Attributes:
-        encoder: BERT and its head.
+        network: BERT and its head.
         decoder: what is cut off afterwards.
     """
 
     Config: ClassVar[type] = Config
+    mend = (
+        "give the name or folder of a BERT checkpoint, such as google-bert/bert-base-uncased (the"
+        " French biomedical models that are called DrBERT are another work)"
+    )
+    beside = ("cls.seq_relationship.",)
 
-    def __init__(self, config: Any, sizes: Any, tokenizer: Any = None) -> None:
-        super().__init__(config, sizes, tokenizer)
-        self.decoder = MaskDecoder(sizes, config.decoder_layers)
-        self.decoder.apply(self.encoder._init_weights)
+    def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
+        super().__init__(config, network, tokenizer)
+        self.decoder = MaskDecoder(network.config, config.decoder_layers)
+        self.decoder.apply(network._init_weights)
 
-    @staticmethod
-    def network_class(config: Any) -> type[PreTrainedModel]:
-        """The class of the encoder."""
+    @classmethod
+    def network_class(cls, config: Any) -> Any:
+        """BERT with its head."""
         return BertForMaskedLM
 
-    @staticmethod
-    def load(source: str | Path) -> tuple[PreTrainedModel, Any]:
-        """The network and the tokenizer of a checkpoint."""
-        return load_bert(source), load_tokenizer(source)
-
-    def adopt(self, network: Any, source: str | Path) -> None:
-        """Takes over BERT, and the decoder that lies with it; else it begins at random."""
-        self.encoder = network
-        if (Path(source) / _DECODER).is_file():
-            load_strict(self.decoder, read_weights(Path(source) / _DECODER), source)
+    def parts(self) -> dict[str, MaskDecoder]:
+        """The decoder."""
+        return {"decoder": self.decoder}
 
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
         """Masks windows of token ids.
@@ -111,22 +97,18 @@ class DrBERT(mlm.MLM):
             from_encoder: True where the head of "mix" reads the encoder's state [B, T].
         """
         config = self.config
-        batch = mask_windows(
-            examples,
-            self.tokenizer,
-            generator,
-            ratio=config.mask_ratio,
-            mask_prob=config.mask_prob,
-            random_prob=config.random_prob,
-            whole_words=config.whole_words,
-        )
-        size, length = batch["input_ids"].shape
-        draws = torch.ones(2, size, length)
+        batch = self.masked(examples, generator, whole_words=config.whole_words)
+        draws = torch.ones(2, *batch["input_ids"].shape)  # [2, B, T]
         for row, (window, seed) in enumerate(zip(examples, batch["seeds"], strict=True)):
             own = torch.Generator().manual_seed(int(seed))
             draws[:, row, : len(window) + 2] = torch.rand(2, len(window) + 2, generator=own)
         hidden = batch["loss_mask"] & (draws[0] >= config.visible_ratio)
         return {**batch, "hidden": hidden, "from_encoder": draws[1] < config.encoder_prob}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Mean cross-entropy over the chosen positions."""
+        right = chosen_of(batch["labels"], batch)  # [N]
+        return {"loss": token_loss(self.logits(batch), right, batch["counts"]["masked"])}
 
     def logits(self, batch: Batch, read: Read | None = None) -> Tensor:
         """What is predicted at the chosen positions [N, V].
@@ -138,6 +120,7 @@ class DrBERT(mlm.MLM):
         """
         if read is None:
             read = "mixed" if self.training and "mix" in self.config.design else "decoder"
+        # the encoder's attention stays BERT's own, whatever the decoder hides
         states = self.states(batch["input_ids"], batch["attention_mask"])
         chosen = chosen_of(states, batch)
         if read != "encoder":
@@ -146,39 +129,23 @@ class DrBERT(mlm.MLM):
                 own = chosen_of(batch["from_encoder"], batch).unsqueeze(-1)
                 deep = torch.where(own, chosen, deep)
             chosen = deep
-        return self.encoder.cls(chosen)
-
-    def states(self, ids: Tensor, real: Tensor) -> Tensor:
-        """The encoder's last states [B, T, d], of an attention that is BERT's."""
-        mask = key_mask(real, self.encoder.dtype)
-        return self.encoder.bert(ids, attention_mask=mask).last_hidden_state
+        return self.network.cls(chosen)
 
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
         """The decoder's last states [B, T, d]."""
         design = self.config.design
         places = None
         if design == "emd":
-            table = self.encoder.bert.embeddings.position_embeddings.weight
+            table = self.network.bert.embeddings.position_embeddings.weight
             places = table[: states.shape[1]]
         hidden = batch["hidden"] if "gua" in design else None
         return self.decoder(states, batch["attention_mask"], hidden, places)
 
-    def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
-        """A classifier on a copy of the encoder; its head reads the first token, or all of them."""
-        kind = BertForSequenceClassification
-        model = classifier_from(self.encoder.bert, kind, num_labels, pooling)
-        return TextClassifier(model, self.tokenizer, self.config.max_length)
-
     def export(self) -> PreTrainedModel:
         """The encoder as a plain `BertModel`, without decoder and head."""
-        network = BertModel(copy.deepcopy(self.encoder.config))
-        weights = self.encoder.bert.state_dict()
+        network = BertModel(copy.deepcopy(self.network.config))
+        weights = self.network.bert.state_dict()
         weights["pooler.dense.weight"] = torch.eye(self.config.width)
         weights["pooler.dense.bias"] = torch.zeros(self.config.width)
         network.load_state_dict(weights)
-        return network.to(self.encoder.device)
-
-    def save(self, folder: Path) -> None:
-        """BERT, its head and the tokenizer in the layout of transformers, and the decoder."""
-        super().save(folder)
-        save_file(self.decoder.state_dict(), folder / _DECODER)
+        return network.to(self.network.device)

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertLayer
 
-
-def key_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to attention scores [B, 1, 1, T], the same for all queries.
-
-    Args:
-        seen: True at keys that may be attended to [B, T].
-        dtype: of the scores.
-    """
-    mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-    return mask.masked_fill(~seen, torch.finfo(dtype).min)[:, None, None, :]
+from pretrial.models.layers.attention_masks import key_mask
 
 
 class DecoderLayer(BertLayer):
@@ -55,7 +45,7 @@ class MaskDecoder(nn.Module):
     def forward(
         self,
         states: Tensor,
-        real: Tensor,
+        attention_mask: Tensor,
         hidden: Tensor | None = None,
         places: Tensor | None = None,
     ) -> Tensor:
@@ -63,14 +53,14 @@ class MaskDecoder(nn.Module):
 
         Args:
             states: the encoder's [B, T, d].
-            real: True where there is a token [B, T].
+            attention_mask: True where there is a token [B, T].
             hidden: True at keys that the first layer does not read [B, T].
             places: embeddings of absolute positions [T, d]. They are added to the first queries,
                 and all layers read keys and values from the encoder's states, as in DeBERTa's
                 enhanced mask decoder; None: each layer reads what the one before it gave.
         """
-        everything = key_mask(real, states.dtype)
-        first = everything if hidden is None else key_mask(real & ~hidden, states.dtype)
+        everything = key_mask(attention_mask, states.dtype)
+        first = everything if hidden is None else key_mask(attention_mask & ~hidden, states.dtype)
         queries = states if places is None else states + places
         for number, layer in enumerate(self.layer):
             keys = queries if places is None else states

@@ -23,30 +23,23 @@ Deviations from the paper:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import (
-    ElectraForMaskedLM,
-    ElectraForPreTraining,
-    PreTrainedModel,
-)
+from transformers import ElectraForMaskedLM, ElectraForPreTraining
 
+from pretrial.bases.text_encoder import TextEncoder
 from pretrial.card import Card, Claim, Field
-from pretrial.checkpoints.keys import load_strict, read_weights
-from pretrial.convert.electra import GENERATOR, generator_of
 from pretrial.corrupt.masks import chosen_of, gumbel_noise, sample_tokens
-from pretrial.errors import UserError
-from pretrial.methods.text import mlm
-from pretrial.models.architectures.electra_pair import (
-    Tie,
+from pretrial.methods.text.electra.config import Config
+from pretrial.methods.text.electra.network import (
+    GENERATOR,
+    MEND,
     generator_config,
-    hidden_states,
+    generator_of,
     masked_logits,
     tie,
     token_logits,
@@ -57,6 +50,8 @@ from pretrial.train.stage import Batch, Stage
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
+
+__all__ = ["CARD", "ELECTRA", "Config"]
 
 CARD = Card(
     slug="electra",
@@ -80,111 +75,54 @@ CARD = Card(
 )
 
 
-_GATE = "copy_gate.safetensors"
-
-
-@dataclass(frozen=True)
-class Config(mlm.Config):
-    """Settings of ELECTRA, by default those of ELECTRA-small.
-
-    Sections are the paper's; files are those of google-research/electra.
-
-    Attributes:
-        mask_prob: share of the chosen that becomes the mask token for the generator.
-        random_prob: share of the chosen that becomes a random token for the generator.
-        generator: "uniform" draws any token with equal probability, without a network.
-        generator_width_ratio: hidden size of the generator over that of the encoder.
-        generator_depth_ratio: layers of the generator over those of the encoder.
-        tie: what the generator shares with the encoder.
-        temperature: of the drawing.
-        disallow_correct: never draw the original token.
-        gen_weight: of the generator's loss.
-        disc_weight: of the discriminator's loss.
-        objective: what the encoder learns: "replaced_tokens" (ELECTRA), "replace_mlm" (the original
-            tokens at the chosen positions, where it sees drawn ones) or "all_tokens_mlm" (the
-            original tokens everywhere, with a gate that copies the input).
-        loss_on: the positions that the discriminator learns from: "all" or "masked" ("15 %").
-        two_stage: first the generator alone, then the encoder from its weights, with it frozen.
-    """
-
-    mask_prob: float = 1.0  # section 2; 0.85 in pretrain_helpers.py
-    random_prob: float = 0.0  # section 2
-    generator: Literal["learned", "uniform"] = "learned"  # section 2
-    generator_width_ratio: float = 0.25  # configure_pretraining.py
-    generator_depth_ratio: float = 1.0  # section 3.2
-    tie: Tie = "embeddings"  # section 3.2
-    temperature: float = 1.0  # configure_pretraining.py
-    disallow_correct: bool = False  # section 2
-    gen_weight: float = 1.0  # section 2
-    disc_weight: float = 50.0  # configure_pretraining.py
-    objective: Literal["replaced_tokens", "replace_mlm", "all_tokens_mlm"] = "replaced_tokens"
-    loss_on: Literal["all", "masked"] = "all"
-    two_stage: bool = False
-
-    def __post_init__(self) -> None:
-        if self.two_stage and (self.tie != "none" or self.generator == "uniform"):
-            raise UserError('two_stage needs a learned generator of its own: set tie="none"')
-        if (self.two_stage or self.tie == "all") and self.generator_width_ratio != 1:
-            raise UserError(
-                'two_stage and tie="all" need networks of one size: set generator_width_ratio=1'
-            )
-        if self.objective != "replaced_tokens" and (self.two_stage or self.loss_on == "masked"):
-            raise UserError('two_stage and loss_on="masked" are for objective="replaced_tokens"')
-
-    @classmethod
-    def tiny(cls) -> Self:
-        """Small enough for a test."""
-        return replace(super().tiny(), generator_width_ratio=0.5)
-
-    @classmethod
-    def paper(cls, name: str = "small") -> Self:
-        """The published sizes: "small" (14 M parameters), "base" (110 M), "large" (335 M)."""
-        config = super().paper(name)
-        ratio = {"small": 1 / 4, "base": 1 / 3, "large": 1 / 4}[name]
-        mask_ratio = 0.25 if name == "large" else 0.15
-        return replace(config, generator_width_ratio=ratio, mask_ratio=mask_ratio)
-
-
-class ELECTRA(mlm.MLM):
+class ELECTRA(TextEncoder):
     """Generator and discriminator, trained together; the discriminator is the encoder.
 
     Attributes:
-        encoder: the discriminator, or a masked language model in two of the ablations.
+        network: the discriminator, or a masked language model in two of the ablations.
         generator: draws the tokens; None where no network does.
         copy_gate: of the objective "all_tokens_mlm", else None.
         phase: what is being trained: "joint", or in two stages "generator", then "encoder".
     """
 
     Config: ClassVar[type] = Config
+    mend = MEND
+    other_heads = ("ElectraForPreTraining", "ElectraForMaskedLM")
 
-    def __init__(self, config: Any, sizes: Any, tokenizer: Any = None) -> None:
-        super().__init__(config, sizes, tokenizer)
+    def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
+        super().__init__(config, network, tokenizer)
         self.phase: Literal["joint", "generator", "encoder"] = "joint"
         gated = config.objective == "all_tokens_mlm"
         self.copy_gate = nn.Linear(config.width, 1) if gated else None
         self.generator: Any = None
         if config.generator == "learned":
             ratios = config.generator_width_ratio, config.generator_depth_ratio
-            self.generator = ElectraForMaskedLM(generator_config(sizes, *ratios))
-            tie(self.generator, self.encoder, config.tie)
+            self.generator = ElectraForMaskedLM(generator_config(network.config, *ratios))
+            tie(self.generator, network, config.tie)
 
-    @staticmethod
-    def network_class(config: Any) -> type[PreTrainedModel]:
+    @classmethod
+    def network_class(cls, config: Any) -> Any:
         """The class of the encoder."""
         binary = config.objective == "replaced_tokens"
         return ElectraForPreTraining if binary else ElectraForMaskedLM
 
-    def adopt(self, network: Any, source: str | Path) -> None:
-        """Takes over the encoder, and the generator that lies with it; else it begins at random."""
-        super().adopt(network, source)
+    def parts(self) -> dict[str, nn.Module]:
+        """The gate, where there is one."""
+        return {} if self.copy_gate is None else {"copy_gate": self.copy_gate}
+
+    def adopt(self, source: str | Path) -> None:
+        """Takes over the generator that lies with the encoder; else it is randomly initialised."""
+        super().adopt(source)
         if self.generator is not None:
             self.generator = generator_of(source) or self.generator
-            tie(self.generator, self.encoder, self.config.tie)
-        if self.copy_gate is not None and (Path(source) / _GATE).is_file():
-            load_strict(self.copy_gate, read_weights(Path(source) / _GATE), source)
+            tie(self.generator, self.network, self.config.tie)
+
+    def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
+        """Masks windows for the generator; `mask_windows` tells the fields."""
+        return self.masked(examples, generator)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """L_MLM + lambda * L_Disc, and its parts."""
+        """L_MLM + lambda * L_Disc, and its parts (section 2)."""
         config, masked = self.config, batch["counts"]["masked"]
         total = torch.zeros((), device=batch["labels"].device)
         parts: dict[str, Tensor] = {}
@@ -208,10 +146,10 @@ class ELECTRA(mlm.MLM):
         return masked_logits(self.generator, batch)
 
     def corrupt(self, batch: Batch, logits: Tensor) -> Tensor:
-        """The original tokens [B, T], with drawn ones at the chosen positions."""
-        ids, positions, device = batch["labels"], batch["positions"], batch["labels"].device
+        """The original tokens [B, T], with drawn ones at the chosen positions, without gradient."""
+        ids = batch["labels"]
         noise = [
-            gumbel_noise(int(number), logits.shape[1], int(seed), device)
+            gumbel_noise(int(number), logits.shape[1], int(seed), ids.device)
             for number, seed in zip(batch["num_chosen"], batch["seeds"], strict=True)
         ]
         original = chosen_of(ids, batch)
@@ -222,25 +160,25 @@ class ELECTRA(mlm.MLM):
             forbidden=original if self.config.disallow_correct else None,
         )
         corrupted = ids.flatten().clone()
-        corrupted[positions] = drawn
+        corrupted[batch["positions"]] = drawn
         return corrupted.view_as(ids)
 
     def encoder_loss(self, batch: Batch, corrupted: Tensor) -> Tensor:
         """The loss of the encoder, which sees the corrupted text [B, T]."""
-        ids, real, counts = batch["labels"], batch["attention_mask"], batch["counts"]
+        ids, mask, counts = batch["labels"], batch["attention_mask"], batch["counts"]
         if self.config.objective == "replace_mlm":
-            logits = masked_logits(self.encoder, {**batch, "input_ids": corrupted})
+            logits = masked_logits(self.network, {**batch, "input_ids": corrupted})
             return token_loss(logits, chosen_of(ids, batch), counts["masked"])
         if self.copy_gate is not None:
-            states = hidden_states(self.encoder, corrupted, real)[real]
-            logits, gate = token_logits(self.encoder, states), self.copy_gate(states).squeeze(-1)
-            return copy_gate_loss(logits, gate, corrupted[real], ids[real], counts["tokens"])
-        states = hidden_states(self.encoder, corrupted, real)
-        logits = self.encoder.discriminator_predictions(states)
-        asked, count = real, counts["tokens"]
-        if self.config.loss_on == "masked":
-            asked, count = batch["loss_mask"], counts["masked"]
-        return replaced_token_loss(logits, corrupted != ids, asked, count)
+            states = self.states(corrupted, mask)[mask]
+            logits, gate = token_logits(self.network, states), self.copy_gate(states).squeeze(-1)
+            return copy_gate_loss(logits, gate, corrupted[mask], ids[mask], counts["tokens"])
+        logits = self.network.discriminator_predictions(self.states(corrupted, mask))
+        # a token that was drawn by luck is the original one (section 2)
+        replaced = corrupted != ids
+        if self.config.loss_on == "masked":  # "ELECTRA 15 %"
+            return replaced_token_loss(logits, replaced, batch["loss_mask"], counts["masked"])
+        return replaced_token_loss(logits, replaced, mask, counts["tokens"])
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """One stage; with `two_stage` two, of half the budget each."""
@@ -249,22 +187,16 @@ class ELECTRA(mlm.MLM):
             return
         half = Budget(run.budget.amount / 2, run.budget.unit)
         self.phase = "generator"
-        self.encoder.requires_grad_(False)
+        self.network.requires_grad_(False)
         yield self.stage("generator", run, half)
         self.phase = "encoder"
-        self.encoder.electra.load_state_dict(self.generator.electra.state_dict())
-        self.encoder.requires_grad_(True)
+        self.network.electra.load_state_dict(self.generator.electra.state_dict())
+        self.network.requires_grad_(True)
         self.generator.requires_grad_(False)
         yield self.stage("encoder", run, half)
-
-    def export(self) -> PreTrainedModel:
-        """The discriminator, `ElectraForPreTraining`; a masked language model in two ablations."""
-        return self.encoder
 
     def save(self, folder: Path) -> None:
         """Encoder and tokenizer in the layout of transformers, the generator in a folder inside."""
         super().save(folder)
         if self.generator is not None:
             self.generator.save_pretrained(folder / GENERATOR)
-        if self.copy_gate is not None:
-            save_file(self.copy_gate.state_dict(), folder / _GATE)

@@ -24,36 +24,21 @@ Deviations from the paper:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
+from pretrial.bases.text_encoder import TextEncoder
 from pretrial.card import Card, Claim, Field
-from pretrial.corrupt.masks import mask_windows
-from pretrial.methods.text import mlm
+from pretrial.corrupt.masks import chosen_of
 from pretrial.methods.text.mosaicbert.config import Config
-from pretrial.methods.text.mosaicbert.network.bert import (
-    MosaicBertForMaskedLM,
-    MosaicBertForSequenceClassification,
-)
+from pretrial.methods.text.mosaicbert.network.bert import MosaicBertForMaskedLM
 from pretrial.methods.text.mosaicbert.network.public import load_mosaic_bert
 from pretrial.methods.text.mosaicbert.network.unpad import not_packing, packing
-from pretrial.models.architectures.text_classifier import TextClassifier
-from pretrial.models.architectures.text_encoder import (
-    Pooling,
-    classifier_from,
-    encode,
-    token_vectors,
-)
-from pretrial.train.budget import Budget
-from pretrial.train.stage import Batch, Optim, Stage
-
-if TYPE_CHECKING:
-    from pretrial.train.run import Run
+from pretrial.objectives.tokens import token_loss
+from pretrial.train.stage import Batch, Optim
 
 __all__ = ["CARD", "Config", "MosaicBERT"]
 
@@ -83,29 +68,25 @@ CARD = Card(
 _ALIKE = 64  # tokens within which batches count as the same work
 
 
-class MosaicBERT(mlm.MLM):
-    """An encoder with a head that names tokens.
-
-    Attributes:
-        encoder: the network, head included.
-    """
+class MosaicBERT(TextEncoder):
+    """An encoder with a head that names tokens."""
 
     Config: ClassVar[type] = Config
 
-    @staticmethod
-    def network_class(config: Any) -> type[PreTrainedModel]:
-        """The class of the encoder."""
+    @classmethod
+    def network_class(cls, config: Any) -> Any:
+        """The names of its weights are those of the public checkpoints."""
         return MosaicBertForMaskedLM
 
-    @staticmethod
-    def load(source: str | Path) -> tuple[PreTrainedModel, Any]:
-        """The network and the tokenizer of a checkpoint; the public ones have BERT's tokenizer."""
-        return load_mosaic_bert(source)
+    @classmethod
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any]:
+        """The network and the tokenizer of a checkpoint; the public ones have BERT's tokenizer.
 
-    def adopt(self, network: Any, source: str | Path) -> None:
-        """Takes over a loaded network; whether padding costs work is a matter of the config."""
-        network.config.unpadded = self.config.unpadded
-        self.encoder = network
+        Whether padding costs work is a matter of the settings, not of the checkpoint.
+        """
+        network, tokenizer = load_mosaic_bert(source)
+        network.config.unpadded = config.unpadded
+        return network, tokenizer
 
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
         """Masks windows of token ids, more of them in training mode than in evaluation.
@@ -116,32 +97,32 @@ class MosaicBERT(mlm.MLM):
             num_packed: tokens rounded up, by which batches of unlike work are told apart.
         """
         config = self.config
-        batch = mask_windows(
-            examples,
-            self.tokenizer,
-            generator,
-            ratio=config.mask_ratio if self.training else config.eval_mask_ratio,
-            mask_prob=config.mask_prob,
-            random_prob=config.random_prob,
-        )
-        real = batch["attention_mask"].numpy()
-        layout = packing(real) if config.unpadded else not_packing(real.shape)
+        ratio = config.mask_ratio if self.training else config.eval_mask_ratio
+        batch = self.masked(examples, generator, ratio=ratio)
+        mask = batch["attention_mask"].numpy()
+        layout = packing(mask) if config.unpadded else not_packing(mask.shape)
         return {**batch, "layout": layout, "num_packed": -(-len(layout.rows) // _ALIKE) * _ALIKE}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Mean cross-entropy over the chosen positions."""
+        right = chosen_of(batch["labels"], batch)  # [N]
+        return {"loss": token_loss(self.logits(batch), right, batch["counts"]["masked"])}
 
     def logits(self, batch: Batch) -> Tensor:
         """What is predicted at the chosen positions [N, V]."""
-        layout = batch["layout"]
+        layout, network = batch["layout"], self.network
         ids = batch["input_ids"].flatten()[layout.rows]
-        real = None if self.config.unpadded else batch["attention_mask"]
+        mask = None if self.config.unpadded else batch["attention_mask"]
         chosen = layout.find(batch["positions"])
         if self.config.masked_tail:
-            return self.encoder.cls(self.encoder.bert.packed(ids, layout, real=real, keep=chosen))
-        return self.encoder.cls(self.encoder.bert.packed(ids, layout, real=real))[chosen]
+            return network.cls(network.bert.packed(ids, layout, attention_mask=mask, keep=chosen))
+        return network.cls(network.bert.packed(ids, layout, attention_mask=mask))[chosen]
 
-    def stage(self, name: str, run: Run, budget: Budget) -> Stage:
-        """A stage over the windows of the run's texts, with the recipe's optimiser."""
+    @property
+    def optim(self) -> Optim:
+        """The recipe's optimiser (yaml), whose decay does not follow the rate."""
         config = self.config
-        optim = Optim(
+        return Optim(
             config.lr,
             config.weight_decay / config.lr,  # torch's AdamW multiplies it by the rate
             betas=config.betas,
@@ -149,22 +130,8 @@ class MosaicBERT(mlm.MLM):
             warmup=config.warmup,
             final_ratio=config.final_ratio,
         )
-        return replace(super().stage(name, run, budget), optim=optim)
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """One vector a text: the mean of the last hidden states over its tokens [N, d]."""
-        return encode(self.encoder.bert, self.tokenizer, texts, self.config.num_positions)
-
-    def token_vectors(self, texts: Sequence[str]) -> list[tuple[Tensor, list[tuple[int, int]]]]:
-        """For each text the last hidden states of its tokens [T, d] and their places."""
-        return token_vectors(self.encoder.bert, self.tokenizer, texts, self.config.num_positions)
-
-    def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
-        """A classifier on a copy of the encoder; its head reads the first token, or all of them."""
-        kind = MosaicBertForSequenceClassification
-        model = classifier_from(self.encoder.bert, kind, num_labels, pooling)
-        return TextClassifier(model, self.tokenizer, self.config.num_positions)
-
-    def export(self) -> PreTrainedModel:
-        """The encoder with its head; the names of its weights are those of the public ones."""
-        return self.encoder
+    @property
+    def text_length(self) -> int:
+        """Biases on distances reach beyond the length of training."""
+        return self.config.num_positions

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pretrial.errors import UserError
-from pretrial.methods.text.mosaicbert.network.bert import MosaicBertConfig
+from pretrial.bases.config import published_size
+from pretrial.bases.text_encoder import EncoderConfig
+from pretrial.methods.text.mosaicbert.network.layers import MosaicBertConfig
 
 _TILE = 64  # a vocabulary of so many entries, or a multiple, is fast to multiply with
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(EncoderConfig):
     """Settings of MosaicBERT, by default those of MosaicBERT-base.
 
     Files are those of examples/benchmarks/bert in mosaicml/examples; yaml is
@@ -22,27 +23,15 @@ class Config:
     Attributes:
         vocab_size: most entries of the vocabulary that is learned when there is no checkpoint; the
             network has the next multiple of 64.
-        width: hidden size of the encoder.
-        num_layers: of the encoder.
-        num_heads: of the encoder.
-        feed_forward: inner width of the encoder's feed-forward layers.
         num_positions: longest text that `encode` and classifiers read; weights depend on it only
             without ALiBi.
-        max_length: tokens of a training sequence, the two special ones included.
         dropout_prob: of hidden states; attention has none.
         mask_ratio: share of the ordinary tokens that is chosen in training.
         eval_mask_ratio: the same in evaluation.
-        mask_prob: share of the chosen that becomes the mask token.
-        random_prob: share of the chosen that becomes a random token; the rest stays.
-        lr: peak learning rate.
-        warmup: steps of warm-up, or a share of the budget when below 1.
         betas: of Adam.
         final_ratio: learning rate at the end as a share of the peak.
         weight_decay: what a step at the peak rate takes off the weights, as a share; the rate is
             not a factor of it.
-        batch_size: sequences a step.
-        micro_batch_size: sequences a forward pass; 0 takes the whole batch.
-        evaluate_every: steps between evaluations on held-out data; 0 is at the end only.
         alibi: distances are biases; False learns an embedding for each position.
         gated: gated feed-forward layers; False has BERT's.
         equal_parameters: gated layers have two thirds of `feed_forward`, so that there are as many
@@ -62,16 +51,12 @@ class Config:
     dropout_prob: float = 0.1  # mosaic_bert.py
     mask_ratio: float = 0.3  # yaml
     eval_mask_ratio: float = 0.15  # yaml
-    mask_prob: float = 0.8  # BERT
-    random_prob: float = 0.1  # BERT
     lr: float = 5e-4  # yaml
     warmup: float = 0.06  # yaml
     betas: tuple[float, float] = (0.9, 0.98)  # yaml
     final_ratio: float = 0.02  # yaml
     weight_decay: float = 1e-5  # yaml
     batch_size: int = 4096  # yaml
-    micro_batch_size: int = 0
-    evaluate_every: int = 0
     alibi: bool = True  # bert_layers.py
     gated: bool = True  # bert_layers.py
     equal_parameters: bool = False  # bert_layers.py, which names the choice
@@ -84,76 +69,35 @@ class Config:
     published: ClassVar[dict[str, float]] = {"base": 137e6, "large": 434e6}
 
     @classmethod
-    def tiny(cls) -> Self:
-        """Small enough for a test."""
-        return cls(
-            vocab_size=300,
-            width=32,
-            num_layers=2,
-            num_heads=2,
-            feed_forward=64,
-            num_positions=32,
-            max_length=24,
-            dropout_prob=0.0,
-            lr=3e-3,
-            warmup=2,
-            batch_size=8,
-        )
-
-    @classmethod
     def small(cls) -> Self:
         """1.1 M parameters, for a megabyte of text: minutes on two cores."""
-        return cls(
-            vocab_size=2048,
-            width=128,
-            num_layers=4,
-            num_heads=4,
-            feed_forward=512,
-            num_positions=64,
-            max_length=64,
-            lr=1e-3,
-            warmup=0.1,
-            batch_size=32,
-            equal_parameters=True,
-        )
+        return replace(super().small(), equal_parameters=True)
 
     @classmethod
     def paper(cls, name: str = "base") -> Self:
         """The published sizes: "base" (137 M parameters), "large" (434 M)."""
         large = cls(width=1024, num_layers=24, num_heads=16, feed_forward=4096)
-        sizes = {"base": cls(), "large": large}
-        if name not in sizes:
-            raise UserError(f"published sizes are {', '.join(sizes)}, not {name!r}")
-        return sizes[name]
+        return published_size(name, {"base": cls(), "large": large})
 
-    def network_config(self, pad_id: int) -> MosaicBertConfig:
-        """The encoder's sizes in transformers' terms."""
-        thirds = self.gated and self.equal_parameters
-        return MosaicBertConfig(
-            vocab_size=-(-self.vocab_size // _TILE) * _TILE,
-            hidden_size=self.width,
-            num_hidden_layers=self.num_layers,
-            num_attention_heads=self.num_heads,
-            intermediate_size=round(self.feed_forward * 2 / 3) if thirds else self.feed_forward,
-            max_position_embeddings=self.num_positions,
-            hidden_dropout_prob=self.dropout_prob,
-            pad_token_id=pad_id,
-            alibi=self.alibi,
-            gated=self.gated,
-            unpadded=self.unpadded,
-            low_precision_norm=self.low_precision_norm,
-        )
+    def network_config(self, kind: Any = MosaicBertConfig, **more: Any) -> Any:
+        """See `TransformerSizes.network_config`."""
+        if self.gated and self.equal_parameters:
+            more = {"intermediate_size": round(self.feed_forward * 2 / 3)} | more
+        own = {
+            "vocab_size": -(-self.vocab_size // _TILE) * _TILE,
+            "attention_probs_dropout_prob": 0.0,
+            "alibi": self.alibi,
+            "gated": self.gated,
+            "unpadded": self.unpadded,
+            "low_precision_norm": self.low_precision_norm,
+        }
+        return super().network_config(kind, **(own | more))
 
     def sized_as(self, network: MosaicBertConfig) -> Self:
         """The same settings with the sizes and the architecture of an encoder that was loaded."""
         most = math.inf if network.alibi else network.max_position_embeddings
         return replace(
-            self,
-            vocab_size=network.vocab_size,
-            width=network.hidden_size,
-            num_layers=network.num_hidden_layers,
-            num_heads=network.num_attention_heads,
-            feed_forward=network.intermediate_size,
+            super().sized_as(network),
             num_positions=int(min(self.num_positions, most)),
             max_length=int(min(self.max_length, most)),
             alibi=network.alibi,

@@ -73,7 +73,7 @@ class MosaicBertModel(MosaicBertPreTrainedModel):
         layout: Packing,
         *,
         types: Tensor | None = None,
-        real: Tensor | None = None,
+        attention_mask: Tensor | None = None,
         keep: NDArray[Any] | None = None,
     ) -> Tensor:
         """Last hidden states of packed tokens [N, d].
@@ -82,7 +82,8 @@ class MosaicBertModel(MosaicBertPreTrainedModel):
             ids: token ids [N].
             layout: where the texts are.
             types: token types [N]; None is 0 for all.
-            real: True where there is a token [B, T]; needed where the layout keeps the padding.
+            attention_mask: True where there is a token [B, T]; needed where the layout keeps the
+                padding.
             keep: the packed tokens whose last state is wanted [K]; the last layer does nothing for
                 the others but let them be attended to. None wants all.
 
@@ -96,9 +97,9 @@ class MosaicBertModel(MosaicBertPreTrainedModel):
         if self.config.alibi:
             longest = max(length for _, length in layout.groups)
             bias = alibi_bias(self.config.num_attention_heads, longest, states)
-        if real is not None:
-            hidden = torch.zeros(real.shape, dtype=states.dtype, device=states.device)
-            hidden = hidden.masked_fill(~real, torch.finfo(states.dtype).min / 2)
+        if attention_mask is not None:
+            hidden = torch.zeros(attention_mask.shape, dtype=states.dtype, device=states.device)
+            hidden = hidden.masked_fill(~attention_mask, torch.finfo(states.dtype).min / 2)
         last = len(self.encoder.layer) - 1
         for number, layer in enumerate(self.encoder.layer):
             states = layer(states, layout, bias, hidden, keep if number == last else None)
@@ -118,17 +119,14 @@ class MosaicBertModel(MosaicBertPreTrainedModel):
             attention_mask: 1 where there is a token [B, T]; None: everywhere.
             token_type_ids: [B, T].
         """
-        real = None if attention_mask is None else attention_mask.bool()
+        mask = None if attention_mask is None else attention_mask.bool()
         shape = (input_ids.shape[0], input_ids.shape[1])
-        if real is None:
-            layout = not_packing(shape)
-        elif self.config.unpadded:
-            layout, real = packing(real.cpu().numpy()), None
-        else:
-            layout = not_packing(shape)
+        layout = not_packing(shape)
+        if mask is not None and self.config.unpadded:
+            layout, mask = packing(mask.cpu().numpy()), None
         rows = layout.rows
         types = None if token_type_ids is None else token_type_ids.flatten()[rows]
-        packed = self.packed(input_ids.flatten()[rows], layout, types=types, real=real)
+        packed = self.packed(input_ids.flatten()[rows], layout, types=types, attention_mask=mask)
         states = pad(packed, layout)
         pooled = None if self.pooler is None else self.pooler(states)
         return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)

@@ -40,21 +40,21 @@ class Packing:
         return inverse[positions]
 
 
-def packing(real: NDArray[np.bool_]) -> Packing:
+def packing(attention_mask: NDArray[np.bool_]) -> Packing:
     """Packs a batch: texts by length, of one length in their order.
 
     Args:
-        real: True where there is a token, False at padding, on either side [B, T].
+        attention_mask: True where there is a token, False at padding, on either side [B, T].
     """
-    lengths = real.sum(1)
+    lengths = attention_mask.sum(1)
     order = lengths.argsort(kind="stable")
-    texts, columns = real[order].nonzero()
+    texts, columns = attention_mask[order].nonzero()
     lengths = lengths[order]
     starts = lengths.cumsum() - lengths
     found = np.unique(lengths[lengths > 0], return_counts=True)
     return Packing(
-        shape=(real.shape[0], real.shape[1]),
-        rows=order[texts] * real.shape[1] + columns,
+        shape=(attention_mask.shape[0], attention_mask.shape[1]),
+        rows=order[texts] * attention_mask.shape[1] + columns,
         places=np.arange(len(texts)) - starts[texts],
         groups=tuple((int(count), int(length)) for length, count in zip(*found, strict=True)),
     )

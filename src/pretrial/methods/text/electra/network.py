@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
+from pretrial.checkpoints.keys import load_config
+from pretrial.checkpoints.pretrained import load_encoder
 from pretrial.corrupt.masks import chosen_of
 from pretrial.errors import UserError
+from pretrial.models.architectures.text_encoder import hidden_states
 
 Encoder = ElectraForPreTraining | ElectraForMaskedLM
 Tie = Literal["embeddings", "all", "none"]
+
+GENERATOR = "generator"
+_DISCRIMINATOR = "-discriminator"
+MEND = (
+    "give the name or folder of an ELECTRA checkpoint, such as google/electra-small-discriminator"
+)
 
 
 def generator_config(
@@ -70,33 +79,39 @@ def _demand_equal(generator: nn.Module, encoder: nn.Module, names: tuple[str, ..
             )
 
 
-def hidden_states(network: Encoder, ids: Tensor, real: Tensor) -> Tensor:
-    """Last hidden states [B, T, d].
-
-    Args:
-        network: either network.
-        ids: token ids [B, T].
-        real: True where there is a token, False at padding, which nothing attends to [B, T].
-    """
-    # transformers hands an additive mask of four axes through; it would read a mask of two back
-    # from the device, which costs a wait on a GPU and is impossible on the meta device
-    lowest = torch.finfo(network.dtype).min
-    mask = torch.zeros(real.shape, dtype=network.dtype, device=real.device)
-    mask = mask.masked_fill(~real, lowest)[:, None, None, :]  # [B, 1, 1, T]
-    return network.electra(ids, attention_mask=mask).last_hidden_state
-
-
-def masked_logits(network: ElectraForMaskedLM, batch: Mapping[str, Tensor]) -> Tensor:
+def masked_logits(network: ElectraForMaskedLM, batch: Mapping[str, Any]) -> Tensor:
     """What a masked language model predicts at the chosen positions alone [N, V].
 
     Args:
         network: the model.
         batch: of `corrupt.masks.mask_windows`.
     """
-    states = hidden_states(network, batch["input_ids"], batch["attention_mask"])
+    states = hidden_states(network.electra, batch["input_ids"], batch["attention_mask"])
     return token_logits(network, chosen_of(states, batch))
 
 
 def token_logits(network: ElectraForMaskedLM, states: Tensor) -> Tensor:
     """The head alone: logits [N, V] of hidden states [N, d]."""
     return network.generator_lm_head(network.generator_predictions(states))
+
+
+def generator_of(source: str | Path) -> ElectraForMaskedLM | None:
+    """The generator that belongs to a discriminator, None where there is none.
+
+    It is the folder "generator" inside `source`, or the checkpoint of the same name that ends in
+    "-generator" instead of "-discriminator".
+
+    Raises:
+        UserError: it does not fit.
+    """
+    inside, name = Path(source) / GENERATOR, str(source)
+    if inside.is_dir():
+        return load_encoder(inside, ElectraForMaskedLM, MEND)
+    if not name.endswith(_DISCRIMINATOR):
+        return None
+    other = f"{name.removesuffix(_DISCRIMINATOR)}-{GENERATOR}"
+    try:
+        load_config(other)
+    except (OSError, ValueError):
+        return None
+    return load_encoder(other, ElectraForMaskedLM, MEND)
