@@ -12,7 +12,8 @@ from pretrial.evaluate.sides import (
     side_parameters,
 )
 from pretrial.methods.text.e2s2.network import new_bart
-from pretrial.models.architectures.seq2seq import TextToText, new_t5
+from pretrial.models.architectures.language_model import TextToText
+from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
 
 TEXTS = ["open the file", "close the file", "read a line", "write a line"]
@@ -38,7 +39,7 @@ def writer(tokenizer, kind="bart"):
 @pytest.mark.parametrize("kind", ["bart", "t5"])
 @pytest.mark.parametrize("side", SIDES)
 def test_a_fresh_side_has_other_weights_and_the_rest_is_left_alone(tokenizer, kind, side):
-    model, before = writer(tokenizer, kind).model, writer(tokenizer, kind).model
+    model, before = writer(tokenizer, kind).network, writer(tokenizer, kind).network
     change_side(model, side, "fresh", seed=5)
     own = {id(p) for p in side_parameters(model, side).values()}
     assert own
@@ -48,7 +49,7 @@ def test_a_fresh_side_has_other_weights_and_the_rest_is_left_alone(tokenizer, ki
 
 
 def test_sides_share_nothing_and_a_frozen_one_does_not_learn(tokenizer):
-    model = writer(tokenizer).model
+    model = writer(tokenizer).network
     encoder, decoder = (set(side_parameters(model, side).values()) for side in SIDES)
     assert not encoder & decoder
     assert set(model.parameters()) - encoder - decoder == {model.get_input_embeddings().weight}
@@ -59,7 +60,7 @@ def test_sides_share_nothing_and_a_frozen_one_does_not_learn(tokenizer):
 @pytest.mark.parametrize("kind", ["bart", "t5"])
 def test_the_share_of_active_units_is_that_of_the_weights(tokenizer, kind):
     made = writer(tokenizer, kind)
-    layers = made.model.get_encoder().named_modules()
+    layers = made.network.get_encoder().named_modules()
     first, second = (m for name, m in layers if name.endswith(("fc1", "wi")))
     with torch.no_grad():
         first.weight.zero_()

@@ -16,10 +16,16 @@ _THEIRS: dict[str, tuple[str, ...]] = {
     "vocab_size": ("vocab_size",),
     "embedding_size": ("embedding_size",),
     "width": ("hidden_size", "d_model"),
-    "num_layers": ("num_hidden_layers", "num_layers"),
-    "num_heads": ("num_attention_heads", "num_heads"),
+    "num_layers": ("num_hidden_layers", "num_layers", "encoder_layers", "decoder_layers"),
+    "num_heads": (
+        "num_attention_heads",
+        "num_heads",
+        "encoder_attention_heads",
+        "decoder_attention_heads",
+    ),
+    "num_kv_heads": ("num_key_value_heads",),
     "head_size": ("head_dim", "d_kv"),
-    "feed_forward": ("intermediate_size", "d_ff"),
+    "feed_forward": ("intermediate_size", "d_ff", "encoder_ffn_dim", "decoder_ffn_dim"),
     "num_positions": ("max_position_embeddings",),
     "image_size": ("image_size",),
     "patch_size": ("patch_size",),
@@ -28,7 +34,13 @@ _THEIRS: dict[str, tuple[str, ...]] = {
     "decoder_layers": ("decoder_num_hidden_layers",),
     "decoder_heads": ("decoder_num_attention_heads",),
 }
-_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout_rate")
+_DROPOUT = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "dropout_rate",
+    "dropout",
+    "attention_dropout",
+)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
 from pretrial.evaluate.classify import finetune
-from pretrial.models.architectures.seq2seq import TextToText, shifted
+from pretrial.models.architectures.language_model import TextToText
+from pretrial.models.architectures.seq2seq import shifted
 from pretrial.train.seeds import seed_of
 
 Side = Literal["encoder", "decoder"]
@@ -63,10 +64,10 @@ def diagnose_sides(
     for side, change in settings:
         writer = make()
         if change != "none":
-            change_side(writer.model, side, change, seed)  # type: ignore[arg-type]
+            change_side(writer.network, side, change, seed)  # type: ignore[arg-type]
         with torch.enable_grad():
             finetune(writer, learn, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
-        losses = writer.nats(test)
+        losses = writer.nll(test)
         written = writer.generate_texts([source for source, _ in test])
         right = [
             ours.strip() == target.strip() for ours, (_, target) in zip(written, test, strict=True)
@@ -142,7 +143,7 @@ def active_ratios(
     Raises:
         UserError: the model's feed-forward layers are not known.
     """
-    model, training = writer.model, writer.training
+    model, training = writer.network, writer.training
     device = next(model.parameters()).device
     writer.eval()
     sums: dict[Side, list[float]] = {side: [] for side in SIDES}

@@ -108,6 +108,15 @@ def learn_bpe(
     )
 
 
+def special_ids(specials: Mapping[str, str]) -> dict[str, int]:
+    """What a vocabulary of `learn_bpe` will number its special tokens, such as "eos_token_id".
+
+    A network whose config names them can be made before the vocabulary is learned, or without one.
+    """
+    texts = list(dict.fromkeys(specials.values()))
+    return {f"{role}_id": texts.index(text) for role, text in specials.items()}
+
+
 def texts_of(
     examples: Sequence[Any], parts: Callable[[Any], Iterable[str | None]]
 ) -> Iterator[str]:

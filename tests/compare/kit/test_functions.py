@@ -114,7 +114,7 @@ class Parrot:
     def writer(self, max_target):
         return self
 
-    def nats(self, pairs, per_token=True):
+    def nll(self, pairs, per_token=True):
         return [float(len(target)) for _, target in pairs]
 
     def generate_texts(self, sources):

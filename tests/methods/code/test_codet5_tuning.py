@@ -15,7 +15,8 @@ from pretrial.evaluate.tasks import evaluate
 from pretrial.methods.code.codet5 import CodeT5, Config
 from pretrial.methods.code.codet5.trials import trial
 from pretrial.methods.code.codet5.tuning import EosClassifier, TaskMixture, Tasks, end_positions
-from pretrial.models.architectures.seq2seq import TextToText, new_t5
+from pretrial.models.architectures.language_model import TextToText
+from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe, sentinel_ids
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train

@@ -25,7 +25,7 @@ from pretrial.methods.code.snowcoder.corpus import (
 from pretrial.methods.code.snowcoder.selection import raise_language, select
 from pretrial.methods.code.snowcoder.synthesis import Writer, code_of_answer, seed_of_file
 from pretrial.methods.code.snowcoder.training import Training
-from pretrial.models.architectures.causal_lm import CausalLM
+from pretrial.models.architectures.language_model import CausalLM
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train

@@ -7,23 +7,18 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from pretrial.bases.prompted import texts_of
+from pretrial.bases.language_model.examples import texts_of
 from pretrial.compare.trial import Context
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import UserError
 from pretrial.evaluate.rank import measure_rank
 from pretrial.evaluate.tasks import evaluate
-from pretrial.methods.text.architecture_objective import (
-    ArchitectureObjective,
-    Config,
-    tasks,
-    trial,
-)
+from pretrial.methods.text.architecture_objective import ArchitectureObjective, Config
 from pretrial.methods.text.architecture_objective.config import PAIRS
-from pretrial.methods.text.architecture_objective.grid import by_gain
 from pretrial.methods.text.architecture_objective.network import T5Decoder
-from pretrial.methods.text.architecture_objective.trials import prepare, steps_to
-from pretrial.models.architectures.conditional import new_llama
+from pretrial.methods.text.architecture_objective.trials import prepare, steps_to, tasks, trial
+from pretrial.methods.text.architecture_objective.trials.grid import by_gain
+from pretrial.models.architectures.layouts import new_llama
 from pretrial.models.tokenizers import learn_bpe, sentinel_ids
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import read_tensors
@@ -43,7 +38,7 @@ def make(**changes):
 
 
 def first_windows(method, number=6):
-    windows = TokenWindows(texts_of(ROWS), method.model.tokenizer, method.objective.window)
+    windows = TokenWindows(texts_of(ROWS), method.tokenizer, method.mixture.window)
     return [windows[place] for place in range(number)]
 
 
@@ -58,8 +53,8 @@ def batch_of(method, windows, seed=0):
 def test_each_pair_predicts_what_its_objective_asks_for(architecture, objective):
     method = make(architecture=architecture, objective=objective)
     windows = first_windows(method)
-    pairs = method.objective.pairs(windows, torch.Generator().manual_seed(0))
-    sentinels = set(sentinel_ids(method.model.tokenizer))
+    pairs = method.mixture.pairs(windows, torch.Generator().manual_seed(0))
+    sentinels = set(sentinel_ids(method.tokenizer))
     for pair, window in zip(pairs, windows, strict=True):
         if objective == "masked_lm":
             assert pair.targets[0] in sentinels
@@ -75,7 +70,7 @@ def test_each_pair_predicts_what_its_objective_asks_for(architecture, objective)
 def test_split_is_uniform_over_the_window():
     method = make(architecture="prefix_decoder", objective="prefix_lm")
     window = list(range(20, 40))
-    pairs = method.objective.pairs([window] * 2000, torch.Generator().manual_seed(0))
+    pairs = method.mixture.pairs([window] * 2000, torch.Generator().manual_seed(0))
     sizes = torch.tensor([len(pair.inputs) for pair in pairs])
     assert (int(sizes.min()), int(sizes.max())) == (1, 19)
     assert torch.bincount(sizes)[1:].min() > 60  # of 105
@@ -91,7 +86,7 @@ def test_all_arms_read_and_write_626_tokens():
             max_targets=114,
             vocab_size=400,
         )
-        window = [30] * method.objective.window
+        window = [30] * method.mixture.window
         lengths[method.config.label] = len(window), batch_of(method, [window])["counts"]["tokens"]
     assert lengths["ED:MLM"] == lengths["ND:MLM"] == lengths["CD:MLM"] == (568, 626.0)
     assert all(tokens == 626.0 for _, tokens in lengths.values())
@@ -107,9 +102,9 @@ def test_a_pair_that_is_none_of_the_six_is_refused():
 def test_separator_and_loss_on_inputs_are_options():
     parted = make(separator=True, **ND_MLM)
     batch = batch_of(parted, first_windows(parted, 1))
-    separator = parted.model.tokenizer.convert_tokens_to_ids("<sep>")
+    separator = parted.tokenizer.convert_tokens_to_ids("<sep>")
     place = int(batch["prefix_lengths"][0]) - 1
-    assert int(batch["ids"][0, place]) == separator
+    assert int(batch["input_ids"][0, place]) == separator
     plain, both = make(**ND_MLM), make(loss_on="all", **ND_MLM)
     windows = first_windows(plain)
     asked = batch_of(plain, windows)["counts"]["targets"]
@@ -134,9 +129,11 @@ def test_there_and_back_again_gives_identical_logits(positions, tmp_path):
     ).eval()
     batch = batch_of(causal, first_windows(causal))
     with torch.no_grad():
-        assert torch.equal(back.model.logits(batch), causal.model.logits(batch))
+        assert torch.equal(back.language_model.logits(batch), causal.language_model.logits(batch))
         parted = batch_of(prefix, first_windows(prefix))
-        assert not torch.allclose(prefix.model.logits(parted), causal.model.logits(parted))
+        assert not torch.allclose(
+            prefix.language_model.logits(parted), causal.language_model.logits(parted)
+        )
 
 
 def test_a_mismatch_is_refused_unless_adapt_is_given(tmp_path):
@@ -182,7 +179,7 @@ def test_a_public_decoder_is_causal_with_full_language_modelling(tmp_path):
     with pytest.raises(UserError, match="CD:FLM"):
         ArchitectureObjective.build(replace(TINY, **ND_MLM), source=tmp_path)
     adapted = ArchitectureObjective.build(replace(TINY, adapt=True, **ND_MLM), source=tmp_path)
-    assert len(sentinel_ids(adapted.model.tokenizer)) == 100
+    assert len(sentinel_ids(adapted.tokenizer)) == 100
     with pytest.raises(UserError, match="--max-inputs"):
         ArchitectureObjective.build(replace(TINY, max_inputs=60), source=tmp_path)
 
@@ -339,7 +336,8 @@ def test_grid_measures_before_and_after_fine_tuning(tmp_path):
     assert size == sum(p.numel() for p in plain.parameters())  # one model's, not two
     weights = read_tensors(tmp_path / "stages/pretrain/done", "weights")
     assert torch.equal(
-        plain.state_dict()["model.network.shared.weight"], weights["model.network.shared.weight"]
+        plain.state_dict()["language_model.network.shared.weight"],
+        weights["language_model.network.shared.weight"],
     )
     found = grid.measure(subject, few, 0)
     names = ["next_sentence", "next_sentence_gain", "held_out"]

@@ -14,10 +14,10 @@ from transformers.models.olmoe.modeling_olmoe import load_balancing_loss_func
 
 from pretrial.errors import UserError
 from pretrial.methods.text.polycom import Config, PolyCom
-from pretrial.methods.text.polycom.functions import DIMENSIONS, TARGETS, Approximators
 from pretrial.methods.text.polycom.network.megatron import flatten, load_megatron
 from pretrial.methods.text.polycom.network.spectra import effective_rank
 from pretrial.methods.text.polycom.trials import trial
+from pretrial.methods.text.polycom.trials.functions import DIMENSIONS, TARGETS, Approximators
 from pretrial.objectives.experts import balance_loss, router_loss
 
 TINY = Config.tiny()
@@ -31,7 +31,7 @@ def method() -> PolyCom:
 
 
 def windows(method: PolyCom, count: int = 4) -> list[list[int]]:
-    return list(method._blocks(TEXTS * 4))[:count]
+    return list(method.windows(TEXTS * 4))[:count]
 
 
 # -- settings -------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_effective_rank() -> None:
 
 def test_writing_and_scoring(method: PolyCom) -> None:
     written = list(method.generate([TEXTS[0], ""], max_new_tokens=4))
-    assert all(isinstance(row["generate"], str) for row in written)
+    assert all(isinstance(row["text"], str) for row in written)
     nats, sizes = method.nll(TEXTS[:2])
     assert min(nats) > 0
     assert sizes == [len(text) for text in TEXTS[:2]]

@@ -10,14 +10,13 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from pretrial.bases.prompted import Example
+from pretrial.bases.language_model.examples import Example
 from pretrial.corrupt.denoisers import Denoiser
 from pretrial.errors import UserError
 from pretrial.methods.text.ul2 import UL2, Config
-from pretrial.methods.text.ul2.answers import answer_in, vote
-from pretrial.methods.text.ul2.building import needed_sentinels
+from pretrial.methods.text.ul2.abilities import answer_in, vote
 from pretrial.methods.text.ul2.trials import trial
-from pretrial.models.architectures.conditional import new_llama
+from pretrial.models.architectures.layouts import new_llama
 from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.tokenizers import learn_bpe, sentinel_ids
 from pretrial.train.budget import Budget
@@ -44,7 +43,7 @@ def method():
 
 
 def windows(method, number=8):
-    ids = method.model.tokenizer(TEXTS[:number], add_special_tokens=False)["input_ids"]
+    ids = method.tokenizer(TEXTS[:number], add_special_tokens=False)["input_ids"]
     return [row[: method.mixture.window] for row in ids]
 
 
@@ -61,7 +60,7 @@ def test_every_member_is_drawn_behind_the_mode_of_its_paradigm(method):
     pairs = method.mixture.pairs(windows(method) * 40, torch.Generator().manual_seed(0))
     tokens = {mode: method.head(mode) for mode in ("NLU", "NLG", "S2S")}
     assert all(len(ids) == 1 for ids in tokens.values())
-    sentinels = set(sentinel_ids(method.model.tokenizer))
+    sentinels = set(sentinel_ids(method.tokenizer))
     shares = dict.fromkeys(tokens, 0)
     for pair in pairs:
         (mode,) = (mode for mode, ids in tokens.items() if pair.inputs[:1] == ids)
@@ -75,7 +74,7 @@ def test_batches_of_mixed_denoisers_fit_the_lengths(method):
     batch = method.batch(windows(method), torch.Generator().manual_seed(1))
     assert batch["input_ids"].shape[1] <= TINY.max_inputs
     assert batch["labels"].shape[1] <= TINY.max_targets
-    assert (batch["targets"] == method.model.end).sum() == 8  # each target ends
+    assert (batch["labels"] == method.language_model.end).sum() == 8  # each target ends
 
 
 def test_without_modes_nothing_stands_in_front():
@@ -86,11 +85,11 @@ def test_without_modes_nothing_stands_in_front():
 
 
 def test_a_vocabulary_gets_as_many_sentinels_as_the_paper_needs_and_more_than_t5_has():
-    need = needed_sentinels(Config.paper())
-    assert need == needed_sentinels(replace(Config.paper(), num_sentinels=3))
+    need = Config.paper().needed_sentinels()
+    assert need == replace(Config.paper(), num_sentinels=3).needed_sentinels()
     assert 100 < need < 140  # (3, 0.5) at 600 tokens
     made = make()
-    assert len(sentinel_ids(made.model.tokenizer)) == needed_sentinels(TINY)
+    assert len(sentinel_ids(made.tokenizer)) == TINY.needed_sentinels()
 
 
 def test_language_modelling_is_a_setting():
@@ -99,7 +98,7 @@ def test_language_modelling_is_a_setting():
     assert (pair.inputs, pair.targets) == ([], [7, 8, 9])
     batch = causal.batch([[7, 8, 9]], torch.Generator())
     logits = causal.export()(torch.tensor([[0, 7, 8, 9]])).logits[0]
-    torch.testing.assert_close(causal.model.logits(batch), logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(causal.language_model.logits(batch), logits, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ["prefix_decoder", "encoder_decoder"])
@@ -140,8 +139,8 @@ def test_a_released_checkpoint_loads_with_its_keys_and_modes_as_text(tmp_path):
     made = UL2.build(TINY, source=tmp_path).eval()
     assert made.export().state_dict().keys() == network.state_dict().keys()
     assert len(made.head("S2S")) > 1  # the pieces of its text
-    assert made.model.tokenizer.decode(made.head("S2S")) == "[S2S]"
-    assert len(made.model.tokenizer) < made.export().config.vocab_size  # nothing was added
+    assert made.tokenizer.decode(made.head("S2S")) == "[S2S]"
+    assert len(made.tokenizer) < made.export().config.vocab_size  # nothing was added
     ids = torch.tensor([[*made.head("NLU"), 20, 21, 1]])
     inputs = {"input_ids": ids, "decoder_input_ids": torch.tensor([[0, 30, 31]])}
     with torch.no_grad():
@@ -153,9 +152,9 @@ def test_continuing_is_what_transformers_generates(tmp_path):
     made = UL2.build(TINY, source=tmp_path).eval()
     (row,) = made.generate([Example(text="Return the list")], max_new_tokens=8)
     plain = T5ForConditionalGeneration.from_pretrained(tmp_path).eval()
-    ids = made.model.tokenizer("[S2S]Return the list", return_tensors="pt").input_ids
+    ids = made.tokenizer("[S2S]Return the list", return_tensors="pt").input_ids
     wanted = plain.generate(ids, max_new_tokens=8, do_sample=False)[0]
-    assert row["text"] == made.model.tokenizer.decode(wanted, skip_special_tokens=True).strip()
+    assert row["text"] == made.tokenizer.decode(wanted, skip_special_tokens=True).strip()
 
 
 def test_a_causal_checkpoint_becomes_a_prefix_decoder_with_tokens_of_its_own(tmp_path):
@@ -167,7 +166,7 @@ def test_a_causal_checkpoint_becomes_a_prefix_decoder_with_tokens_of_its_own(tmp
     tokenizer.save_pretrained(tmp_path / "theirs")
     made = UL2.build(TINY, source=tmp_path / "theirs").eval()
     assert made.config.architecture == "prefix_decoder"
-    assert len(sentinel_ids(made.model.tokenizer)) == 100
+    assert len(sentinel_ids(made.tokenizer)) == 100
     assert len(made.head("NLG")) == 1
     made.save(tmp_path / "ours")
     again = UL2.build(TINY, source=tmp_path / "ours").eval()
@@ -197,21 +196,22 @@ def test_a_checkpoint_without_sentinels_is_refused(tmp_path):
 
 def test_the_aim_decides_the_mode(method):
     seen = []
-    write = method.model.write
-    method.model.write = lambda rows, **options: seen.append(rows[0][:1]) or write(rows, **options)
+    model = method.language_model
+    write = model.write
+    model.write = lambda rows, **options: seen.append(rows[0][:1]) or write(rows, **options)
     try:
         for options in ({}, {"aim": "fill"}, {"aim": "fill-long"}, {"mode": "NLU"}):
             list(method.generate(ROWS[:1], max_new_tokens=2, **options))
         list(method.generate(ROWS[:1], max_new_tokens=2, mode="none"))
     finally:
-        del method.model.write
+        del model.write
     modes = [method.head(mode) for mode in ("S2S", "NLU", "NLG", "NLU")]
     assert seen[:4] == modes
     assert seen[4] not in modes
 
 
 def test_gaps_are_filled_where_they_stand(method):
-    ids = method.model.tokenizer("<extra_id_1> two<extra_id_0> one", add_special_tokens=False)[
+    ids = method.tokenizer("<extra_id_1> two<extra_id_0> one", add_special_tokens=False)[
         "input_ids"
     ]
     assert method._filled("a<extra_id_0> b<extra_id_1> c<extra_id_2>", ids) == (
@@ -251,9 +251,9 @@ def test_scores_are_by_paradigm_and_repeat(method):
 
 def test_a_mode_costs_what_its_token_changes(method):
     member = [Denoiser.parse("S:0.25")]
-    right = method.denoising_nats(TEXTS[:3], member)["S"]
-    assert method.denoising_nats(TEXTS[:3], member, mode="S2S")["S"] == right
-    assert method.denoising_nats(TEXTS[:3], member, mode="NLU")["S"] != right
+    right = method.denoising_nll(TEXTS[:3], member)["S"]
+    assert method.denoising_nll(TEXTS[:3], member, mode="S2S")["S"] == right
+    assert method.denoising_nll(TEXTS[:3], member, mode="NLU")["S"] != right
 
 
 def test_instruction_tuning_learns_answers_without_a_mode(tmp_path):

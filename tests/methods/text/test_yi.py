@@ -125,7 +125,7 @@ def test_noise_is_bounded_and_only_in_training(method: Yi) -> None:
     tuner = ChatTuner(network, method.tokenizer, alpha)
     pair = [turns(DIALOGUE, method.tokenizer, 1000), turns(DIALOGUE[1:3], method.tokenizer, 1000)]
     batch = tuner.batch(pair, torch.Generator().manual_seed(1))
-    vectors = network.get_input_embeddings()(batch["ids"])
+    vectors = network.get_input_embeddings()(batch["input_ids"])
     noise = tuner._noise(vectors, batch)
     for row, own in enumerate(pair):
         length, width = len(own.ids), vectors.shape[2]
@@ -139,7 +139,7 @@ def test_noise_is_bounded_and_only_in_training(method: Yi) -> None:
     assert tuner.train().losses(batch)["loss"] != quiet.losses(batch)["loss"]
     # a dialogue's noise is its own, whatever stands beside it
     alone = {**tuner.batch(pair[1:], torch.Generator()), "seeds": batch["seeds"][1:]}
-    again = tuner._noise(network.get_input_embeddings()(alone["ids"]), alone)
+    again = tuner._noise(network.get_input_embeddings()(alone["input_ids"]), alone)
     torch.testing.assert_close(again[0], noise[1, : len(pair[1].ids)])
 
 

@@ -6,8 +6,8 @@ from transformers.models.bart.modeling_bart import shift_tokens_right
 
 from pretrial.errors import UserError
 from pretrial.methods.text.e2s2.network import new_bart
+from pretrial.models.architectures.language_model import TextToText
 from pretrial.models.architectures.seq2seq import (
-    TextToText,
     collate,
     generate_texts,
     new_t5,
@@ -87,11 +87,11 @@ def test_a_model_learns_to_write_and_decoding_agrees_with_transformers(model, to
     assert {len(group) for group in beams} == {2}
 
 
-def test_nats_are_the_losses_of_single_pairs(model, tokenizer):
+def test_nll_is_the_losses_of_single_pairs(model, tokenizer):
     pairs = TextToText(model, tokenizer, 16, 16)
     examples = list(zip(TEXTS, ["open", "close the", "a", "write a line"], strict=True))
-    nats = pairs.nats(examples, batch_size=3)
-    for example, found in zip(examples, nats, strict=True):
+    nll = pairs.nll(examples, batch_size=3)
+    for example, found in zip(examples, nll, strict=True):
         alone = pairs.losses(pairs.batch([example], torch.Generator()))["loss"]
         assert found == pytest.approx(float(alone.detach()), rel=1e-4)
 

@@ -208,7 +208,7 @@ def measure(
 
     Args:
         method: with `writer(max_target)`, a Trainable of (source, target) pairs that has
-            `generate_texts(sources)` and `nats(pairs)`; and `classifier(num_labels)`, one of
+            `generate_texts(sources)` and `nll(pairs)`; and `classifier(num_labels)`, one of
             (text, class) pairs that has `logits(texts)`.
         tasks: what `data` gives as the test data.
         seed: of fine-tuning.
@@ -226,7 +226,7 @@ def measure(
         if task in tasks:
             writer, test = method.writer(max_target), tasks[task]["test"]
             finetune(writer, tasks[task]["learn"], **how)
-            found[f"{task}_nats"] = writer.nats(test)
+            found[f"{task}_nats"] = writer.nll(test)
             written = writer.generate_texts([source for source, _ in test])
             found[f"{task}_{metric}"] = [
                 score(text, wanted) for text, (_, wanted) in zip(written, test, strict=True)
@@ -235,7 +235,7 @@ def measure(
         writer, test = method.writer(16), tasks["variable"]["test"]
         finetune(writer, [(code, right) for code, (right, _) in tasks["variable"]["learn"]], **how)
         right, wrong = (
-            writer.nats([(code, names[i]) for code, names in test], per_token=False) for i in (0, 1)
+            writer.nll([(code, names[i]) for code, names in test], per_token=False) for i in (0, 1)
         )
         found["variable_accuracy"] = [float(r < w) for r, w in zip(right, wrong, strict=True)]
     if "misuse" in tasks:

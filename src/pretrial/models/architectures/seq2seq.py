@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from transformers import T5Config, T5ForConditionalGeneration
 
 from pretrial.corrupt.masks import IGNORE
-from pretrial.errors import UserError
 from pretrial.models.decoding.cache import padded
-from pretrial.models.decoding.sample import sample
+from pretrial.models.decoding.write import write
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.stage import Batch, Trainable
+from pretrial.train.stage import Batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -92,8 +90,8 @@ def collate(
 
     Returns:
         `input_ids` [B, T], `attention_mask` [B, T] (1 at tokens), `labels` [B, U] (-100 at
-        padding), and counts: "examples", "targets" (tokens that are predicted) and "tokens"
-        (those of sources and targets).
+        padding), `loss_mask` [B, U] (True at labels), and counts: "examples", "targets" (tokens
+        that are predicted) and "tokens" (those of sources and targets).
     """
     input_ids, labels = pad_rows(sources, pad_id), pad_rows(targets, IGNORE)
     num_targets = float(sum(map(len, targets)))
@@ -102,8 +100,13 @@ def collate(
         "targets": num_targets,
         "tokens": num_targets + float(sum(map(len, sources))),
     }
-    mask = pad_rows([[1] * len(row) for row in sources], 0)
-    return {"input_ids": input_ids, "attention_mask": mask, "labels": labels, "counts": counts}
+    return {
+        "input_ids": input_ids,
+        "attention_mask": pad_rows([[1] * len(row) for row in sources], 0),
+        "labels": labels,
+        "loss_mask": labels != IGNORE,
+        "counts": counts,
+    }
 
 
 def encode_texts(
@@ -159,73 +162,40 @@ def generate_texts(
     Raises:
         UserError: options that do not go together.
     """
-    if num_samples > 1 and not temperature and num_samples > num_beams:
-        raise UserError(
-            f"{num_samples} texts a source need a temperature above 0, or as many beams"
-        )
-    if num_beams > 1 and temperature:
-        raise UserError("beam search does not sample: set temperature 0, or num_beams 1")
     texts = [source for source in sources if isinstance(source, str)]
     given = [source for source in sources if not isinstance(source, str)]
-    ids = encode_texts(tokenizer, texts, max_source) if texts else given
-    if num_beams > 1:
-        rows = _beams(model, ids, tokenizer, max_new_tokens, num_samples, num_beams, forced)
-    else:
-        rows = sample(
-            model,
-            ids,
-            num_samples=num_samples,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=int(tokenizer.pad_token_id),
-            greedy=not temperature,
-            temperature=temperature or 1.0,
-            top_p=top_p,
-            prefixes=[[forced] * num_samples for _ in ids] if forced else None,
-            generator=torch.Generator().manual_seed(seed),
-            batch_size=batch_size,
-        )
-    skip = {tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id}
-    if not keep_special:
-        skip |= set(tokenizer.all_special_ids)
+    rows = write(
+        model,
+        encode_texts(tokenizer, texts, max_source) if texts else given,
+        max_new_tokens=max_new_tokens,
+        eos=int(tokenizer.eos_token_id),
+        pad=int(tokenizer.pad_token_id),
+        num_samples=num_samples,
+        num_beams=num_beams,
+        temperature=temperature,
+        top_p=top_p,
+        forced=forced,
+        generator=torch.Generator().manual_seed(seed),
+        batch_size=batch_size,
+    )
     return [
-        [str(tokenizer.decode([t for t in row[len(forced) :] if t not in skip])) for row in group]
-        for group in rows
+        [plain_text(tokenizer, row[len(forced) :], keep_special) for row in group] for group in rows
     ]
 
 
-def _beams(
-    model: Any,
-    ids: Sequence[Sequence[int]],
-    tokenizer: Any,
-    max_new_tokens: int,
-    num_samples: int,
-    num_beams: int,
-    forced: Sequence[int],
-    batch_size: int = 16,
-) -> list[list[list[int]]]:
-    """Beam search, sources of like length together."""
-    training, device = model.training, model.device
-    model.eval()
-    start = [model.config.decoder_start_token_id, *forced]
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    found: dict[int, list[list[int]]] = {}
-    for at in range(0, len(order), batch_size):
-        rows = order[at : at + batch_size]
-        batch = collate([ids[i] for i in rows], [[0]] * len(rows), int(tokenizer.pad_token_id))
-        drawn = model.generate(
-            input_ids=batch["input_ids"].to(device),
-            attention_mask=batch["attention_mask"].to(device),
-            decoder_input_ids=torch.tensor([start] * len(rows), device=device),
-            max_new_tokens=max_new_tokens - len(forced),
-            num_beams=num_beams,
-            num_return_sequences=num_samples,
-            do_sample=False,
-        )[:, 1:].tolist()
-        for place, row in enumerate(rows):
-            found[row] = drawn[place * num_samples : (place + 1) * num_samples]
-    model.train(training)
-    return [found[i] for i in range(len(ids))]
+def plain_text(tokenizer: Any, ids: Sequence[int], keep_special: bool = False) -> str:
+    """The text of token ids without special tokens.
+
+    Args:
+        tokenizer: of the ids.
+        ids: tokens.
+        keep_special: leave out no more than padding and the ends of a text, and keep others, such
+            as the sentinels between spans.
+    """
+    skip = {tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id}
+    if not keep_special:
+        skip |= set(tokenizer.all_special_ids)
+    return str(tokenizer.decode([token for token in ids if token not in skip]))
 
 
 def sequence_loss(model: Any, batch: Batch) -> Tensor:
@@ -237,78 +207,3 @@ def sequence_loss(model: Any, batch: Batch) -> Tensor:
         use_cache=False,
     ).logits
     return token_loss(logits.flatten(0, 1), batch["labels"].flatten(), batch["counts"]["targets"])
-
-
-class TextToText(Trainable):
-    """An encoder-decoder model that learns to write one text for another.
-
-    Examples are (source, target) pairs of texts.
-
-    Args:
-        model: the model.
-        tokenizer: its tokenizer, whose template closes texts with the end token.
-        max_source: longer sources are cut to so many tokens.
-        max_target: longer targets too.
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: PreTrainedTokenizerBase,
-        max_source: int,
-        max_target: int,
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.tokenizer = tokenizer
-        self.max_source = max_source
-        self.max_target = max_target
-
-    def batch(self, examples: Sequence[tuple[str, str]], generator: torch.Generator) -> Batch:
-        sources, targets = zip(*examples, strict=True)
-        return collate(
-            encode_texts(self.tokenizer, sources, self.max_source),
-            encode_texts(self.tokenizer, targets, self.max_target),
-            int(self.tokenizer.pad_token_id),
-        )
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        return {"loss": sequence_loss(self.model, batch)}
-
-    @torch.no_grad()
-    def nats(
-        self,
-        examples: Sequence[tuple[str, str]],
-        per_token: bool = True,
-        batch_size: int = 64,
-    ) -> list[float]:
-        """-log p(target | source) of each pair, in eval mode; the mode comes back.
-
-        Args:
-            examples: (source, target) pairs.
-            per_token: the mean over the tokens of the target, and not their sum.
-            batch_size: pairs at once.
-        """
-        training, device = self.training, next(self.parameters()).device
-        self.eval()
-        found: list[float] = []
-        for start in range(0, len(examples), batch_size):
-            batch = self.batch(examples[start : start + batch_size], torch.Generator())
-            labels = batch["labels"].to(device)
-            logits = self.model(
-                input_ids=batch["input_ids"].to(device),
-                attention_mask=batch["attention_mask"].to(device),
-                decoder_input_ids=shifted(self.model, labels),
-                use_cache=False,
-            ).logits
-            losses = cross_entropy(logits.float().transpose(1, 2), labels, reduction="none")
-            num_tokens = (labels != IGNORE).sum(1) if per_token else 1
-            found += (losses.sum(1) / num_tokens).tolist()
-        self.train(training)
-        return found
-
-    def generate_texts(self, sources: Sequence[str], **options: Any) -> list[str]:
-        """What it writes for each source; options are those of `generate_texts`."""
-        how = {"max_source": self.max_source, "max_new_tokens": self.max_target} | options
-        groups = generate_texts(self.model, self.tokenizer, sources, **how)
-        return [group[0] for group in groups]

@@ -48,7 +48,8 @@ from pretrial.methods.code.codet5.config import Config
 from pretrial.methods.code.codet5.examples import Example, Examples, read_examples
 from pretrial.methods.code.codet5.inputs import ENGLISH, Inputs
 from pretrial.methods.code.codet5.tuning import EosClassifier
-from pretrial.models.architectures.seq2seq import TextToText, generate_texts
+from pretrial.models.architectures.language_model import TextToText
+from pretrial.models.architectures.seq2seq import generate_texts
 from pretrial.models.architectures.text_encoder import encode
 from pretrial.train.method import Method
 

@@ -17,7 +17,7 @@ from pretrial.methods.code.codet5.pretraining import (
     held_out_losses,
 )
 from pretrial.methods.code.codet5.tuning import TaskMixture, Tasks
-from pretrial.models.architectures.seq2seq import TextToText
+from pretrial.models.architectures.language_model import TextToText
 from pretrial.train.budget import Budget
 from pretrial.train.stage import EarlyStop, Optim, Stage, Trainable
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from pretrial.data.reading.mixture import Mixture, temperature_weights
 from pretrial.errors import UserError
-from pretrial.models.architectures.seq2seq import TextToText, pad_rows
+from pretrial.models.architectures.language_model import TextToText
+from pretrial.models.architectures.seq2seq import pad_rows
 from pretrial.train.checkpoint import whole_folder
 from pretrial.train.stage import Batch, Trainable
 
@@ -159,7 +160,7 @@ class Tasks(TextToText):
     waited: Tensor
 
     def __init__(self, writer: TextToText, names: Sequence[str], patience: int) -> None:
-        super().__init__(writer.model, writer.tokenizer, writer.max_source, writer.max_target)
+        super().__init__(writer.network, writer.tokenizer, writer.max_source, writer.max_target)
         self.names = list(names)
         self.patience = patience
         self.register_buffer("best", torch.full((len(names),), torch.inf))

@@ -17,7 +17,7 @@ from pretrial.methods.code.codet5p.bimodal import Bimodal
 from pretrial.methods.code.codet5p.config import Objective
 from pretrial.methods.code.codet5p.reading import Example, pairs_of
 from pretrial.methods.code.codet5p.unimodal import Unimodal
-from pretrial.models.architectures.seq2seq import TextToText
+from pretrial.models.architectures.language_model import TextToText
 from pretrial.train.budget import Budget
 from pretrial.train.held_out import held_out_losses
 from pretrial.train.run import Run

@@ -47,7 +47,7 @@ from pretrial.methods.code.snowcoder.corpus import File, read_files
 from pretrial.methods.code.snowcoder.selection import select
 from pretrial.methods.code.snowcoder.synthesis import Writer
 from pretrial.methods.code.snowcoder.training import Training
-from pretrial.models.architectures.causal_lm import CausalLM
+from pretrial.models.architectures.language_model import CausalLM
 from pretrial.models.tokenizers import learn_bpe, texts_of
 from pretrial.train.method import Method
 from pretrial.train.run import Run

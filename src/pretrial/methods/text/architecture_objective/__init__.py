@@ -28,28 +28,24 @@ Deviations from the paper:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import nn
 
-from pretrial.bases import prompted
-from pretrial.bases.prompted import Example
+from pretrial.bases.language_model import PromptedMethod
+from pretrial.bases.language_model.examples import Example
 from pretrial.card import Card, Claim, Field
-from pretrial.corrupt.denoisers import MixtureOfDenoisers, Pair
+from pretrial.checkpoints.keys import architecture, load_pretrained, load_tokenizer
+from pretrial.corrupt.denoisers import MixtureOfDenoisers
 from pretrial.errors import UserError
-from pretrial.methods.text.architecture_objective import building
-from pretrial.methods.text.architecture_objective.config import Config
-from pretrial.models.architectures.conditional import ConditionalLM
+from pretrial.methods.text.architecture_objective.config import SHORT, Config, Objective
+from pretrial.methods.text.architecture_objective.network import T5Decoder, new_t5_decoder
+from pretrial.models.architectures.language_model import ConditionalLM
+from pretrial.models.architectures.layouts import architecture_of, set_architecture
 from pretrial.models.tokenizers import sentinel_ids
 from pretrial.train.budget import Budget
-from pretrial.train.held_out import held_out_losses
-from pretrial.train.method import Method
-from pretrial.train.stage import Batch, Optim, Stage
-from pretrial.train.tokens import token_windows
+from pretrial.train.stage import Optim, Stage
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -92,133 +88,105 @@ CARD = Card(
 )
 
 
-class ArchitectureObjective(Method):
-    """A model of one architecture that learns by one objective.
+#: Between inputs and targets.
+SEPARATOR = "<sep>"
 
-    Args:
-        config: the settings.
-        network: an encoder-decoder or a decoder.
-        tokenizer: None in a model that is neither trained nor used, such as one on the meta device.
 
-    Attributes:
-        model: the network as what reads inputs and writes targets.
-        objective: makes inputs and targets of windows.
-    """
+class ArchitectureObjective(PromptedMethod):
+    """A model of one architecture that learns by one objective."""
 
     Config: ClassVar[type] = Config
 
-    def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
-        super().__init__(config)
-        self.objective: MixtureOfDenoisers | None = None
+    def new_language_model(self, network: Any, tokenizer: Any) -> ConditionalLM:
+        """Learns pairs of token ids, with a separator if there is to be one."""
         separator = None
-        if tokenizer is not None:
-            if config.separator:
-                separator = int(tokenizer.convert_tokens_to_ids(building.SEPARATOR))
-            alone = config.architecture == "encoder_decoder" and config.objective == "masked_lm"
-            self.objective = MixtureOfDenoisers(
-                [config.member],
-                (),
-                sentinel_ids(tokenizer),
-                heads={},
-                max_inputs=config.max_inputs - config.separator,
-                max_targets=config.max_targets,
-                joined=not alone,
-                t5_spans=True,
-            )
-        self.model = ConditionalLM(network, tokenizer, separator, config.loss_on)
+        if tokenizer is not None and self.config.separator:
+            separator = int(tokenizer.convert_tokens_to_ids(SEPARATOR))
+        return ConditionalLM(network, tokenizer, separator, self.config.loss_on)
+
+    def new_mixture(self) -> MixtureOfDenoisers:
+        """The one objective, as a denoiser."""
+        config = self.config
+        alone = config.architecture == "encoder_decoder" and config.objective == "masked_lm"
+        return MixtureOfDenoisers(
+            [config.member],
+            (),
+            sentinel_ids(self.tokenizer),
+            heads={},
+            max_inputs=config.max_inputs - config.separator,
+            max_targets=config.max_targets,
+            joined=not alone,
+            t5_spans=True,
+        )
 
     @classmethod
-    def build(
-        cls, config: Any, source: str | Path | None = None, data: Sequence[Example] | None = None
-    ) -> Self:
-        """See `Method.build`. `source` is a decoder of Llama's layout, a T5, or a folder of ours.
+    def vocabulary(cls, config: Any, data: Sequence[Any], **more: Any) -> Any:
+        """A vocabulary with the sentinels of MLM whatever the objective.
+
+        Each model can then be adapted to each objective without another weight.
+        """
+        how = {"num_sentinels": config.max_spans, "task_tokens": [SEPARATOR]} | more
+        return super().vocabulary(config, data, **how)
+
+    @classmethod
+    def new_network(cls, config: Any, vocab_size: int) -> Any:
+        """A T5, a `T5Decoder` or a decoder of Llama's layout, with GEGLU and tied embeddings."""
+        if config.architecture != "encoder_decoder" and config.positions == "relative":
+            network = new_t5_decoder(config, vocab_size)
+        else:
+            activations = {"t5": "gated-gelu", "llama": "gelu_pytorch_tanh"}
+            network = cls.new_layout(config, vocab_size, tied=True, **activations)
+        network.config.pretraining_objective = config.objective
+        return network
+
+    @classmethod
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any, Any]:
+        """A decoder of Llama's layout, a T5, or a folder of ours, as what is asked for.
 
         Raises:
-            UserError: it is of another architecture or objective, and `config.adapt` is not set.
+            UserError: it is of another architecture or objective and `adapt` is not set, or of a
+                kind that cannot become the one that is asked for.
         """
-        if source is not None:
-            return cls(config, *building.load(config, source))
-        return cls(config, *building.from_scratch(config, data))
-
-    @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
-        """See `prompted.read_examples`."""
-        return prompted.read_examples(rows)
-
-    def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
-        """Inputs and targets of windows of token ids; see `ConditionalLM.batch`."""
-        assert self.objective is not None
-        pairs = self.objective.pairs(examples, generator)
-        closed = [Pair(pair.inputs, [*pair.targets, self.model.end]) for pair in pairs]
-        return self.model.batch(closed, generator)
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean cross-entropy of the targets, or of all tokens."""
-        return self.model.losses(batch)
+        if architecture(source) == "T5Decoder":
+            network, tokenizer = load_pretrained(T5Decoder, source), load_tokenizer(source)
+            config = config.sized_as(network.config)
+        else:
+            config, network, tokenizer = super().load(config, source)
+        found, learned = architecture_of(network), objective_of(network)
+        wanted = config.objective if config.task != "multitask" else learned
+        if not config.adapt and (found, learned) != (config.architecture, wanted):
+            raise UserError(
+                f"{source} is a {found} trained with {learned} ({SHORT[found]}:{SHORT[learned]}),"
+                f" not a {config.architecture} with {wanted}"
+                f" ({SHORT[config.architecture]}:{SHORT[wanted]}): give --adapt to adapt it, or ask"
+                " for what it is"
+            )
+        set_architecture(network, config.architecture)
+        network.config.pretraining_objective = wanted
+        cls.check_length(config, network, source)
+        separator = [SEPARATOR] if config.separator else []
+        cls.add_tokens(tokenizer, network, separator, sentinels=wanted == "masked_lm")
+        return config, network, tokenizer
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """Pre-training, multitask fine-tuning, or both."""
         config, share = self.config, self.config.multitask_ratio
         amount, unit = run.budget.amount, run.budget.unit
         if config.task != "multitask":
-            building.set_dropout(self.model.network, config.dropout_prob)
+            set_dropout(self.network, config.dropout_prob)
             first = share if config.task == "both" else 0.0
-            yield self._pretraining(run, Budget(amount * (1 - first), unit))
+            yield self.stage_on_texts("pretrain", run, Budget(amount * (1 - first), unit))
         if config.task != "pretrain":
-            building.set_dropout(self.model.network, config.multitask_dropout_prob)
+            set_dropout(self.network, config.multitask_dropout_prob)
             rest = share if config.task == "both" else 1.0
-            yield self._multitask(run, Budget(amount * rest, unit))
+            yield self.stage_on_tasks("multitask", run, Budget(amount * rest, unit))
 
-    def _pretraining(self, run: Run, budget: Budget) -> Stage:
-        assert self.objective is not None
-        windows, aside = (
-            token_windows(
-                run, name, prompted.texts_of(part), self.model.tokenizer, self.objective.window
-            )
-            for name, part in (("data", run.data), ("held-out", run.held_out))
-        )
-        if not windows:
-            raise UserError("there is no text to learn from: give rows with 'text'")
-        return self._stage("pretrain", self, budget, windows, aside)
-
-    def _multitask(self, run: Run, budget: Budget) -> Stage:
-        data, aside = self._pairs(run.data), self._pairs(run.held_out)
-        if not data:
-            raise UserError("there are no tasks to learn: give rows with 'input' and 'target'")
-        return self._stage("multitask", self.model, budget, data, aside)
-
-    def _pairs(self, examples: Sequence[Example]) -> Sequence[Pair]:
+    def optim(self) -> Optim:
+        """With the schedule of the settings."""
         config = self.config
-        return prompted.task_mixture(
-            self.model,
-            examples,
-            config.most_per_task,
-            max_inputs=config.max_inputs,
-            max_targets=config.max_targets,
-        )
+        return Optim(config.lr, config.weight_decay, schedule=config.schedule, warmup=config.warmup)
 
-    def _stage(
-        self, name: str, module: Any, budget: Budget, data: Sequence[Any], aside: Sequence[Any]
-    ) -> Stage:
-        config = self.config
-        evaluate = partial(held_out_losses, module, aside, config.batch_size)
-        return Stage(
-            name,
-            module,
-            data,
-            budget,
-            optim=Optim(
-                config.lr, config.weight_decay, schedule=config.schedule, warmup=config.warmup
-            ),
-            batch_size=config.batch_size,
-            micro_batch_size=config.micro_batch_size or None,
-            evaluate=evaluate if len(aside) else None,
-            evaluate_every=config.evaluate_every,
-        )
-
-    # Abilities
-
-    def generate(
+    def generate(  # type: ignore[override]  # one beam
         self,
         examples: Sequence[Example],
         *,
@@ -239,60 +207,27 @@ class ArchitectureObjective(Method):
             spans: the text has gaps <extra_id_0>, ...; keep these signs between what fills them.
             seed: of sampling.
         """
-        tokenizer = self.model.tokenizer
-        prompts = [example.prompt for example in examples]
-        rows = self.model.write(
-            prompted.encode_plain(tokenizer, prompts, self.config.max_inputs - 1),
-            max_new_tokens=max_new_tokens or self.config.max_targets,
+        groups = self.written(
+            self.prompts(examples, 0),
+            max_new_tokens=max_new_tokens or self.max_written,
             num_samples=num_samples,
             temperature=temperature,
             top_p=top_p,
             seed=seed,
         )
-        for group in rows:
-            texts = [tokenizer.decode(ids, skip_special_tokens=not spans).strip() for ids in group]
-            yield {"text": texts[0], **({"texts": texts} if num_samples > 1 else {})}
+        for group in groups:
+            texts = [self.language_model.text(ids, keep_special=spans).strip() for ids in group]
+            yield self.row_of(texts)
 
-    def rank(
-        self, examples: Sequence[Example], *, per_token: bool = False
-    ) -> Iterator[dict[str, Any]]:
-        """The most probable of the choices of each prompt, and the log-likelihood of each.
 
-        Args:
-            per_token: divide a log-likelihood by the number of its tokens.
-        """
-        yield from prompted.ranked(examples, partial(self.choice_scores, per_token=per_token))
+def objective_of(network: Any) -> Objective:
+    """What a network was trained with; elsewhere decoders are trained with FLM, and T5 with MLM."""
+    usual: Objective = "masked_lm" if network.config.is_encoder_decoder else "full_lm"
+    return getattr(network.config, "pretraining_objective", usual)
 
-    def choice_scores(
-        self, prompts: Sequence[str], choices: Sequence[Sequence[str]], *, per_token: bool = False
-    ) -> list[list[float]]:
-        """See `prompted.choice_scores`; the ability of the task "rank"."""
-        config = self.config
-        return prompted.choice_scores(
-            self.model,
-            prompts,
-            choices,
-            per_token=per_token,
-            max_inputs=config.max_inputs,
-            max_targets=config.max_targets,
-        )
 
-    def export(self) -> PreTrainedModel:
-        """The network: a T5, a decoder of Llama's layout, or a `T5Decoder` (`positions`)."""
-        return self.model.network
-
-    def save(self, folder: Path) -> None:
-        """Network and tokenizer in the layout of transformers; config.json says what it is."""
-        self.model.network.save_pretrained(folder)
-        self.model.tokenizer.save_pretrained(folder)
-
-    @classmethod
-    def sample_rows(cls) -> list[dict[str, Any]]:
-        """A handful of rows for tests."""
-        verbs = ("Return", "Print", "Close", "Copy", "Write down")
-        nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
-        return [
-            {"text": f"{verb} {noun} and then look at {noun}, and at all the others."}
-            for verb in verbs
-            for noun in nouns
-        ]
+def set_dropout(network: nn.Module, prob: float) -> None:
+    """The probability of all dropout layers; Llama's layout has none."""
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = prob

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
-from pretrial.corrupt.denoisers import Denoiser
+from pretrial.bases.config import Optimisation, TransformerSizes, published_size
+from pretrial.corrupt.denoisers import Denoiser, raw_length
 from pretrial.errors import UserError
-from pretrial.models.architectures.conditional import Architecture
+from pretrial.models.architectures.layouts import Architecture
 
 Objective = Literal["full_lm", "prefix_lm", "masked_lm"]
 
@@ -35,7 +36,7 @@ PUBLISHED_ARCHITECTURES: Mapping[str, Architecture] = {
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Optimisation, TransformerSizes):
     """Settings, by default those of the paper; "assumed" marks what we did not find.
 
     Files are those of bigscience-workshop/architecture-objective.
@@ -61,20 +62,12 @@ class Config:
         max_targets: tokens that MLM writes, end token included; the sum of both is the length of
             every other example.
         vocab_size: most entries of a vocabulary that is learnt.
-        width: of a hidden state.
         num_layers: of a decoder; an encoder-decoder has as many twice.
-        num_heads: of attention.
         head_size: of each head; 0 shares the width among them.
         feed_forward: inner width of the gated feed-forward layers (GEGLU).
         dropout_prob: of pre-training, where the network has dropout.
         multitask_dropout_prob: of "multitask".
-        lr: peak learning rate.
         schedule: shape after the warm-up.
-        warmup: steps of warm-up, or a share of the budget when below 1.
-        weight_decay: of the weights.
-        batch_size: sequences a step.
-        micro_batch_size: sequences a forward pass; 0 takes the whole batch.
-        evaluate_every: steps between evaluations on held-out data; 0 is at the end only.
     """
 
     task: Literal["pretrain", "multitask", "both"] = "pretrain"
@@ -103,8 +96,6 @@ class Config:
     warmup: float = 10_000  # trainer_base.gin
     weight_decay: float = 0.0
     batch_size: int = 2048
-    micro_batch_size: int = 0
-    evaluate_every: int = 0
 
     #: Published parameters of what `export` gives.
     published: ClassVar[dict[str, float]] = {"cd": 4.8e9, "nd": 4.8e9, "ed": 11.0e9}
@@ -126,6 +117,14 @@ class Config:
         if self.objective == "masked_lm":
             return Denoiser(self.mask_ratio, self.mean_length)
         return Denoiser(1.0 if self.objective == "full_lm" else 0.5)
+
+    @property
+    def max_spans(self) -> int:
+        """The most spans that MLM hides in the longest text that it takes."""
+        member = Denoiser(self.mask_ratio, self.mean_length)
+        room = self.max_inputs + self.max_targets
+        length = raw_length(member, room, room, room, joined=True, t5_spans=True)
+        return member.longest(length, True)[2]
 
     @property
     def label(self) -> str:
@@ -174,9 +173,5 @@ class Config:
     @classmethod
     def paper(cls, name: str = "cd") -> Self:
         """The published sizes: "cd" and "nd" (4.8 B parameters), "ed" (11.0 B)."""
-        if name not in PUBLISHED_ARCHITECTURES:
-            raise UserError(
-                f"published sizes are {', '.join(PUBLISHED_ARCHITECTURES)}, not {name!r}"
-            )
-        architecture = PUBLISHED_ARCHITECTURES[name]
+        architecture = published_size(name, PUBLISHED_ARCHITECTURES)
         return replace(cls(), architecture=architecture, objective=PAIRS[architecture][0])

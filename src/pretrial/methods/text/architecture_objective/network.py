@@ -11,11 +11,11 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import GenerationMixin, PreTrainedModel, T5Config
+from transformers import GenerationMixin, T5Config
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.models.t5.modeling_t5 import T5PreTrainedModel, T5Stack
 
-from pretrial.models.architectures.conditional import Architecture, set_architecture
+from pretrial.models.architectures.layouts import set_architecture
 
 
 class T5DecoderConfig(T5Config):
@@ -86,38 +86,26 @@ class T5Decoder(T5PreTrainedModel, GenerationMixin):
         )
 
 
-def new_t5_decoder(
-    vocab_size: int,
-    architecture: Architecture,
-    *,
-    width: int,
-    num_layers: int,
-    num_heads: int,
-    feed_forward: int,
-    head_size: int = 0,
-    activation: str = "gated-gelu",
-    dropout_prob: float = 0.0,
-    pad_id: int = 0,
-    eos_id: int = 1,
-) -> PreTrainedModel:
-    """An untrained one; texts begin with the padding token. `head_size` 0 divides `width`."""
-    further: dict[str, Any] = {"bos_token_id": pad_id}  # no field of T5Config, yet its own
-    network = T5Decoder(
-        T5DecoderConfig(
-            vocab_size=vocab_size,
-            d_model=width,
-            d_kv=head_size or width // num_heads,
-            d_ff=feed_forward,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            dropout_rate=dropout_prob,
-            feed_forward_proj=activation,
-            is_decoder=True,
-            is_encoder_decoder=False,
-            pad_token_id=pad_id,
-            eos_token_id=eos_id,
-            **further,
-        )
+def new_t5_decoder(config: Any, vocab_size: int, pad_id: int = 0, eos_id: int = 1) -> T5Decoder:
+    """An untrained one of the settings' sizes; texts begin with the padding token.
+
+    Args:
+        config: with `architecture`, the sizes and `head_size`, of which 0 divides `width`.
+        vocab_size: entries of the vocabulary.
+        pad_id: the padding token.
+        eos_id: the end token.
+    """
+    sizes = config.network_config(
+        T5DecoderConfig,
+        vocab_size=vocab_size,
+        d_kv=config.head_size or config.width // config.num_heads,
+        feed_forward_proj="gated-gelu",
+        is_decoder=True,
+        is_encoder_decoder=False,
+        pad_token_id=pad_id,
+        eos_token_id=eos_id,
+        bos_token_id=pad_id,  # no field of T5Config, yet its own
     )
-    set_architecture(network, architecture)
+    network = T5Decoder(sizes)
+    set_architecture(network, config.architecture)
     return network

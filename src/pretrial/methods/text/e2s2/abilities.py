@@ -15,7 +15,8 @@ from pretrial.errors import UserError
 from pretrial.evaluate.sides import diagnose_sides
 from pretrial.methods.text.e2s2 import building
 from pretrial.methods.text.e2s2.views import Views
-from pretrial.models.architectures.seq2seq import TextToText, generate_texts, pad_rows
+from pretrial.models.architectures.language_model import TextToText
+from pretrial.models.architectures.seq2seq import generate_texts, pad_rows
 from pretrial.models.architectures.text_classifier import TextClassifier
 from pretrial.models.architectures.text_encoder import Pooling
 

@@ -25,38 +25,30 @@ Deviations from the paper:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
+from pretrial.bases.language_model import DecoderMethod
 from pretrial.card import Card, Claim, Field
-from pretrial.data.rows import is_on_disk, texts
-from pretrial.data.windows.cutting import token_ids
-from pretrial.data.windows.packing import blocks
+from pretrial.corrupt.masks import chosen_of
 from pretrial.errors import UserError
-from pretrial.evaluate.perplexity import causal_nll
-from pretrial.methods.text.polycom.building import load_network, new_network
 from pretrial.methods.text.polycom.config import Config
+from pretrial.methods.text.polycom.network.language_model import (
+    PolyLlamaConfig,
+    PolyLlamaForCausalLM,
+    PolyOlmoeConfig,
+    PolyOlmoeForCausalLM,
+)
 from pretrial.methods.text.polycom.network.polynomial import PolynomialActivation
+from pretrial.methods.text.polycom.network.public import load_network
 from pretrial.methods.text.polycom.network.spectra import effective_rank, layer_similarity
-from pretrial.models.architectures.causal_lm import CausalLM
-from pretrial.models.decoding.sample import sample
-from pretrial.models.tokenizers import learn_bpe
 from pretrial.objectives.experts import balance_loss, router_loss
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.held_out import held_out_losses
-from pretrial.train.method import Method
-from pretrial.train.stage import Batch, Optim, Stage
-from pretrial.train.tokens import kept_windows
-
-if TYPE_CHECKING:
-    from pretrial.train.run import Run
+from pretrial.train.stage import Batch, Optim
 
 __all__ = ["CARD", "Config", "PolyCom"]
 
@@ -85,66 +77,43 @@ CARD = Card(
 )
 
 
-class PolyCom(Method):
-    """A causal language model whose feed-forward layers have polynomial activations.
-
-    Attributes:
-        language_model: the network and its tokenizer.
-    """
+class PolyCom(DecoderMethod):
+    """A causal language model whose feed-forward layers have polynomial activations."""
 
     Config: ClassVar[type] = Config
 
-    def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
-        super().__init__(config)
-        self.language_model = CausalLM(network, tokenizer)
-
-    @property
-    def tokenizer(self) -> Any:
-        """Of the language model."""
-        return self.language_model.tokenizer
-
-    @property
-    def network(self) -> Any:
-        """Of the language model."""
-        return self.language_model.network
+    @classmethod
+    def new_network(cls, config: Any, vocab_size: int) -> Any:
+        """An untrained `PolyLlamaForCausalLM`, or with experts `PolyOlmoeForCausalLM`."""
+        fields: dict[str, Any] = config.activation_fields() | {
+            "initializer_range": config.init_std,
+            "tie_word_embeddings": config.tied,
+            "rms_norm_eps": 1e-5,
+        }
+        if not config.num_experts:
+            fields["gated"] = config.gated
+            sizes = cls.network_config(config, PolyLlamaConfig, vocab_size, **fields)
+            return PolyLlamaForCausalLM(sizes)
+        fields |= {"num_experts": config.num_experts}
+        fields |= {"num_experts_per_tok": config.experts_per_token}
+        sizes = cls.network_config(config, PolyOlmoeConfig, vocab_size, **fields)
+        sizes.pad_token_id = None  # OLMoE's own, whose embedding would be 0
+        return PolyOlmoeForCausalLM(sizes)
 
     @classmethod
-    def build(
-        cls, config: Any, source: str | Path | None = None, data: Sequence[str] | None = None
-    ) -> Self:
-        """See `Method.build`; what may be a checkpoint, `load_network` tells."""
-        if source is not None:
-            network, tokenizer = load_network(source, config)
-            longest = network.config.max_position_embeddings
-            length = min(config.max_length, longest)
-            return cls(replace(config, max_length=length), network, tokenizer)
-        if data is None:
-            return cls(config, new_network(config, config.vocab_size, None))
-        tokenizer = learn_bpe(
-            data,
-            config.vocab_size,
-            specials={"eos_token": "<|endoftext|>", "pad_token": "<pad>", "unk_token": "<unk>"},
-        )
-        return cls(config, new_network(config, len(tokenizer), tokenizer.eos_token_id), tokenizer)
-
-    @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[str]:
-        """The texts of the rows."""
-        return texts(rows)
-
-    def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
-        """See `CausalLM.batch`."""
-        return self.language_model.batch(examples, generator)
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any, Any]:
+        """See `LanguageMethod.load`; what may be a checkpoint, `load_network` tells."""
+        network, tokenizer = load_network(source, config, cls.new_network)
+        return config.sized_as(network.config), network, tokenizer
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Mean cross-entropy of the next token; with experts, with the losses of their routers."""
         if not hasattr(self.network.config, "num_experts"):
-            return self.language_model.losses(batch)
-        ids, positions, counts = batch["ids"], batch["positions"], batch["counts"]
+            return super().losses(batch)
+        ids, counts = batch["input_ids"], batch["counts"]
         found = self.network.base_model(input_ids=ids, use_cache=False, output_router_logits=True)
-        states = found.last_hidden_state.flatten(0, 1)[positions]
-        targets = ids.flatten()[positions + 1]
-        main = token_loss(self.network.lm_head(states), targets, counts["tokens"])
+        logits = self.network.lm_head(chosen_of(found.last_hidden_state, batch))  # [N, V]
+        main = token_loss(logits, chosen_of(batch["labels"], batch), counts["targets"])
         routers = torch.stack(found.router_logits).unflatten(1, ids.shape)  # [L, B, T, E]
         chosen, config = self.network.config.num_experts_per_tok, self.config
         balance = balance_loss(routers, chosen, counts["examples"])
@@ -152,84 +121,17 @@ class PolyCom(Method):
         total = main + config.balance_weight * balance + config.router_weight * small
         return {"loss": total, "text_loss": main, "balance_loss": balance, "router_loss": small}
 
-    def stages(self, run: Run) -> Iterator[Stage]:
-        """One stage over windows of the joined texts."""
+    def optim(self) -> Optim:
+        """A cosine to a share of the peak."""
         config = self.config
-        windows, held_out = (
-            self._windows(run, name, part)
-            for name, part in (("data", run.data), ("held-out", run.held_out))
+        return Optim(
+            config.lr,
+            config.weight_decay,
+            betas=(0.9, 0.95),
+            schedule="cosine",
+            warmup=config.warmup,
+            final_ratio=config.final_ratio,
         )
-        if not windows:
-            raise UserError(
-                f"the texts do not fill one window of {config.max_length} tokens: give more text,"
-                " or lower max_length"
-            )
-        evaluate = partial(held_out_losses, self, held_out, config.batch_size)
-        yield Stage(
-            "train",
-            self,
-            windows,
-            run.budget,
-            optim=Optim(
-                config.lr,
-                config.weight_decay,
-                betas=(0.9, 0.95),
-                schedule="cosine",
-                warmup=config.warmup,
-                final_ratio=config.final_ratio,
-            ),
-            batch_size=config.batch_size,
-            micro_batch_size=config.micro_batch_size or None,
-            evaluate=evaluate if held_out else None,
-            evaluate_every=config.evaluate_every,
-        )
-
-    def _windows(self, run: Run, name: str, texts: Sequence[str]) -> Sequence[list[int]]:
-        return kept_windows(run, name, self._blocks(texts), is_on_disk(texts))
-
-    def _blocks(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        ids = token_ids(texts, self.tokenizer)
-        return blocks(ids, self.config.max_length, self.language_model.end)
-
-    def generate(
-        self,
-        examples: Sequence[str],
-        *,
-        max_new_tokens: int = 0,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-    ) -> Iterator[dict[str, str]]:
-        """Continues each text; of long ones the end is read.
-
-        Args:
-            examples: texts.
-            max_new_tokens: longest continuation; 0 is 50, or half of what the model reads.
-            temperature: of the sampling; 0 takes the most probable tokens.
-            top_p: mass of the nucleus.
-            seed: of the sampling.
-        """
-        reads = self.network.config.max_position_embeddings
-        max_new_tokens = max_new_tokens or min(50, reads // 2)
-        room = reads - max_new_tokens
-        if room < 1:
-            raise UserError(f"the model reads {reads} tokens: lower max_new_tokens")
-        generator, end = torch.Generator().manual_seed(seed), self.language_model.end
-        for text in examples:
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"][-room:]
-            ((written,),) = sample(
-                self.network,
-                [ids or [end]],
-                num_samples=1,
-                max_new_tokens=max_new_tokens,
-                eos_token_id={end},
-                pad_token_id=end,
-                temperature=temperature or 1.0,
-                top_p=top_p,
-                greedy=temperature == 0,
-                generator=generator,
-            )
-            yield {"generate": self.tokenizer.decode(written, skip_special_tokens=True)}
 
     def analyse(self, examples: Sequence[str], *, num_windows: int = 8) -> Iterator[dict[str, Any]]:
         """For each layer its coefficients, effective ranks, and how alike it is to the others.
@@ -238,7 +140,7 @@ class PolyCom(Method):
             examples: texts.
             num_windows: windows of them that similarities are measured on.
         """
-        windows = list(islice(self._blocks(examples), num_windows))
+        windows = list(islice(self.windows(examples), num_windows))
         if not windows:
             raise UserError(f"the texts do not fill a window of {self.config.max_length} tokens")
         similarity = layer_similarity(self.network, windows)
@@ -253,29 +155,3 @@ class PolyCom(Method):
                 row[f"{name}_rank"] = round(effective_rank(weight), 2)
             row["similarity"] = [round(value, 4) for value in similarity[number].tolist()]
             yield row
-
-    def nll(self, texts: Sequence[Any]) -> tuple[list[float], list[int]]:
-        """Negative log-likelihood in nats and UTF-8 bytes of each text; see `causal_nll`."""
-        plain = [text if isinstance(text, str) else text["text"] for text in texts]
-        return causal_nll(self.network, self.tokenizer, plain, max_length=self.config.max_length)
-
-    def export(self) -> PreTrainedModel:
-        """The language model, `PolyLlamaForCausalLM` or `PolyOlmoeForCausalLM`."""
-        return self.network
-
-    def save(self, folder: Path) -> None:
-        """Network and tokenizer in the layout of transformers."""
-        self.network.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-
-    @classmethod
-    def sample_rows(cls) -> list[dict[str, str]]:
-        """A handful of rows for tests."""
-        nouns = ("list", "file", "name", "number", "socket")
-        return [
-            {
-                "text": f"Return the {noun} number {number}, then close the {noun} and look at it"
-                " again."
-            }
-            for number, noun in enumerate(nouns * 3)
-        ]

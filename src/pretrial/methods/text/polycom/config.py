@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from pretrial.bases.config import Optimisation, TransformerSizes, published_size
 from pretrial.errors import UserError
-from pretrial.methods.text.polycom.network.language_model import PolyLlamaConfig, PolyOlmoeConfig
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Optimisation, TransformerSizes):
     """Settings of a language model with polynomial activations, by default the dense one of 1.3 B.
 
     "dense" is dense_model/examples/llama2/run_pretrain_megatron_llama.sh with run_pretrain.sh of
@@ -24,11 +24,8 @@ class Config:
         trained: whether the coefficients are trained.
         recompute: powers are computed again in the backward pass instead of being kept.
         vocab_size: most entries of the vocabulary that is learned when there is no checkpoint.
-        width: hidden size.
         feed_forward: inner width of the feed-forward layers, or of an expert. Without a gate, 1.5
             times that of a gated layer has as many parameters.
-        num_layers: of the network.
-        num_heads: of attention.
         num_kv_heads: heads of keys and values; 0 is as many as `num_heads`.
         num_experts: of each layer; 0 has one feed-forward layer, as Llama.
         experts_per_token: experts that work for a token.
@@ -37,13 +34,8 @@ class Config:
         tied: the output matrix is that of the embeddings.
         init_std: deviation of the weights at the beginning.
         max_length: tokens of a window.
-        batch_size: windows a step.
-        micro_batch_size: windows a forward pass; 0 takes the whole batch.
-        lr: peak learning rate.
         final_ratio: learning rate at the end as a share of the peak.
-        warmup: steps of warm-up, or a share of the budget when below 1.
         weight_decay: of matrices; coefficients are not decayed.
-        evaluate_every: steps between evaluations on held-out data; 0 is at the end only.
         warm_start: take over all but the feed-forward layers of a Llama or OLMoE checkpoint. They
             begin at random, so that it is to be trained again.
     """
@@ -67,12 +59,10 @@ class Config:
     init_std: float = 0.014  # dense, 0.013975
     max_length: int = 4096  # dense
     batch_size: int = 64  # dense
-    micro_batch_size: int = 0
     lr: float = 3e-4  # dense
     final_ratio: float = 0.1  # dense, to 3e-5
     warmup: float = 0.0062  # dense, 620 M of 100 B tokens
     weight_decay: float = 0.1  # dense
-    evaluate_every: int = 0
     warm_start: bool = False
 
     #: Published parameters of what `export` gives, for each name that `paper` knows.
@@ -139,9 +129,7 @@ class Config:
             lr=4e-4,
             warmup=0.0021,
         )
-        if name not in (sizes := {"dense": dense, "moe": moe}):
-            raise UserError(f"published sizes are {', '.join(sizes)}, not {name!r}")
-        return sizes[name]
+        return published_size(name, {"dense": dense, "moe": moe})
 
     def with_activation(self, activation: str, *, gated: bool = False) -> Self:
         """The same with another activation and, but for the coefficients, as many parameters."""
@@ -152,29 +140,11 @@ class Config:
             inner = inner * 3 // 2
         return replace(self, activation=activation, gated=gated, feed_forward=inner)
 
-    def network_config(self, vocab_size: int, end: int | None) -> Any:
-        """The network in transformers' terms."""
-        common: dict[str, Any] = {
-            "vocab_size": vocab_size,
-            "hidden_size": self.width,
-            "intermediate_size": self.feed_forward,
-            "num_hidden_layers": self.num_layers,
-            "num_attention_heads": self.num_heads,
-            "num_key_value_heads": self.num_kv_heads or self.num_heads,
-            "max_position_embeddings": self.max_length,
+    def activation_fields(self) -> dict[str, Any]:
+        """What the networks' configs say of the activation."""
+        return {
             "hidden_act": self.activation,
-            "initializer_range": self.init_std,
-            "tie_word_embeddings": self.tied,
-            "rms_norm_eps": 1e-5,
-            "pad_token_id": None,
-            "bos_token_id": end,
-            "eos_token_id": end,
             "poly_order": self.order,
             "poly_trained": self.trained,
             "poly_recompute": self.recompute,
         }
-        if self.num_experts:
-            return PolyOlmoeConfig(
-                num_experts=self.num_experts, num_experts_per_tok=self.experts_per_token, **common
-            )
-        return PolyLlamaConfig(gated=self.gated, **common)

@@ -29,27 +29,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
-from transformers import PreTrainedModel
-
-from pretrial.bases import prompted
-from pretrial.bases.prompted import Example
 from pretrial.card import Card, Claim, Field
-from pretrial.corrupt.denoisers import MixtureOfDenoisers, Pair
-from pretrial.errors import UserError
-from pretrial.methods.text.ul2 import building
-from pretrial.methods.text.ul2.abilities import Abilities
-from pretrial.methods.text.ul2.config import Config
-from pretrial.models.architectures.conditional import ConditionalLM
-from pretrial.train.held_out import held_out_losses
-from pretrial.train.method import Method
-from pretrial.train.stage import Batch, Optim, Stage
-from pretrial.train.tokens import token_windows
+from pretrial.corrupt.denoisers import MixtureOfDenoisers
+from pretrial.methods.text.ul2 import abilities
+from pretrial.methods.text.ul2.config import MODES, Config, token_of
+from pretrial.models.architectures.layouts import architecture_of, set_architecture
+from pretrial.models.tokenizers import check_sentinels, sentinel_ids
+from pretrial.train.stage import Optim, Stage
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -87,105 +76,61 @@ CARD = Card(
 )
 
 
-class UL2(Abilities, Method):
-    """A model that reads and writes, with a mixture of denoisers to learn from.
-
-    Args:
-        config: the settings.
-        network: an encoder-decoder or a decoder.
-        tokenizer: None in a model that is neither trained nor used, such as one on the meta device.
-
-    Attributes:
-        model: the network as what reads inputs and writes targets.
-    """
+class UL2(abilities.Abilities):
+    """A model that reads and writes, with a mixture of denoisers to learn from."""
 
     Config: ClassVar[type] = Config
 
-    def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
-        super().__init__(config)
-        self.model = ConditionalLM(network, tokenizer)
-        self.mixture: MixtureOfDenoisers | None = None
-        if tokenizer is not None:
-            self.mixture = self.mixture_of(config.members(), config.weights)
+    @classmethod
+    def vocabulary(cls, config: Any, data: Sequence[Any], **more: Any) -> Any:
+        """A vocabulary with as many sentinels as the denoisers need, and a token for each mode."""
+        number = config.num_sentinels or config.needed_sentinels()
+        modes = [token_of(mode) for mode in MODES.values()]
+        return super().vocabulary(config, data, num_sentinels=number, task_tokens=modes, **more)
 
     @classmethod
-    def build(
-        cls, config: Any, source: str | Path | None = None, data: Sequence[Example] | None = None
-    ) -> Self:
-        """See `Method.build`. `source` is google/ul2, google/flan-ul2, a T5 or a decoder."""
-        if source is not None:
-            return cls(*building.load(config, source))
-        return cls(config, *building.from_scratch(config, data))
+    def new_network(cls, config: Any, vocab_size: int) -> Any:
+        """A T5 or a decoder of Llama's layout, with SwiGLU and an output matrix of its own."""
+        return cls.new_layout(config, vocab_size, tied=False, t5="gated-silu", llama="silu")
 
     @classmethod
-    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
-        """See `prompted.read_examples`."""
-        return prompted.read_examples(rows)
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any, Any]:
+        """Of google/ul2, google/flan-ul2, a T5 or a decoder.
 
-    def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
-        """Draws a denoiser for each window of token ids; see `ConditionalLM.batch`."""
-        assert self.mixture is not None
-        return self._batch(self.mixture, examples, generator)
+        A decoder that knows no sentinels and modes gets tokens for them; an encoder-decoder must
+        have sentinels, and has its modes as plain text where it has no tokens for them.
 
-    def _batch(
-        self, mixture: MixtureOfDenoisers, windows: Sequence[list[int]], generator: torch.Generator
-    ) -> Batch:
-        pairs = mixture.pairs(windows, generator)
-        closed = [Pair(pair.inputs, [*pair.targets, self.model.end]) for pair in pairs]
-        return self.model.batch(closed, generator)
+        Raises:
+            UserError: it lacks what is needed.
+        """
+        config, network, tokenizer = super().load(config, source)
+        if network.config.is_encoder_decoder:
+            check_sentinels(tokenizer, network.get_input_embeddings().num_embeddings, 1)
+            return replace(config, architecture="encoder_decoder"), network, tokenizer
+        if not hasattr(network.config, "attention_pattern"):  # a causal one from elsewhere
+            wanted = config.architecture
+            set_architecture(network, "prefix_decoder" if wanted == "encoder_decoder" else wanted)
+        config = replace(config, architecture=architecture_of(network))
+        cls.check_length(config, network, source)
+        if not sentinel_ids(tokenizer):
+            modes = [token_of(mode) for mode in MODES.values()]
+            cls.add_tokens(tokenizer, network, modes, sentinels=True)
+        return config, network, tokenizer
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean cross-entropy of the targets."""
-        return self.model.losses(batch)
+    def new_mixture(self) -> MixtureOfDenoisers:
+        """The denoisers of the settings, each behind its mode."""
+        return self.mixture_of(self.config.members(), self.config.weights)
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """One stage: of denoising, or of instruction tuning."""
         if self.config.task == "instruct":
-            data, held_out = self._pairs(run.data), self._pairs(run.held_out)
-            yield self._stage("instruct", self.model, run, data, held_out)
-            return
-        assert self.mixture is not None
-        windows, aside = (
-            token_windows(
-                run, name, prompted.texts_of(part), self.model.tokenizer, self.mixture.window
-            )
-            for name, part in (("data", run.data), ("held-out", run.held_out))
-        )
-        if not windows:
-            raise UserError("there is no text to learn from: give rows with 'text'")
-        yield self._stage("pretrain", self, run, windows, aside)
+            head = self.head(self.config.instruct_mode)
+            yield self.stage_on_tasks("instruct", run, run.budget, head)
+        else:
+            yield self.stage_on_texts("pretrain", run, run.budget)
 
-    def _pairs(self, examples: Sequence[Example]) -> Sequence[Pair]:
-        config = self.config
-        return prompted.task_mixture(
-            self.model,
-            examples,
-            config.most_per_task,
-            head=self.head(config.instruct_mode),
-            max_inputs=config.max_inputs,
-            max_targets=config.max_targets,
-        )
-
-    def _stage(
-        self, name: str, module: Any, run: Run, data: Sequence[Any], held_out: Sequence[Any]
-    ) -> Stage:
-        config = self.config
-        if not data:
-            raise UserError(f"there is nothing to {name} on: give rows with 'input' and 'target'")
-        evaluate = partial(held_out_losses, module, held_out, config.batch_size)
-        return Stage(
-            name,
-            module,
-            data,
-            run.budget,
-            optim=self._optim(),
-            batch_size=config.batch_size,
-            micro_batch_size=config.micro_batch_size or None,
-            evaluate=evaluate if len(held_out) else None,
-            evaluate_every=config.evaluate_every,
-        )
-
-    def _optim(self) -> Optim | tuple[Optim, ...]:
+    def optim(self) -> Optim | tuple[Optim, ...]:
+        """One for all weights, or a second one for the embeddings of an encoder-decoder."""
         config = self.config
         others = Optim(config.lr, config.weight_decay, warmup=config.warmup)
         if config.embedding_lr_ratio == 1 or config.architecture != "encoder_decoder":
@@ -193,24 +138,3 @@ class UL2(Abilities, Method):
         own = r"\bshared\.weight$"
         lr = config.lr * config.embedding_lr_ratio
         return replace(others, lr=lr, match=own), replace(others, match=f"^(?!.*{own})")
-
-    def export(self) -> PreTrainedModel:
-        """The network: `T5ForConditionalGeneration`, or a decoder of Llama's layout."""
-        return self.model.network
-
-    def save(self, folder: Path) -> None:
-        """Network and tokenizer in the layout of transformers."""
-        building.save(self.model, folder)
-
-    @classmethod
-    def sample_rows(cls) -> list[dict[str, Any]]:
-        """A handful of rows for tests."""
-        verbs = ("Return", "Print", "Close", "Copy", "Write down")
-        nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
-        rows: list[dict[str, Any]] = []
-        for verb in verbs:
-            for noun in nouns:
-                rows.append(
-                    {"text": f"{verb} {noun} and then look at {noun}, and at all the others."}
-                )
-        return rows

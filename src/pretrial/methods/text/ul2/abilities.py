@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -10,33 +11,28 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pretrial.bases import prompted
-from pretrial.bases.prompted import Example
+from pretrial.bases.language_model import PromptedMethod
+from pretrial.bases.language_model.examples import Example
+from pretrial.bases.language_model.prompted import ranked
 from pretrial.corrupt.denoisers import Denoiser, MixtureOfDenoisers, Paradigm
 from pretrial.errors import UserError
-from pretrial.methods.text.ul2.answers import answer_in, vote
-from pretrial.methods.text.ul2.config import AIMS, MODES, WITH_GAPS, Aim, Config, Mode, token_of
-from pretrial.models.architectures.conditional import ConditionalLM
+from pretrial.methods.text.ul2.config import AIMS, MODES, WITH_GAPS, Aim, Mode, token_of
 from pretrial.models.tokenizers import sentinel_ids
 
-#: A mode as it is asked for: that of the aim, none, or one by its name.
-Asked = Literal["by-aim", "none", "NLU", "NLG", "S2S"]
+#: A mode as an option names it: that of the aim, none, or one by its name.
+ModeOption = Literal["by-aim", "none", "NLU", "NLG", "S2S"]
 
 _GAP = re.compile(r"<extra_id_(\d+)>")
+_NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
 
 
-class Abilities:
-    """The abilities of `UL2`."""
-
-    config: Config
-    model: ConditionalLM
+class Abilities(PromptedMethod):
+    """A model that is told what it is to do by a mode in front of its inputs."""
 
     def head(self, mode: Mode) -> list[int]:
         """The tokens of a mode: one of its own, or those of its text in a released vocabulary."""
         text = token_of(mode)
-        return (
-            list(self.model.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
-        )
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
     def mixture_of(
         self,
@@ -52,7 +48,7 @@ class Abilities:
         return MixtureOfDenoisers(
             members,
             weights,
-            sentinel_ids(self.model.tokenizer),
+            sentinel_ids(self.tokenizer),
             heads=heads if config.mode_tokens else {},
             max_inputs=config.max_inputs,
             max_targets=config.max_targets,
@@ -60,12 +56,12 @@ class Abilities:
             t5_spans=config.t5_spans,
         )
 
-    def generate(
+    def generate(  # type: ignore[override]  # one beam
         self,
         examples: Sequence[Example],
         *,
         aim: Aim = "continue",
-        mode: Asked = "by-aim",
+        mode: ModeOption = "by-aim",
         max_new_tokens: int = 0,
         num_samples: int = 1,
         temperature: float = 0.0,
@@ -84,29 +80,29 @@ class Abilities:
             seed: of sampling.
         """
         chosen = self._mode(aim, mode)
-        prompts = [example.prompt for example in examples]
+        prompts = [self.text_of(example) for example in examples]
         gaps = chosen in WITH_GAPS and aim in ("fill", "fill-long")
         if gaps:  # what such targets answer to
             prompts = [
                 text if _GAP.search(text) else f"{text.rstrip()} <extra_id_0>" for text in prompts
             ]
-        rows = self.model.write(
-            self._inputs(prompts, chosen),
-            max_new_tokens=max_new_tokens or self.config.max_targets,
+        groups = self.written(
+            self.prompts_of(prompts, self.head(chosen)),
+            max_new_tokens=max_new_tokens or self.max_written,
             num_samples=num_samples,
             temperature=temperature,
             top_p=top_p,
             seed=seed,
         )
-        for prompt, group in zip(prompts, rows, strict=True):
-            texts = [self._filled(prompt, ids) if gaps else self._text(ids) for ids in group]
-            yield {"text": texts[0], **({"texts": texts} if num_samples > 1 else {})}
+        for prompt, group in zip(prompts, groups, strict=True):
+            write = partial(self._filled, prompt) if gaps else self.written_text
+            yield self.row_of([write(ids) for ids in group])
 
     def rank(
         self,
         examples: Sequence[Example],
         *,
-        mode: Asked = "by-aim",
+        mode: ModeOption = "by-aim",
         per_token: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """The most probable of the choices of each prompt, and the log-likelihood of each.
@@ -115,27 +111,20 @@ class Abilities:
             mode: takes this mode instead of that for choosing, or none.
             per_token: divide a log-likelihood by the number of its tokens.
         """
-        score = partial(self.choice_scores, mode=mode, per_token=per_token)
-        yield from prompted.ranked(examples, score)
+        head = self.head(self._mode("choose", mode))
+        yield from ranked(examples, partial(self.choice_scores, per_token=per_token, head=head))
 
     def choice_scores(
         self,
         prompts: Sequence[str],
         choices: Sequence[Sequence[str]],
         *,
-        mode: Asked = "by-aim",
         per_token: bool = False,
+        head: Sequence[int] | None = None,
     ) -> list[list[float]]:
-        """See `prompted.choice_scores`; the ability of the task "rank"."""
-        return prompted.choice_scores(
-            self.model,
-            prompts,
-            choices,
-            head=self.head(self._mode("choose", mode)),
-            per_token=per_token,
-            max_inputs=self.config.max_inputs,
-            max_targets=self.config.max_targets,
-        )
+        """See `PromptedMethod.choice_scores`; None is the mode for choosing."""
+        own = self.head(self._mode("choose", "by-aim")) if head is None else head
+        return super().choice_scores(prompts, choices, per_token=per_token, head=own)
 
     def answer(
         self,
@@ -158,16 +147,16 @@ class Abilities:
             max_new_tokens: longest chain, in tokens; 0 takes the model's own limit.
             seed: of sampling.
         """
-        asked = [f"{example.prompt} {hint}".strip() for example in examples]
-        rows = self.model.write(
-            self._inputs(asked, self._mode("answer", "by-aim")),
-            max_new_tokens=max_new_tokens or self.config.max_targets,
+        questions = [f"{self.text_of(example)} {hint}".strip() for example in examples]
+        groups = self.written(
+            self.prompts_of(questions, self.head(self._mode("answer", "by-aim"))),
+            max_new_tokens=max_new_tokens or self.max_written,
             num_samples=num_samples,
             temperature=temperature if num_samples > 1 else 0.0,
             seed=seed,
         )
-        for group in rows:
-            chains = [self._text(ids) for ids in group]
+        for group in groups:
+            chains = [self.written_text(ids) for ids in group]
             chosen, share = vote([answer_in(chain, marker) for chain in chains])
             yield {"answer": chosen, "vote_ratio": share, "chains": chains}
 
@@ -177,14 +166,14 @@ class Abilities:
         Args:
             seed: of what is hidden.
         """
-        texts = [example.prompt for example in examples]
+        texts = [self.text_of(example) for example in examples]
         if "" in texts:
             raise UserError(f"the text of row {texts.index('')} is empty and has no score: drop it")
-        found = self.denoising_nats(texts, self.config.members(), seed)
+        found = self.denoising_nll(texts, self.config.members(), seed)
         for place in range(len(texts)):
             yield {name: values[place] for name, values in found.items()}
 
-    def denoising_nats(
+    def denoising_nll(
         self,
         texts: Sequence[str],
         members: Sequence[Denoiser],
@@ -202,43 +191,55 @@ class Abilities:
         Returns:
             By paradigm, "R", "S" and "X", as far as there are members, one number a text.
         """
-        model, left_out = self.model, {*sentinel_ids(self.model.tokenizer), self.model.end}
+        model = self.language_model
+        left_out = {*sentinel_ids(self.tokenizer), model.end}
         sums: dict[str, list[list[float]]] = {}
         for member in members:
             mixture = self.mixture_of([member], mode=mode)
-            windows = prompted.encode_plain(model.tokenizer, texts, mixture.raw_lengths[0])
+            windows = self.ids_of(texts, mixture.raw_lengths[0])
             pairs = mixture.pairs(windows, torch.Generator().manual_seed(seed))
             column = sums.setdefault(member.paradigm, [[0.0, 0.0] for _ in texts])
-            for total, pair, nats in zip(column, pairs, model.nats(pairs), strict=True):
+            for total, pair, costs in zip(column, pairs, model.nll(pairs), strict=True):
                 kept = [i for i, token in enumerate(pair.targets) if token not in left_out]
-                total[0] += float(nats[kept].sum())
+                total[0] += float(costs[kept].sum())
                 total[1] += len(kept)
-        return {name: [nats / num for nats, num in column] for name, column in sums.items()}
+        return {name: [cost / num for cost, num in column] for name, column in sums.items()}
 
     def encode(self, examples: Sequence[Example | str]) -> Tensor:
         """One vector a text: the mean of the states of what is read, in the mode [NLU] [N, d]."""
-        texts = [each if isinstance(each, str) else each.prompt for each in examples]
-        return self.model.encode(self._inputs(texts, self._mode("classify", "by-aim")))
+        head = self.head(self._mode("classify", "by-aim"))
+        texts = [self.text_of(each) for each in examples]
+        return self.language_model.encode(self.prompts_of(texts, head))
 
-    def _mode(self, aim: Aim, mode: str) -> Mode:
-        """The mode of an aim, or the one that was asked for; none where the model has none."""
+    def _mode(self, aim: Aim, mode: ModeOption) -> Mode:
+        """The mode of an aim, or the one that an option names; none where the model has none."""
         if mode == "none" or not self.config.mode_tokens:
             return ""
-        asked: dict[str, Mode] = {each: each for each in MODES.values()}
-        return AIMS[aim] if mode == "by-aim" else asked[mode]
-
-    def _inputs(self, texts: Sequence[str], mode: Mode) -> list[list[int]]:
-        head = self.head(mode)
-        room = self.config.max_inputs - len(head) - 1
-        rows = prompted.encode_plain(self.model.tokenizer, texts, room)
-        return [[*head, *ids] for ids in rows]
-
-    def _text(self, ids: Sequence[int]) -> str:
-        text = self.model.tokenizer.decode(list(ids), skip_special_tokens=True)
-        return str(text).strip()
+        return AIMS[aim] if mode == "by-aim" else mode
 
     def _filled(self, prompt: str, ids: Sequence[int]) -> str:
         """A text with its gaps filled by what was written for each; others stay."""
-        pieces = _GAP.split(self.model.tokenizer.decode(list(ids), skip_special_tokens=False))
+        pieces = _GAP.split(self.tokenizer.decode(list(ids), skip_special_tokens=False))
         spans = dict(zip(pieces[1::2], pieces[2::2], strict=True))
         return _GAP.sub(lambda gap: spans.get(gap[1], gap[0]), prompt)
+
+
+def answer_in(text: str, marker: str) -> str:
+    """What a chain of thought ends in.
+
+    It is what follows the last `marker` in its sentence, else the last number, else the text.
+    """
+    _, found, rest = text.rpartition(marker)
+    if found:
+        return re.split(r"\.\s|\n", rest.strip(" :"))[0].strip().rstrip(".")
+    numbers = _NUMBER.findall(text)
+    return numbers[-1] if numbers else text.strip()
+
+
+def vote(answers: Sequence[str]) -> tuple[str, float]:
+    """The answer given most often, of several the first, and its share; empty ones do not count."""
+    counts = Counter(filter(None, answers))
+    if not counts:
+        return "", 0.0
+    answer, number = counts.most_common(1)[0]
+    return answer, number / len(answers)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
-from pretrial.corrupt.denoisers import Denoiser, Paradigm
+from pretrial.bases.config import Optimisation, TransformerSizes, published_size
+from pretrial.corrupt.denoisers import Denoiser, Paradigm, raw_length
 from pretrial.errors import UserError
-from pretrial.models.architectures.conditional import Architecture
+from pretrial.models.architectures.layouts import Architecture
 
 #: A mode by its name; "" is none.
 Mode = Literal["", "NLU", "NLG", "S2S"]
@@ -38,7 +39,7 @@ def token_of(mode: Mode) -> str:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Optimisation, TransformerSizes):
     """Settings of UL2, by default those of the 20 B model; "assumed" marks what we did not find.
 
     Attributes:
@@ -59,21 +60,13 @@ class Config:
         num_sentinels: of a vocabulary that is learnt; 0 gives as many as the denoisers need. To the
             sentinels of a checkpoint texts are shortened.
         vocab_size: most entries of a vocabulary that is learnt.
-        width: of a hidden state.
         num_layers: of the encoder and of the decoder, or of the one decoder.
-        num_heads: of attention.
         head_size: of each head; 0 shares the width among them.
         feed_forward: inner width of the gated feed-forward layers (SwiGLU).
         dropout_prob: of an encoder-decoder.
-        lr: peak learning rate.
-        warmup: steps of warm-up, or a share of the budget when below 1.
         embedding_lr_ratio: learning rate of an encoder-decoder's token embeddings over that of the
             other weights; T5's begin at many times the size of the others, and Adam's steps are all
             of one size.
-        weight_decay: of the weights.
-        batch_size: sequences a step.
-        micro_batch_size: sequences a forward pass; 0 takes the whole batch.
-        evaluate_every: steps between evaluations on held-out data; 0 is at the end only.
     """
 
     task: Literal["pretrain", "instruct"] = "pretrain"
@@ -103,14 +96,11 @@ class Config:
     num_heads: int = 16
     head_size: int = 256
     feed_forward: int = 16384
-    dropout_prob: float = 0.0  # pre-training
     lr: float = 1e-4  # assumed: the paper's Adafactor scales its steps by itself
     warmup: float = 10_000  # assumed, T5's
     embedding_lr_ratio: float = 1.0
     weight_decay: float = 0.0
     batch_size: int = 1024
-    micro_batch_size: int = 0
-    evaluate_every: int = 0
 
     #: Published parameters of what `export` gives: google/ul2's layout, counted.
     published: ClassVar[dict[str, float]] = {"20b": 19.46e9}
@@ -123,6 +113,21 @@ class Config:
     def members(self) -> list[Denoiser]:
         """The denoisers."""
         return [Denoiser.parse(text) for text in self.denoisers]
+
+    def needed_sentinels(self) -> int:
+        """The most spans that a denoiser makes of the longest text that it takes."""
+        spans = [0]
+        for member in self.members():
+            length = raw_length(
+                member,
+                self.max_inputs - self.mode_tokens,
+                self.max_targets,
+                self.max_inputs + self.max_targets,
+                joined=self.architecture != "encoder_decoder",
+                t5_spans=self.t5_spans,
+            )
+            spans.append(member.longest(length, self.t5_spans)[2])
+        return max(spans)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -164,6 +169,4 @@ class Config:
     @classmethod
     def paper(cls, name: str = "20b") -> Self:
         """The published size, "20b" (google/ul2)."""
-        if name != "20b":
-            raise UserError(f"the published size is 20b, not {name!r}")
-        return cls()
+        return published_size(name, {"20b": cls()})

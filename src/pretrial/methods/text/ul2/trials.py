@@ -12,7 +12,6 @@ import numpy as np
 from pretrial.compare.kit import packages
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.corrupt.denoisers import Denoiser
-from pretrial.methods.text.ul2.building import needed_sentinels
 from pretrial.methods.text.ul2.config import Config
 from pretrial.train.budget import Budget
 
@@ -78,7 +77,7 @@ def trial(
     causal = replace(Config.tiny() if tiny else Config.small(), architecture="causal_decoder")
     layers = causal.num_layers // (2 if architecture == "encoder_decoder" else 1)
     config = replace(causal, architecture=architecture, num_layers=layers)
-    num_sentinels = needed_sentinels(config)  # one vocabulary for all
+    num_sentinels = config.needed_sentinels()  # one vocabulary for all
     config = replace(config, num_sentinels=num_sentinels)
     plain = replace(config, mode_tokens=False)
     causal = replace(causal, num_sentinels=num_sentinels, mode_tokens=False, denoisers=("S:1",))
@@ -134,13 +133,13 @@ def _measure(method: UL2, data: Data, seed: int, num_labels: int) -> dict[str, f
         [row["text"] for row in data.test[1] if len(row["text"]) >= _MIN_CHARS], _NUM_TEXTS
     )
     members = [Denoiser.parse(text) for text in _COLUMNS]
-    columns = method.denoising_nats(texts, members)
+    columns = method.denoising_nll(texts, members)
     found: dict[str, float | list[float]] = {
         f"{name}_loss": values for name, values in columns.items()
     }
     found["worst_loss"] = max(float(np.mean(values)) for values in columns.values())
     if method.config.mode_tokens:
-        wrong = method.denoising_nats(texts, members[1:2], mode="NLU")
+        wrong = method.denoising_nll(texts, members[1:2], mode="NLU")
         found["S_loss_in_the_mode_of_R"] = wrong["S"]
     learn, test = data.test
     halves = learn, _spread(test, _NUM_PROBED)

@@ -56,7 +56,7 @@ from pretrial.methods.text.yi.network.context import context_values
 from pretrial.methods.text.yi.network.depth import layers_of
 from pretrial.methods.text.yi.seeing import Seer, Sight
 from pretrial.methods.text.yi.training import Training
-from pretrial.models.architectures.causal_lm import CausalLM
+from pretrial.models.architectures.language_model import CausalLM
 from pretrial.models.decoding.sample import sample
 from pretrial.models.tokenizers import learn_bpe, texts_of
 from pretrial.train.method import Method

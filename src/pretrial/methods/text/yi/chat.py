@@ -12,7 +12,8 @@ from torch import Tensor
 from pretrial.data.rows import text_in, where
 from pretrial.errors import UserError
 from pretrial.methods.text.yi.network.context import context_values
-from pretrial.models.architectures.causal_lm import CausalLM, predicting
+from pretrial.models.architectures.language_model import CausalLM, decoder_batch
+from pretrial.train.device import to_device
 from pretrial.train.stage import Batch
 
 #: The tokens around a turn.
@@ -134,22 +135,24 @@ class ChatTuner(CausalLM):
     def batch(self, examples: Sequence[Turns], generator: torch.Generator) -> Batch:  # type: ignore[override]
         """The tokens of responses are predicted; `seeds` [B] are those of the noise."""
         ids, asked = zip(*examples, strict=True)
-        seeds = torch.randint(2**62, (len(examples),), generator=generator)
-        lengths = torch.tensor([len(each) for each in ids])
-        return predicting(ids, asked, self.end) | {"seeds": seeds, "lengths": lengths}
+        batch = decoder_batch(ids, asked, self.pad)
+        batch["counts"]["tokens"] = batch["counts"]["targets"]
+        batch["seeds"] = torch.randint(2**62, (len(examples),), generator=generator)
+        return batch
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, vectors: Tensor | None = None) -> dict[str, Tensor]:
         """Mean cross-entropy of the tokens of responses."""
-        vectors = self.network.get_input_embeddings()(batch["ids"])
+        vectors = self.network.get_input_embeddings()(batch["input_ids"])  # [B, T, d]
         if self.training and self.noise:
             vectors = vectors + self._noise(vectors, batch)
-        return self.losses_of(batch, vectors)
+        return super().losses(batch, vectors)
 
     def _noise(self, vectors: Tensor, batch: Batch) -> Tensor:
         """Noise [B, T, d], of each dialogue from a seed of its own; none on padding."""
         width = vectors.shape[2]
         noise = torch.zeros_like(vectors)
-        pairs = zip(batch["seeds"].tolist(), batch["lengths"].tolist(), strict=True)
+        lengths = batch["attention_mask"].sum(1)
+        pairs = zip(batch["seeds"].tolist(), lengths.tolist(), strict=True)
         for row, (seed, length) in enumerate(pairs):
             generator = torch.Generator().manual_seed(seed)
             drawn = 2 * torch.rand(length, width, generator=generator) - 1
@@ -175,6 +178,6 @@ def surprising(
         own = turns(row["messages"], tokenizer, length)
         if any(own.asked[1:]):
             batch = tuner.batch([own], torch.Generator())
-            batch["ids"] = batch["ids"].to(network.device)
+            batch = to_device(batch, network.device)
             found.append((float(tuner.losses(batch)["loss"]), number))
     return sorted(found, reverse=True)

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import CLIPVisionModel
 
 from pretrial.checkpoints.keys import load_pretrained, load_strict, read_weights
+from pretrial.corrupt.masks import IGNORE
 from pretrial.data.rows import Row, chosen
-from pretrial.models.architectures.causal_lm import CausalLM, predicting
+from pretrial.models.architectures.language_model import CausalLM
 from pretrial.models.layers.image_tiles import open_image, tiles
 from pretrial.models.layers.vision import patches, projector
 from pretrial.train.stage import Batch, Trainable
@@ -104,7 +106,7 @@ class Seer(Trainable):
         """Pixels, and texts with an end token before them and behind."""
         end = self.language_model.end
         windows = [[end, *pair.ids, end] for pair in examples]
-        batch = predicting(windows, [[True] * len(window) for window in windows], end)
+        batch = self.language_model.batch(windows, generator)
         batch["pixels"] = torch.cat([tiles(open_image(p.image), self.size, 0) for p in examples])
         return batch
 
@@ -112,15 +114,15 @@ class Seer(Trainable):
         """Mean cross-entropy of the texts' tokens."""
         network = self.language_model.network
         seen = self.sight(batch["pixels"])  # [B, P, d]
-        vectors = torch.cat([seen, network.get_input_embeddings()(batch["ids"])], dim=1)
-        rows, length = batch["ids"].shape
-        places, number = batch["positions"], seen.shape[1]
-        moved = places + (places // length + 1) * number
-        behind = batch["ids"].new_full((rows, number), self.language_model.end)
-        ids = torch.cat([behind, batch["ids"]], dim=1)
-        return self.language_model.losses_of(
-            {"ids": ids, "positions": moved, "counts": batch["counts"]}, vectors
-        )
+        vectors = torch.cat([seen, network.get_input_embeddings()(batch["input_ids"])], dim=1)
+        length, number = batch["input_ids"].shape[1], seen.shape[1]
+        places = batch["positions"]
+        moved = {
+            **batch,
+            "labels": F.pad(batch["labels"], (number, 0), value=IGNORE),
+            "positions": places + (places // length + 1) * number,
+        }
+        return self.language_model.losses(moved, vectors)
 
     @torch.no_grad()
     def write(self, image: Any, ids: list[int], max_new_tokens: int, **how: Any) -> list[int]:

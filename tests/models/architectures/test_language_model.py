@@ -6,13 +6,10 @@ from transformers import LlamaForCausalLM
 
 from pretrial.corrupt.denoisers import Pair
 from pretrial.errors import UserError
+from pretrial.methods.text.architecture_objective.config import Config
 from pretrial.methods.text.architecture_objective.network import new_t5_decoder
-from pretrial.models.architectures.conditional import (
-    ConditionalLM,
-    architecture_of,
-    new_llama,
-    set_architecture,
-)
+from pretrial.models.architectures.language_model import CausalLM, ConditionalLM
+from pretrial.models.architectures.layouts import architecture_of, new_llama, set_architecture
 from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.layers.attention_masks import additive_mask
 
@@ -29,7 +26,8 @@ def make(layout, **options):
     if layout == "encoder_decoder":
         network = new_t5(60, dropout_prob=0.0, **sizes)
     elif layout == "relative":
-        network = new_t5_decoder(60, "prefix_decoder", **sizes)
+        pair = {"architecture": "prefix_decoder", "objective": "prefix_lm"}
+        network = new_t5_decoder(Config(**pair, head_size=0, **sizes), 60)
     else:
         network = new_llama(60, layout, max_positions=64, **sizes)
     return ConditionalLM(network, Tokenizer(), **options).eval()
@@ -56,9 +54,9 @@ def test_a_batch_costs_what_its_examples_cost_one_by_one(layout):
     parts = [batch_of(model, [pair]) for pair in examples]
     alone = sum(model.losses(part)["loss"] * part["counts"]["targets"] for part in parts)
     assert float(loss.detach()) == pytest.approx(float(alone.detach()), abs=1e-3, rel=1e-5)
-    nats = model.nats(examples, batch_size=2)
-    assert [len(part) for part in nats] == [len(pair.targets) for pair in examples]
-    assert float(sum(part.sum() for part in nats)) == pytest.approx(float(alone.detach()), rel=1e-5)
+    nll = model.nll(examples, batch_size=2)
+    assert [len(part) for part in nll] == [len(pair.targets) for pair in examples]
+    assert float(sum(part.sum() for part in nll)) == pytest.approx(float(alone.detach()), rel=1e-5)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -73,7 +71,7 @@ def test_counts_are_of_what_is_read_and_written(layout):
 
 def states(model, inputs, targets):
     batch = batch_of(model, [Pair(inputs, targets)])
-    return model._decoder_states(batch["ids"], batch["real"], batch["prefix_lengths"])[0]
+    return model.states(batch)[0]
 
 
 @torch.no_grad()
@@ -94,15 +92,16 @@ def test_prefix_tokens_see_each_other_and_no_target():
 def test_start_and_prefix_see_each_other_and_losses_begin_at_the_first_target():
     model = make("prefix_decoder", separator=2)
     batch = batch_of(model, [Pair([5, 6], [8, 1]), Pair([5], [9, 8, 1])])
-    assert batch["ids"].tolist() == [[0, 5, 6, 2, 8, 1], [0, 5, 2, 9, 8, 1]]
+    assert batch["input_ids"].tolist() == [[0, 5, 6, 2, 8, 1], [0, 5, 2, 9, 8, 1]]
     assert batch["prefix_lengths"].tolist() == [4, 3]
     assert batch["positions"].tolist() == [3, 4, 8, 9, 10]
-    assert batch["targets"].tolist() == [8, 1, 9, 8, 1]
+    assert batch["labels"][batch["loss_mask"]].tolist() == [8, 1, 9, 8, 1]
+    assert batch["loss_mask"].flatten().nonzero().squeeze(1).tolist() == [3, 4, 8, 9, 10]
 
 
 def test_loss_on_all_asks_for_the_inputs_too():
     batch = batch_of(make("causal_decoder", loss_on="all"), [Pair([5, 6], [8, 1])])
-    assert batch["targets"].tolist() == [5, 6, 8, 1]
+    assert batch["labels"][batch["loss_mask"]].tolist() == [5, 6, 8, 1]
     assert batch["counts"]["targets"] == 4.0
 
 
@@ -126,7 +125,7 @@ def test_parity_with_transformers():
 def test_writing_from_a_cache_is_writing_without_one(layout):
     model = make(layout)
     inputs = [pair.inputs for pair in pairs()]
-    written = model.write(inputs, max_new_tokens=6)
+    written = model.write([model.prompt(row) for row in inputs], max_new_tokens=6)
     for read, ((*ids,),) in zip(inputs, written, strict=True):
         for place, token in enumerate(ids):
             batch = batch_of(model, [Pair(read, [*ids[:place], 3])])
@@ -137,8 +136,9 @@ def test_writing_from_a_cache_is_writing_without_one(layout):
 def test_vectors_do_not_depend_on_the_batch(layout):
     model = make(layout)
     inputs = [pair.inputs for pair in pairs()]
-    alone = torch.cat([model.encode([row]) for row in inputs])
-    torch.testing.assert_close(model.encode(inputs), alone, atol=1e-5, rtol=1e-5)
+    prompts = [model.prompt(row) for row in inputs]
+    alone = torch.cat([model.encode([row]) for row in prompts])
+    torch.testing.assert_close(model.encode(prompts), alone, atol=1e-5, rtol=1e-5)
 
 
 def test_the_pattern_lies_with_the_weights(tmp_path):
@@ -150,3 +150,14 @@ def test_the_pattern_lies_with_the_weights(tmp_path):
         set_architecture(model.network, "encoder_decoder")
     with pytest.raises(UserError, match="temperature above 0"):
         model.write([[3]], max_new_tokens=2, num_samples=2)
+
+
+def test_windows_are_batches_of_the_same_form_with_all_but_the_first_predicted():
+    model = CausalLM(make("causal_decoder").network, Tokenizer())
+    batch = batch_of(model, [[5, 6, 7], [8, 9]])
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 9, 0]]
+    assert batch["attention_mask"].tolist() == [[True, True, True], [True, True, False]]
+    assert batch["labels"].tolist() == [[6, 7, -100], [9, -100, -100]]
+    assert batch["loss_mask"].tolist() == [[True, True, False], [True, False, False]]
+    assert batch["positions"].tolist() == [0, 1, 3]
+    assert batch["counts"] == {"examples": 2.0, "targets": 3.0, "tokens": 3.0}

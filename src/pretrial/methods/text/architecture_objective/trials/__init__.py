@@ -13,7 +13,7 @@ from pretrial.compare.trial import Arm, Context, Data, Trial
 from pretrial.data.reading.sources import load
 from pretrial.data.splits import split_by_group
 from pretrial.methods.text.architecture_objective.config import Config
-from pretrial.methods.text.architecture_objective.grid import grid_trial
+from pretrial.methods.text.architecture_objective.trials.grid import grid_trial
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
 from pretrial.train.run import Run

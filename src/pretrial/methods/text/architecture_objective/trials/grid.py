@@ -15,11 +15,12 @@ from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row
 from pretrial.data.splits import split_by_group
 from pretrial.evaluate.rank import measure_rank, point
-from pretrial.methods.text.architecture_objective import tasks
 from pretrial.methods.text.architecture_objective.config import PAIRS, SHORT, Config
+from pretrial.methods.text.architecture_objective.trials import tasks
 from pretrial.train import checkpoint
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
+from pretrial.train.run import Run
 
 if TYPE_CHECKING:
     from pretrial.methods.text.architecture_objective import ArchitectureObjective
@@ -159,8 +160,7 @@ class _Subject(nn.Module):
 
 def _fine_tuned(config: Config, context: Context) -> _Subject:
     """Pre-trains and fine-tunes; the weights in between are those that the first stage left."""
-    run = context.run
-    method = _new(config, context)
+    run, method = _new(config, context)
     train(method, run)
     plain = copy.deepcopy(method)
     done = run.stage_folder("pretrain") / "done"
@@ -170,14 +170,18 @@ def _fine_tuned(config: Config, context: Context) -> _Subject:
 
 def _random(config: Config, context: Context) -> _Subject:
     """The control."""
-    method = _new(config, context).eval()
+    method = _new(config, context)[1].eval()
     return _Subject(method, method)
 
 
-def _new(config: Config, context: Context) -> ArchitectureObjective:
+def _new(config: Config, context: Context) -> tuple[Run, ArchitectureObjective]:
+    """The run over examples, and an untrained model."""
     from pretrial.methods.text.architecture_objective import ArchitectureObjective
 
-    return ArchitectureObjective.build(config, data=ArchitectureObjective.read(context.run.data))
+    run = context.run.over(
+        *(ArchitectureObjective.read(part) for part in (context.run.data, context.run.held_out))
+    )
+    return run, ArchitectureObjective.build(config, data=run.data)
 
 
 def _measure(subject: Any, data: Data, seed: int) -> dict[str, list[float]]:

@@ -1,7 +1,8 @@
-"""Networks with polynomial activations: new ones, and those of checkpoints."""
+"""Networks with polynomial activations of checkpoints, in public layouts and in ours."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,9 @@ _PLAIN: dict[str, tuple[Any, Any, Any]] = {
 _REPLACED = (".mlp.gate_proj.", ".mlp.up_proj.", ".mlp.down_proj.", ".mlp.experts.")
 
 
-def new_network(config: Config, vocab_size: int, end: int | None) -> Any:
-    """A network that begins at random."""
-    sizes = config.network_config(vocab_size, end)
-    return _OWN[sizes.model_type](sizes)
-
-
-def load_network(source: str | Path, config: Config) -> tuple[Any, Any]:
+def load_network(
+    source: str | Path, config: Config, make: Callable[[Config, int], Any]
+) -> tuple[Any, Any]:
     """The network and the tokenizer of a checkpoint.
 
     Args:
@@ -40,13 +37,14 @@ def load_network(source: str | Path, config: Config) -> tuple[Any, Any]:
             config.json of the released models in Megatron's layout, with a tokenizer beside it; or
             with `warm_start` the name or folder of a Llama or OLMoE.
         config: tells the sizes of Megatron's weights, and the activation of a warm start.
+        make: an untrained network of the settings and so many tokens.
 
     Raises:
         UserError: it is none of these, or a gated model without `warm_start`.
     """
     path = Path(source)
     if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):
-        return _from_megatron(path, config)
+        return _from_megatron(path, config, make)
     try:
         kind = load_config(source).model_type
     except (OSError, ValueError) as error:
@@ -78,13 +76,8 @@ def warm_start(network: Any, config: Config) -> Any:
     for name in ("architectures", "model_type"):
         own.pop(name, None)
     width = own["intermediate_size"]
-    own |= {
-        "hidden_act": config.activation,
-        "intermediate_size": width if config.gated else width * 3 // 2,
-        "poly_order": config.order,
-        "poly_trained": config.trained,
-        "poly_recompute": config.recompute,
-    }
+    own |= config.activation_fields()
+    own["intermediate_size"] = width if config.gated else width * 3 // 2
     if config_class is PolyLlamaConfig:
         own["gated"] = config.gated
     made = network_class(config_class(**own))
@@ -99,7 +92,9 @@ def warm_start(network: Any, config: Config) -> Any:
     return made
 
 
-def _from_megatron(path: Path, config: Config) -> tuple[Any, Any]:
+def _from_megatron(
+    path: Path, config: Config, make: Callable[[Config, int], Any]
+) -> tuple[Any, Any]:
     state = read_weights(path)
     if not is_megatron(state):
         raise UserError(
@@ -107,7 +102,9 @@ def _from_megatron(path: Path, config: Config) -> tuple[Any, Any]:
             " mlp.activation_func: name a checkpoint of polycom"
         )
     tokenizer = load_tokenizer(path if path.is_dir() else path.parent)
-    network = new_network(config, config.vocab_size, tokenizer.eos_token_id)
+    network = make(config, config.vocab_size)
+    for told in (network.config, network.generation_config):
+        told.bos_token_id = told.eos_token_id = tokenizer.eos_token_id
     if not isinstance(network, PolyLlamaForCausalLM):
         raise UserError("the released weights are of the dense model: set num_experts=0")
     load_megatron(network, state, path)

@@ -1,4 +1,4 @@
-"""The trial of PolyCom: a small Llama, or smooth functions."""
+"""The trial of PolyCom: a small Llama, or smooth functions (in `functions`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.data.reading.sources import load
 from pretrial.errors import UserError
 from pretrial.methods.text.polycom.config import Config
-from pretrial.methods.text.polycom.functions import Approximators, approximate
+from pretrial.methods.text.polycom.trials.functions import Approximators, approximate
 from pretrial.train.budget import Budget
 
 _TEXTS = "builtin:stdlib-docstrings"
@@ -102,8 +102,8 @@ def _data(source: str, num_test: int) -> Data:
 
 def _bits_per_byte(method: Any, data: Data, seed: int) -> dict[str, list[float]]:
     """Of each text."""
-    nats, sizes = method.nll(data.test)
-    bits = [nat / math.log(2) / size for nat, size in zip(nats, sizes, strict=True)]
+    costs, sizes = method.nll(data.test)
+    bits = [cost / math.log(2) / size for cost, size in zip(costs, sizes, strict=True)]
     return {"bits_per_byte": bits}
 
 

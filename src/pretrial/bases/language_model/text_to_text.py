@@ -1,0 +1,130 @@
+"""Methods on an encoder-decoder that writes one text for another, such as a T5."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+from transformers import T5ForConditionalGeneration
+
+from pretrial.bases.language_model.method import LanguageMethod
+from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
+from pretrial.errors import UserError
+from pretrial.models.architectures import text_encoder
+from pretrial.models.architectures.language_model import TextToText
+from pretrial.models.architectures.seq2seq import encode_texts, new_t5
+from pretrial.models.tokenizers import ROBERTA_SPECIALS, check_sentinels, special_ids
+from pretrial.train.stage import Stage
+
+if TYPE_CHECKING:
+    from pretrial.train.run import Run
+
+
+class TextToTextMethod(LanguageMethod):
+    """An encoder-decoder; its settings have `max_source` and `max_target`, in tokens.
+
+    Attributes:
+        kinds: what a checkpoint may be: its `model_type`, and the class that loads it.
+        known: a public checkpoint, for the error of one that does not fit.
+        num_sentinels: tokens <extra_id_N> that are needed, and that a learned vocabulary gets.
+        beside: beginnings of the names of weights that a checkpoint may hold beside the network's.
+    """
+
+    specials: ClassVar[Mapping[str, str]] = ROBERTA_SPECIALS
+    template: ClassVar[str | None] = "<s> $A </s>"
+    kinds: ClassVar[Mapping[str, Any]] = {"t5": T5ForConditionalGeneration}
+    known: ClassVar[str] = "google-t5/t5-small"
+    num_sentinels: ClassVar[int] = 0
+    beside: ClassVar[str | tuple[str, ...]] = ""
+
+    def new_language_model(self, network: Any, tokenizer: Any) -> TextToText:
+        """Learns pairs of texts."""
+        return TextToText(network, tokenizer, self.config.max_source, self.config.max_target)
+
+    @classmethod
+    def vocabulary(cls, config: Any, data: Sequence[Any], **more: Any) -> Any:
+        """See `LanguageMethod.vocabulary`; with sentinels."""
+        return super().vocabulary(config, data, **({"num_sentinels": cls.num_sentinels} | more))
+
+    @classmethod
+    def new_network(cls, config: Any, vocab_size: int) -> Any:
+        """An untrained T5 of the settings' sizes."""
+        ids = special_ids(cls.specials)
+        return new_t5(
+            vocab_size,
+            width=config.width,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            feed_forward=config.feed_forward,
+            dropout_prob=config.dropout_prob,
+            pad_id=ids["pad_token_id"],
+            bos_id=ids.get("bos_token_id"),
+            eos_id=ids["eos_token_id"],
+        )
+
+    @classmethod
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any, Any]:
+        """See `LanguageMethod.load`.
+
+        Raises:
+            UserError: it is of another kind, or its sentinels are not what they should be.
+        """
+        try:
+            kind = load_config(source).model_type
+        except (OSError, ValueError):
+            kind = "nothing that can be read"
+        if kind not in cls.kinds:
+            names = " or ".join(name.upper() for name in cls.kinds)
+            raise UserError(
+                f"{source} is {kind}, not a {names}: give the name or folder of one, such as"
+                f" {cls.known}"
+            )
+        network: Any = load_pretrained(cls.kinds[kind], source, beside=cls.beside)
+        tokenizer = load_tokenizer(source)
+        if cls.num_sentinels:
+            num_embeddings = network.get_input_embeddings().num_embeddings
+            check_sentinels(tokenizer, num_embeddings, cls.num_sentinels)
+        return config.sized_as(network.config), network, tokenizer
+
+    def stages(self, run: Run) -> Iterator[Stage]:
+        """One stage over the pairs."""
+        yield Stage.of(
+            "train",
+            self,
+            run.data,
+            self.config,
+            budget=run.budget,
+            held_out=run.held_out,
+            optim=self.optim(),
+        )
+
+    @property
+    def max_written(self) -> int:
+        """As many tokens as a target has."""
+        return int(self.language_model.max_target)
+
+    def prompts(self, examples: Sequence[Any], max_new_tokens: int) -> list[list[int]]:
+        """The texts with what the tokenizer's template puts around them, cut."""
+        texts = [self.text_of(each) for each in examples]
+        return encode_texts(self.tokenizer, texts, self.language_model.max_source)
+
+    def encode(self, examples: Sequence[Any]) -> Tensor:
+        """One vector an example: the mean of the encoder's last states [N, d]."""
+        texts = [self.text_of(each) for each in examples]
+        encoder, longest = self.network.get_encoder(), self.language_model.max_source
+        return text_encoder.encode(encoder, self.tokenizer, texts, longest)
+
+    # What tasks start from
+
+    def copied(self) -> Any:
+        """The network with weights of its own, all of them trainable."""
+        return copy.deepcopy(self.network).requires_grad_(True)
+
+    def writer(self, max_target: int = 0) -> TextToText:
+        """A copy to be fine-tuned on (source, target) texts; 0 takes the settings' longest."""
+        own = self.language_model
+        most = max_target or own.max_target
+        return TextToText(self.copied(), self.tokenizer, own.max_source, most)

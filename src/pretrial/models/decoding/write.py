@@ -1,0 +1,112 @@
+"""What a language model writes for prompts: greedily, by sampling, or by a search with beams."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+
+from pretrial.errors import UserError
+from pretrial.models.decoding.cache import padded
+from pretrial.models.decoding.sample import sample
+
+_BEAM_ROWS = 16  # prompts that are searched for together
+
+
+def write(
+    network: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    eos: int | Collection[int],
+    pad: int,
+    num_samples: int = 1,
+    num_beams: int = 1,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    forced: Sequence[int] = (),
+    generator: torch.Generator | None = None,
+    batch_size: int = 64,
+) -> list[list[list[int]]]:
+    """Token ids that are written for each prompt.
+
+    Args:
+        network: of transformers, with an encoder or without; it is in eval mode meanwhile.
+        prompts: token ids, with their special tokens.
+        max_new_tokens: longest text, in tokens.
+        eos: the token, or any of the tokens, that end a text.
+        pad: fills the shorter prompts; it is masked out.
+        num_samples: texts for each prompt, when sampling or searching by beams.
+        num_beams: above 1, beam search of transformers instead of sampling.
+        temperature: of sampling; 0 takes the most probable token each time.
+        top_p: mass of the nucleus, when sampling.
+        forced: token ids that every text begins with.
+        generator: of sampling; None begins with the seed 0.
+        batch_size: rows decoded at once.
+
+    Returns:
+        `num_samples` texts for each prompt, the forced tokens included. The end token is left out
+        where it was sampled; behind the end of a beam is padding.
+
+    Raises:
+        UserError: options that do not go together, or prompts too long for the network.
+    """
+    if num_samples > 1 and not temperature and num_samples > num_beams:
+        raise UserError(
+            f"{num_samples} texts for one source need a temperature above 0, or as many beams"
+        )
+    if num_beams > 1 and temperature:
+        raise UserError("beam search does not sample: set temperature 0, or num_beams 1")
+    if num_beams > 1 and not network.config.is_encoder_decoder:
+        raise UserError("beam search is for encoder-decoder models: set --num-beams 1")
+    if num_beams > 1:
+        return _beams(network, prompts, pad, max_new_tokens, num_samples, num_beams, forced)
+    return sample(
+        network,
+        prompts,
+        num_samples=num_samples,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=eos,
+        pad_token_id=pad,
+        temperature=temperature or 1.0,
+        top_p=top_p,
+        greedy=not temperature,
+        prefixes=[[forced] * num_samples for _ in prompts] if forced else None,
+        generator=generator or torch.Generator().manual_seed(0),
+        batch_size=batch_size,
+    )
+
+
+@torch.no_grad()
+def _beams(
+    network: Any,
+    prompts: Sequence[Sequence[int]],
+    pad: int,
+    max_new_tokens: int,
+    num_samples: int,
+    num_beams: int,
+    forced: Sequence[int],
+) -> list[list[list[int]]]:
+    """Beam search, prompts of like length together."""
+    training, device = network.training, network.device
+    network.eval()
+    start = [network.config.decoder_start_token_id, *forced]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    found: dict[int, list[list[int]]] = {}
+    for at in range(0, len(order), _BEAM_ROWS):
+        places = order[at : at + _BEAM_ROWS]
+        chosen = [prompts[i] for i in places]
+        drawn = network.generate(
+            input_ids=padded(chosen, pad, device),
+            attention_mask=padded([[1] * len(prompt) for prompt in chosen], 0, device),
+            decoder_input_ids=torch.tensor([start] * len(chosen), device=device),
+            max_new_tokens=max_new_tokens - len(forced),
+            num_beams=num_beams,
+            num_return_sequences=num_samples,
+            do_sample=False,
+        )[:, 1:].tolist()
+        for number, place in enumerate(places):
+            found[place] = drawn[number * num_samples : (number + 1) * num_samples]
+    network.train(training)
+    return [found[i] for i in range(len(prompts))]
