@@ -26,7 +26,7 @@ def done(made: Trial, arm: Arm, data: Data, prepared: Path, folder: Path) -> Yi:
     if arm.run is not None:
         return arm.run(Context(run, data, prepared))
     method: Any = discover.load(arm.method).method
-    run.data = method.read(run.data)
+    run = run.over(method.read(run.data))
     subject = method.build(arm.config, source=prepared, data=run.data)
     if arm.trains:
         train(subject, run)
