@@ -24,7 +24,7 @@ from unpadded import VOCABULARY
 
 from pretrial.data.builtin.stdlib import stdlib_docstrings
 from pretrial.data.windows.cutting import TokenWindows, joined
-from pretrial.models.architectures.causal_lm import CausalLM
+from pretrial.models.architectures.language_model import CausalLM
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget
 from pretrial.train.device import to_device
