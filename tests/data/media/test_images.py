@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pretrial.data.media.image import pixels, size_of, stack
+from pretrial.data.media.image import open_image, pixels, size_of, stack
 from pretrial.data.reading.sources import load
 from pretrial.data.splits import hold_out
 from pretrial.errors import UserError
@@ -145,6 +145,15 @@ def test_modes_of_pillow(tmp_path: Path) -> None:
     turned = grey.copy()
     turned.getexif()[0x0112] = 6  # the camera lay on its side
     assert size_of(turned) == (8, 6, 1)
+
+
+def test_an_image_of_pillow_has_the_same_pixels(tmp_path: Path) -> None:
+    for value in (COLOURS, write(tmp_path / "a.png", COLOURS), Image.fromarray(COLOURS)):
+        np.testing.assert_array_equal(np.asarray(open_image(value)), COLOURS)
+    every = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert (np.asarray(open_image(every)) == every[:, :, None]).all()
+    clear = np.dstack([COLOURS, np.zeros((6, 8), np.uint8)])
+    assert (np.asarray(open_image(Image.fromarray(clear))) == 255).all()
 
 
 def test_other_sizes_are_refused_or_resized(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from transformers import (
 )
 
 from pretrial.convert.export import export_model
+from pretrial.data.media.image_tiles import tiles
 from pretrial.errors import UserError
 from pretrial.methods.text.yi import CARD, Config, Yi
 from pretrial.methods.text.yi.llava import IMAGE, YiLlava
-from pretrial.models.layers.image_tiles import tiles
 from pretrial.train.checkpoint import weights_of
 
 Image = pytest.importorskip("PIL.Image")

@@ -1,8 +1,9 @@
 """Images: rows of them from files and arrays, and their pixels as tensors.
 
 The field `image` of a row holds the path of a file, an array or tensor [H, W], [H, W, C] or
-[C, H, W], an image of Pillow, or the {"path", "bytes"} of a Hugging Face data set. `pixels` reads
-each of them, when a batch is made; so a folder of images needs no memory for all at once.
+[C, H, W], an image of Pillow, bytes of a file, or the {"path", "bytes"} of a Hugging Face data set.
+`pixels` reads each of them, when a batch is made; so a folder of images needs no memory for all at
+once.
 """
 
 from __future__ import annotations
@@ -58,7 +59,12 @@ def array_rows(arrays: Mapping[str, NDArray[Any]], where: str) -> Iterator[Row]:
 
 
 def pixels(
-    image: Any, channels: int, size: tuple[int, int], *, resize: bool = False, name: str = ""
+    image: Any,
+    channels: int,
+    size: tuple[int, int] | None = None,
+    *,
+    resize: bool = False,
+    name: str = "",
 ) -> NDArray[np.float32]:
     """The pixels of one image, [channels, H, W], black 0 and white 1.
 
@@ -68,7 +74,7 @@ def pixels(
     Args:
         image: what the field `image` holds.
         channels: 1 for grey values, 3 for colours.
-        size: height and width.
+        size: height and width; None takes what the image has.
         resize: scale an image of another size (bilinear, smoothed; its proportions may change).
         name: what an error calls the image; else its path.
 
@@ -77,7 +83,7 @@ def pixels(
     """
     name = name or (str(image) if isinstance(image, str | Path) else "an image")
     array = _floats(image, channels, name)
-    if array.shape[1:] == tuple(size):
+    if size is None or array.shape[1:] == tuple(size):
         return array
     if not resize:
         found, wanted = _times(array.shape[1:]), _times(size)
@@ -91,6 +97,16 @@ def pixels(
         torch.from_numpy(array)[None], tuple(size), mode="bilinear", antialias=True
     )
     return scaled[0].numpy()
+
+
+def open_image(image: Any) -> Any:
+    """An image of Pillow in RGB, of what the field `image` holds; see `pixels`.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    values = np.rint(255 * pixels(image, 3)).astype(np.uint8)  # exact for images of 8 bits
+    return _pillow().fromarray(values.transpose(1, 2, 0))
 
 
 def size_of(image: Any) -> tuple[int, int, int]:
@@ -153,6 +169,8 @@ def _array(image: Any, name: str) -> NDArray[Any]:
     if isinstance(image, Mapping) and {"bytes", "path"} & image.keys():
         held = image.get("bytes")
         image = io.BytesIO(held) if held is not None else image["path"]
+    if isinstance(image, bytes):
+        image = io.BytesIO(image)
     if isinstance(image, str | Path | io.BytesIO):
         with _opened(image, name) as opened:
             image = _decoded(opened, name)

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pretrial.data.media.image import open_image
+from pretrial.data.media.image_tiles import tiles
 from pretrial.data.rows import likely
 from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.config import Config
-from pretrial.models.layers.image_tiles import open_image, tiles
 
 
 @dataclass(frozen=True)

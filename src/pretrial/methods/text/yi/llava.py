@@ -22,9 +22,9 @@ from transformers import (
 
 from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.checkpoints.pretrained import load_generator
+from pretrial.data.media.image_tiles import MEAN, STD
 from pretrial.errors import UserError, missing_package
 from pretrial.methods.text.yi.seeing import LAYER, Sight
-from pretrial.models.layers.image_tiles import MEAN, STD
 from pretrial.models.layers.vision import projector
 
 #: Stands in a text for each patch of an image.

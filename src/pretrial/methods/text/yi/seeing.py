@@ -18,9 +18,10 @@ from transformers import CLIPVisionModel
 
 from pretrial.checkpoints.keys import load_pretrained, load_strict, read_weights
 from pretrial.corrupt.masks import IGNORE
+from pretrial.data.media.image import open_image
+from pretrial.data.media.image_tiles import tiles
 from pretrial.data.rows import Row, chosen
 from pretrial.models.architectures.language_model import CausalLM
-from pretrial.models.layers.image_tiles import open_image, tiles
 from pretrial.models.layers.vision import patches, projector
 from pretrial.train.stage import Batch, Trainable
 

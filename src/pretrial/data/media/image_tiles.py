@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pretrial.errors import UserError, missing_package
-
 # of CLIP's preprocessing
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-
-
-def open_image(value: Any) -> Any:
-    """An RGB image of Pillow, from a path, from bytes, or from what data sets give.
-
-    Raises:
-        UserError: it is none of these, there is no such file, or it holds no image.
-    """
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ModuleNotFoundError:
-        raise missing_package("pillow", "vision") from None
-    if isinstance(value, Image.Image):
-        return value.convert("RGB")
-    if isinstance(value, dict):  # an image of the datasets library, not decoded
-        value = value.get("bytes") or value.get("path")
-    if isinstance(value, bytes):
-        value = io.BytesIO(value)
-    elif not isinstance(value, (str, Path)):
-        raise UserError(f"an image is a path or an image, not a {type(value).__name__}: name one")
-    try:
-        with Image.open(value) as image:
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise UserError(f"there is no image {value}: check the path") from None
-    except UnidentifiedImageError:
-        raise UserError(f"{value} holds no image that can be read: convert it to PNG") from None
 
 
 def best_grid(width: int, height: int, size: int, max_tiles: int) -> tuple[int, int]:
@@ -67,7 +36,7 @@ def tiles(image: Any, size: int, max_tiles: int) -> Tensor:
     """The whole image as one tile, then the parts of a larger one, row by row.
 
     Args:
-        image: of Pillow, RGB.
+        image: as `data.media.image.open_image` gives it.
         size: of a tile.
         max_tiles: parts; 0 or 1 gives the whole alone.
 

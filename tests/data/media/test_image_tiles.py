@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from pretrial.data.media.image import open_image
+from pretrial.data.media.image_tiles import best_grid, tiles
 from pretrial.errors import UserError
-from pretrial.models.layers.image_tiles import best_grid, open_image, tiles
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -54,9 +55,9 @@ def test_an_image_of_any_kind_is_opened(tmp_path):
     for value in (image, tmp_path / "a.png", raw.getvalue(), {"bytes": raw.getvalue()}):
         assert open_image(value).size == (8, 6)
     (tmp_path / "b.png").write_text("no image")
-    with pytest.raises(UserError, match="no image that can be read"):
+    with pytest.raises(UserError, match="no whole image"):
         open_image(tmp_path / "b.png")
     with pytest.raises(UserError, match="there is no image"):
         open_image(str(tmp_path / "c.png"))
-    with pytest.raises(UserError, match="not a int"):
+    with pytest.raises(UserError, match="not int"):
         open_image(3)
