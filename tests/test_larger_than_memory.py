@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from pretrial import discover
-from pretrial.data.windows.cutting import cutting as windows
+from pretrial.data.windows import cutting as windows
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import weights_of
 from pretrial.train.loop import train

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrial.data.builtin.catalogue import builtin, describe, names, stdlib
+from pretrial.data.builtin import stdlib
+from pretrial.data.builtin.catalogue import builtin, describe, names
 from pretrial.data.reading.problems import read_problems
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import Rows

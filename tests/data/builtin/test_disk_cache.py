@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pretrial.data.builtin.catalogue import stdlib
+from pretrial.data.builtin import stdlib
 from pretrial.data.builtin.disk_cache import cached, folder
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pretrial.data.builtin.catalogue import builtin, installed
+from pretrial.data.builtin import installed
+from pretrial.data.builtin.catalogue import builtin
 from pretrial.data.builtin.installed import LANGUAGES, installed_code, is_test
 from pretrial.data.reading.sources import load
 from pretrial.errors import UserError

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pretrial.data.builtin.catalogue import builtin, spoken
+from pretrial.data.builtin import spoken
+from pretrial.data.builtin.catalogue import builtin
 from pretrial.errors import UserError
 
 
