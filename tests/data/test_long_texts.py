@@ -104,6 +104,7 @@ def test_a_string_that_comes_in_parts_is_the_string(seed: int) -> None:
 def rows_of(seed: int) -> list[dict[str, Any]]:
     rng = random.Random(seed)
     texts = [text_of(seed * 100 + number, rng.choice((0, 5, 30, 300))) for number in range(12)]
+    texts = [text.replace("\ud83d", "") for text in texts]  # a half of a pair makes a bad row
     return [
         {"n": n, "text": t, "tags": ["\\", {"q": '"'}], "path": f"{n}.txt"}
         if n % 3
@@ -171,6 +172,7 @@ LONG_WORDS = b'"' + b"word " * 200
         (b'{"text": ' + LONG_WORDS + b'\xff"}', "is not UTF-8: mend the line, or convert"),
         (b'{"text": ' + LONG_WORDS + b'\x01"}', r"is not JSON \(Invalid control character"),
         (b'{"text": ' + LONG_WORDS + b'\\q"}', r"is not JSON \(Invalid \\escape"),
+        (b'{"text": ' + LONG_WORDS + b'\\ud83d"}', r"holds \\ud83d, half of a surrogate pair"),
         (b'{"text": ' + LONG_WORDS + b'", nothing}', "is not JSON"),
         (b'{"text": ' + LONG_WORDS + b'", "b": ' + LONG_WORDS + b'"}', "has other long strings"),
         (b"[" + LONG_WORDS + b'"]', "is a JSON list, not an object"),

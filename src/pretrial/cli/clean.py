@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pretrial.cli import data, options, runs
 from pretrial.data.cleaning.cascade import Cascade, draw
 from pretrial.data.cleaning.cascade_stages import Options
 from pretrial.data.reading.sources import load
+from pretrial.data.rows import Row, json_line, leaving_out, require, text_in, texts
 from pretrial.errors import UserError
 from pretrial.files import whole_file
 
@@ -41,26 +43,60 @@ def clean(argv: Sequence[str]) -> None:
     parts = options.merge(source=data.Source, texts=Texts, options=Options())
     told = "leave out bad documents, from cheap filters to dear ones"
     parsed: Any = options.parse(parts, argv, prog=prog, description=told)
-    source, texts = parsed.source, parsed.texts
-    report = texts.out.with_name(texts.out.name + ".report.json")
-    if texts.out.exists():
-        raise UserError(f"{texts.out} exists already: give --out a file that does not")
-    rows = data.stream(source)
-    reference = _texts(texts.reference)
+    source, out = parsed.source, parsed.texts.out
+    report = out.with_name(out.name + ".report.json")
+    if out.exists():
+        raise UserError(f"{out} exists already: give --out a file that does not")
+    rows = _Usable(data.stream(source), source.skip_bad)
+    reference = _texts(parsed.texts.reference)
     cascade = Cascade.of(
         parsed.options,
         reference=reference,
-        harmful=_texts(texts.harmful),
-        sample=draw(rows, texts.sample, parsed.options.seed) if reference else (),
+        harmful=_texts(parsed.texts.harmful),
+        sample=draw(rows, parsed.texts.sample, parsed.options.seed) if reference else (),
     )
-    runs.make_folder(texts.out.parent)
-    with whole_file(texts.out) as file:
+    runs.make_folder(out.parent)
+    with whole_file(out) as file:
         for row in cascade.run(rows):
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json_line(row) + "\n")
     runs.write_text(report, json.dumps(cascade.report(), indent=1, ensure_ascii=False) + "\n")
+    data.tell_skipped(source, rows)
     print(cascade.table())
-    print(f"{texts.out} holds what passed, {report} the account with examples")
+    print(f"{out} holds what passed, {report} the account with examples")
+
+
+class _Usable:
+    """The rows of a stream that have a text, each time one iterates.
+
+    Attributes:
+        skipped: why rows were left out in the last iteration.
+    """
+
+    def __init__(self, rows: Iterable[Row], skip_bad: bool) -> None:
+        self.rows, self.skip_bad = rows, skip_bad
+        self.skipped: list[str] = []
+
+    def __iter__(self) -> Iterator[Row]:
+        self.skipped = []
+        require(self.rows, ("text",))
+        for number, row in enumerate(self.rows):
+            try:
+                text_in({"text": None} | row, number)
+            except UserError as error:
+                if not self.skip_bad:
+                    raise UserError(f"{error}; --skip-bad leaves such rows out") from error
+                self.skipped.append(str(error))
+            else:
+                yield row
 
 
 def _texts(source: str) -> list[str]:
-    return [row["text"] for row in load(source, streaming=True)] if source else []
+    """The texts of a source of examples; rows without one are told and left out."""
+    if not source:
+        return []
+    reasons: list[str] = []
+    with leaving_out(reasons):
+        found = texts(load(source))
+    if reasons:
+        print(f"left out {len(reasons)} rows of {source}, the first: {reasons[0]}", file=sys.stderr)
+    return list(found)

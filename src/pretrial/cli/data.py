@@ -11,7 +11,7 @@ from typing import Any
 
 from pretrial.data.builtin.catalogue import describe
 from pretrial.data.reading import sources
-from pretrial.data.rows import Row, Rows, Stream
+from pretrial.data.rows import Row, Rows, Stream, leaving_out
 from pretrial.errors import UserError
 from pretrial.train.method import Method
 
@@ -93,15 +93,18 @@ class _Limited:
 
 
 def read(method: type[Method], rows: Sequence[Row], source: Source) -> Sequence[Any]:
-    """The examples that a method makes of rows.
-
-    With --skip-bad, a method whose `read` takes `skip_bad` leaves out rows that it cannot use.
-    """
+    """The examples that a method makes of rows; with --skip-bad, of those that it can use."""
+    if not source.skip_bad:
+        examples = method.read(rows)
+        tell_skipped(source, examples)
+        return examples
+    reasons: list[str] = []
     options = {}
-    if source.skip_bad and "skip_bad" in inspect.signature(method.read).parameters:
+    if "skip_bad" in inspect.signature(method.read).parameters:
         options["skip_bad"] = True
-    examples = method.read(rows, **options)
-    tell_skipped(source, examples)
+    with leaving_out(reasons):
+        examples = method.read(rows, **options)
+    _tell(source, [*reasons, *getattr(examples, "skipped", ())])
     return examples
 
 
@@ -115,7 +118,10 @@ def note(source: str) -> str:
 
 def tell_skipped(source: Source, rows: Any) -> None:
     """Says on stderr how many rows were left out."""
-    skipped = getattr(rows, "skipped", ())
+    _tell(source, getattr(rows, "skipped", ()))
+
+
+def _tell(source: Source, skipped: Sequence[str]) -> None:
     if skipped:
         print(
             f"left out {len(skipped)} rows of {source.data}, the first: {skipped[0]}",

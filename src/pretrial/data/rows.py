@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 from array import array
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, overload
+from uuid import UUID
 
 from pretrial.errors import UserError
 
 Row = dict[str, Any]
 T = TypeVar("T")
+
+#: Where `leaving_out` notes the reasons.
+_reasons: ContextVar[list[str] | None] = ContextVar("reasons", default=None)
 
 
 class Rows(Sequence[Row]):
@@ -22,12 +32,20 @@ class Rows(Sequence[Row]):
     Attributes:
         source: where they come from, for messages.
         skipped: why rows were left out, one text each.
+        numbers: of the rows in their source, for messages; None where they are all of it.
     """
 
-    def __init__(self, rows: Iterable[Row], source: str = "", skipped: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        rows: Iterable[Row],
+        source: str = "",
+        skipped: Sequence[str] = (),
+        numbers: Sequence[int] | None = None,
+    ) -> None:
         self._rows = list(rows)
         self.source = source
         self.skipped = list(skipped)
+        self.numbers = numbers
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -35,7 +53,8 @@ class Rows(Sequence[Row]):
     def __getitem__(self, index: slice) -> Rows: ...
     def __getitem__(self, index: int | slice) -> Row | Rows:
         if isinstance(index, slice):
-            return Rows(self._rows[index], self.source)
+            numbers = range(len(self)) if self.numbers is None else self.numbers
+            return Rows(self._rows[index], self.source, numbers=numbers[index])
         return self._rows[index]
 
     def __len__(self) -> int:
@@ -136,12 +155,50 @@ class Selection(Sequence[Any]):
 def mapped(items: Sequence[Any], make: Callable[[int, Any], Any]) -> Sequence[Any]:
     """What `make(number, item)` gives for each item: a list, or a `Mapped` of items on the disk.
 
-    What `make` raises is raised at once, and of items on the disk when the item is read. It must
-    give the same whenever it is called, since nothing of what it gives is kept.
+    What `make` raises is raised at once, and of items on the disk when the item is read; inside
+    `leaving_out` such items are left out, and those on the disk are all read once for it. `make`
+    must give the same whenever it is called, since nothing of what it gives is kept.
     """
-    if is_on_disk(items):
-        return Mapped(items, make)
-    return [make(number, item) for number, item in enumerate(items)]
+    reasons = _reasons.get()
+    if reasons is None:
+        return (
+            Mapped(items, make)
+            if is_on_disk(items)
+            else [make(number, item) for number, item in enumerate(items)]
+        )
+    made, places, before = [], array("q"), len(reasons)
+    for number, item in enumerate(items):
+        try:
+            made.append(make(number, item))
+        except UserError as error:
+            reasons.append(str(error))
+        else:
+            places.append(number)
+        if is_on_disk(items):
+            made.clear()
+    if not places and len(reasons) > before:
+        raise UserError(f"no row can be used; the first: {reasons[before]}")
+    return chosen(Mapped(items, make), places) if is_on_disk(items) else made
+
+
+@contextmanager
+def leaving_out(reasons: list[str]) -> Iterator[None]:
+    """Inside, rows that a method cannot read are left out.
+
+    Args:
+        reasons: where the reason of each is noted.
+    """
+    token = _reasons.set(reasons)
+    try:
+        yield
+    finally:
+        _reasons.reset(token)
+
+
+def row_number(rows: object, place: int) -> int:
+    """The number of a row in its source, by its place in rows that may be a part of it."""
+    numbers = getattr(rows, "numbers", None)
+    return place if numbers is None else int(numbers[place])
 
 
 def chosen(items: Sequence[Any], places: Iterable[int]) -> Sequence[Any]:
@@ -177,6 +234,7 @@ def texts(rows: Sequence[Row], field: str = "text") -> Sequence[str]:
     require(rows, (field,))
 
     def text_of(number: int, row: Row) -> str:
+        number = row_number(rows, number)
         _require(row, number, (field,), rows)
         return text_in(row, number, field)
 
@@ -207,6 +265,7 @@ def read_as(rows: Sequence[Row], kind: type[T]) -> Sequence[T]:
     require(rows, needed)
 
     def example(number: int, row: Row) -> T:
+        number = row_number(rows, number)
         _require(row, number, needed, rows)
         own = {
             each.name: text_in(row, number, each.name) if each.name in texts else row[each.name]
@@ -224,7 +283,10 @@ def text_in(row: Row, number: int, field: str = "text") -> str:
     Raises:
         UserError: it is something else.
     """
-    if not isinstance(text := row[field], str):
+    text = row[field]
+    if text is None:
+        raise UserError(f"{field!r} of row {number} is empty (null): fill it, or take the row out")
+    if not isinstance(text, str):
         kind = type(text).__name__
         raise UserError(f"{field!r} of row {number} is a {kind}: give a string")
     return text
@@ -267,6 +329,32 @@ def likely(wanted: str, found: Iterable[str]) -> str:
     return (close or (names if len(names) == 1 else ["OTHER"]))[0]
 
 
+def json_line(row: Mapping[str, Any]) -> str:
+    """A row as one line of JSON, without its end.
+
+    What JSON lacks becomes text: dates and times in ISO 8601, decimal numbers by their digits,
+    bytes in Base64; NumPy's numbers and arrays become numbers and lists.
+
+    Raises:
+        UserError: a value is of a type that none of this holds.
+    """
+    return json.dumps(row, ensure_ascii=False, default=_as_json)
+
+
+def _as_json(value: Any) -> Any:
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if isinstance(value, Decimal | timedelta | UUID | Path):
+        return str(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return b64encode(value).decode()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    raise UserError(f"a value of type {type(value).__name__} cannot be written as JSON: {value!r}")
+
+
 def require(rows: Iterable[Row], fields: Iterable[str]) -> None:
     """Checks that the rows (of a stream, or on the disk: the first) have the fields.
 
@@ -274,9 +362,9 @@ def require(rows: Iterable[Row], fields: Iterable[str]) -> None:
         UserError: one is missing; the message names the fields found and suggests `--fields`.
     """
     wanted = list(fields)
-    all_of_them = isinstance(rows, Sequence) and not is_on_disk(rows)
+    all_of_them = isinstance(rows, Sequence) and not is_on_disk(rows) and _reasons.get() is None
     for number, row in enumerate(rows if all_of_them else islice(iter(rows), 1)):
-        _require(row, number, wanted, rows)
+        _require(row, row_number(rows, number), wanted, rows)
 
 
 def _require(row: Row, number: int, fields: Iterable[str], rows: Iterable[Row]) -> None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from pretrial.data.rows import Row, Rows
+from pretrial.data.rows import Row, Rows, row_number
 from pretrial.errors import UserError
 
 
@@ -36,13 +36,19 @@ def split_by_group(
     if not ratios or min(ratios.values()) < 0 or not math.isclose(sum(ratios.values()), 1):
         raise UserError(f"the shares of the splits must be >= 0 and sum to 1, not {dict(ratios)}")
     splits: dict[str, list[Row]] = {name: [] for name in ratios}
-    for row in rows:
+    numbers: dict[str, list[int]] = {name: [] for name in ratios}
+    for place, row in enumerate(rows):
         if isinstance(key, str) and key not in row:
             raise UserError(f"there is no field {key!r} to split by; found: {', '.join(row)}")
         group = row[key] if isinstance(key, str) else key(row)
-        splits[split_of(group, ratios, seed)].append(row)
+        split = split_of(group, ratios, seed)
+        splits[split].append(row)
+        numbers[split].append(row_number(rows, place))
     source = getattr(rows, "source", "")
-    return {name: Rows(part, f"{source} ({name})".strip()) for name, part in splits.items()}
+    return {
+        name: Rows(part, f"{source} ({name})".strip(), numbers=numbers[name])
+        for name, part in splits.items()
+    }
 
 
 def split_of(group: Any, ratios: Mapping[str, float], seed: int = 0) -> str:

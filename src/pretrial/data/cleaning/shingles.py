@@ -1,9 +1,9 @@
 """Hashes of words and of runs of words, for whole batches of texts at once.
 
 A word is a run of letters, digits, underscores and characters beyond ASCII, ASCII in lower case; a
-character of a script that is written without spaces (Chinese, Japanese, Korean) begins a word of
-its own. White space and punctuation do not count, so a text that is only laid out anew has the same
-words. What does count is their order: a shingle is a run of n words.
+character of a script that is written without spaces (Chinese, Japanese, Thai, Khmer, ...) begins a
+word of its own. White space and punctuation do not count, so a text that is only laid out anew has
+the same words. What does count is their order: a shingle is a run of n words.
 
 Everything is arithmetic on arrays, modulo 2**64. With prefix sums of b[j] * B**j, of which a
 stretch is divided by the power of the odd B that it begins with, the hash of a word takes no loop
@@ -25,7 +25,12 @@ Hashes = NDArray[np.uint64]
 Item = TypeVar("Item")
 
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse
-_LONE = range(0xE3, 0xEE)  # leading bytes of characters that begin a word of their own
+# Characters of scripts that are written without spaces, each of which begins a word of its own, by
+# the first bytes of their UTF-8: all with these leading bytes (Chinese, Japanese, Korean, Yi, ...)
+_LONE = range(0xE3, 0xEE)
+# and of two leading bytes those with these second ones: Thai and Lao, Tibetan; Myanmar, Khmer, the
+# Tai scripts (New Tai Lue, Tai Tham), and the blocks between.
+_LONE_SECOND = {0xE0: range(0xB8, 0xC0), 0xE1: (0x80, 0x81, 0x82, 0x9E, 0x9F, *range(0xA5, 0xAB))}
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ def words(texts: Sequence[str]) -> Words:
     joined = np.frombuffer(b"\n".join(parts) + b"\n", dtype=np.uint8)
     is_letter, is_lone, values = _tables()
     letter, lone = is_letter[joined], is_lone[joined]
+    for first, seconds in _LONE_SECOND.items():
+        lone[:-1] |= (joined[:-1] == first) & np.isin(joined[1:], list(seconds))
     begins = lone.copy()
     begins[0] |= letter[0]
     begins[1:] |= letter[1:] & ~letter[:-1]

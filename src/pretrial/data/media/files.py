@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -23,17 +21,6 @@ def medium_of(path: Path) -> Medium:
     """What the name says that the file holds."""
     suffix = path.suffix.lower()
     return next((medium for medium, known in _SUFFIXES.items() if suffix in known), "text")
-
-
-def most(files: Sequence[Path]) -> list[Path]:
-    """The files of the medium that is more than half of them, else the texts.
-
-    So a note beside the images of a folder is left out, and so is a picture beside its texts.
-    """
-    media = [medium_of(file) for file in files]
-    [(first, count)] = Counter(media).most_common(1)
-    kept = first if 2 * count > len(files) else "text"
-    return [file for file, medium in zip(files, media, strict=True) if medium == kept]
 
 
 def media_row(path: Path, medium: Medium, root: Path) -> Row:

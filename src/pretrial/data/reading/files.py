@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import codecs
-import csv
-import gzip
 import io
 import json
-import sys
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
@@ -18,10 +14,13 @@ from typing import Any, BinaryIO
 from pretrial.data.media.files import Medium, media_row, medium_of
 from pretrial.data.media.image import image_fault
 from pretrial.data.reading.arrays import numpy_rows
+from pretrial.data.reading.broken import Skipped, bad
+from pretrial.data.reading.compressed import explained, is_compressed, open_plain, plain_name
 from pretrial.data.reading.long_lines import LONG, LongLine, text_of
 from pretrial.data.reading.pieces import MOST, in_pieces, pieces
+from pretrial.data.reading.tables import csv_rows, parquet_rows
 from pretrial.data.rows import Row
-from pretrial.errors import UserError, missing_package
+from pretrial.errors import UserError
 
 _KINDS = {
     ".jsonl": "lines",
@@ -33,7 +32,6 @@ _KINDS = {
     ".npy": "arrays",
     ".npz": "arrays",
 }
-Skipped = list[str] | None
 _CHUNK = 1 << 20
 
 
@@ -60,21 +58,19 @@ def file_rows(
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty: give a file with rows")
     kind = _KINDS.get(_suffix(path), "text")
-    try:
+    with explained(path):
         if kind == "lines":
             yield from _lines(path, skipped, text)
         elif kind == "json":
             yield from _json(path, skipped, text)
         elif kind == "csv":
-            yield from _csv(path, skipped)
+            yield from csv_rows(path, skipped)
         elif kind == "parquet":
-            yield from _parquet(path)
+            yield from parquet_rows(path)
         elif kind == "arrays":
             yield from numpy_rows(path, split)
         else:
             yield from document_row(path, skipped, path.parent)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is not a whole gzip file ({error}): get it again") from error
 
 
 def document_row(path: Path, skipped: Skipped, root: Path) -> Iterator[Row]:
@@ -88,7 +84,7 @@ def document_row(path: Path, skipped: Skipped, root: Path) -> Iterator[Row]:
         fault = _fault(path, medium)
         if fault:
             what = "image" if medium == "image" else "recording"
-            _bad(f"{path} is no whole {what} ({fault})", skipped, "get it again")
+            bad(f"{path} is no whole {what} ({fault})", skipped, "get it again")
         else:
             yield media_row(path, medium, root)
         return
@@ -97,12 +93,12 @@ def document_row(path: Path, skipped: Skipped, root: Path) -> Iterator[Row]:
     if not size:
         yield {"text": "", "path": name}
     try:
-        if size > MOST:
+        if size > MOST or is_compressed(path):
             deque(_decoded(path), maxlen=0)
         for piece in pieces(_decoded(path), MOST):
             yield {"text": piece, "path": name}
     except _NotUTF8Error as error:
-        _bad(f"{path} is not UTF-8 text (byte {error.place})", skipped, "convert it to UTF-8")
+        bad(f"{path} is not UTF-8 text (byte {error.place})", skipped, "convert it to UTF-8")
 
 
 def _fault(path: Path, medium: Medium) -> str:
@@ -128,10 +124,10 @@ class _NotUTF8Error(ValueError):
 
 def _decoded(path: Path) -> Iterator[str]:
     """A text in parts, with "\n" as the end of every line."""
-    plain = codecs.getincrementaldecoder("utf-8")()
+    plain = codecs.getincrementaldecoder("utf-8-sig")()  # a byte order mark is no text
     decoder = io.IncrementalNewlineDecoder(plain, translate=True)
     place = 0
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         while True:
             part = file.read(_CHUNK)
             place += len(part)
@@ -145,19 +141,7 @@ def _decoded(path: Path) -> Iterator[str]:
 
 
 def _suffix(path: Path) -> str:
-    return Path(path.name.lower().removesuffix(".gz")).suffix
-
-
-def _open(path: Path) -> BinaryIO:
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    return path.open("rb")
-
-
-def _bad(reason: str, skipped: Skipped, mend: str) -> None:
-    if skipped is None:
-        raise UserError(f"{reason}: {mend}, or leave bad rows out with --skip-bad")
-    skipped.append(reason)
+    return Path(plain_name(path)).suffix
 
 
 def are_plain_lines(path: Path) -> bool:
@@ -193,7 +177,21 @@ def json_line(line: bytes, first: bool) -> Row:
     if not isinstance(row, dict):
         what = f"is a JSON {type(row).__name__}, not an object"
         raise BadLineError(what, 'write each row as {"field": value}')
+    if b"\\u" in line and (half := half_of_a_pair(row)):
+        raise BadLineError(f"holds {half}, half of a surrogate pair, which is no text")
     return row
+
+
+def half_of_a_pair(row: Row) -> str:
+    """A half of a surrogate pair in a row, as JSON writes it; "" where all texts are whole.
+
+    JSON allows it, no encoding of text does: who cut a text between the halves has broken it.
+    """
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return f"\\u{ord(error.object[error.start]):04x}"
+    return ""
 
 
 def json_lines(
@@ -213,7 +211,7 @@ def json_lines(
         UserError: a line is broken, and `skipped` is None.
     """
     end = number = 0
-    with _open(path) as file, _open(path) as again:
+    with open_plain(path) as file, open_plain(path) as again:
         while line := file.readline(LONG):
             number += 1
             start, length = end, len(line)
@@ -228,7 +226,7 @@ def json_lines(
                 else:
                     rows = iter(())
             except BadLineError as error:
-                _bad(f"{path}, line {number} {error}", skipped, error.mend)
+                bad(f"{path}, line {number} {error}", skipped, error.mend)
             else:
                 first = next(rows, None)
                 second = next(rows, None)
@@ -269,7 +267,7 @@ def _lines(path: Path, skipped: Skipped, text: str) -> Iterator[Row]:
 
 
 def _json(path: Path, skipped: Skipped, text: str) -> Iterator[Row]:
-    with _open(path) as file:
+    with open_plain(path) as file:
         content = file.read()
     try:
         value = json.loads(content.decode("utf-8-sig"))
@@ -286,10 +284,12 @@ def _json(path: Path, skipped: Skipped, text: str) -> Iterator[Row]:
     except RecursionError as error:
         raise UserError(f"{path} is nested too deeply: write it as JSON lines") from error
     for number, row in enumerate(_records(value, path)):
-        if isinstance(row, dict):
+        if isinstance(row, dict) and (half := b"\\u" in content and half_of_a_pair(row)):
+            bad(f"{path}, item {number} holds {half}, half of a surrogate pair", skipped, "mend it")
+        elif isinstance(row, dict):
             yield row
         else:
-            _bad(f"{path}, item {number} is not an object", skipped, "write rows as objects")
+            bad(f"{path}, item {number} is not an object", skipped, "write rows as objects")
 
 
 def _records(value: Any, path: Path) -> list[Any]:
@@ -301,39 +301,3 @@ def _records(value: Any, path: Path) -> list[Any]:
         if len(lists) == 1:
             return lists[0]
     raise UserError(f"{path} is not a list of objects: write it as [{{...}}, ...] or as JSON lines")
-
-
-def _csv(path: Path, skipped: Skipped) -> Iterator[Row]:
-    csv.field_size_limit(sys.maxsize)
-    delimiter = "\t" if _suffix(path) == ".tsv" else ","
-    with _open(path) as binary, io.TextIOWrapper(binary, "utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-        try:
-            for row in reader:
-                where = f"{path}, line {reader.line_num}"
-                if None in row or None in row.values():
-                    _bad(
-                        f"{where} has not the {len(reader.fieldnames or [])} columns of the header",
-                        skipped,
-                        "mend the line",
-                    )
-                else:
-                    yield row
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8: convert it") from error
-        except csv.Error as error:
-            raise UserError(f"{path}, line {reader.line_num}: {error}: mend the line") from error
-
-
-def _parquet(path: Path) -> Iterator[Row]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise missing_package("pyarrow", "data") from error
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                yield from batch.to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a parquet file ({error}): check its name") from error

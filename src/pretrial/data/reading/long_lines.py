@@ -104,9 +104,12 @@ class LongLine:
         assert self._checked is not None
         if not self.fault:
             try:
-                self._checked.add(part, is_last)
+                self._checked.add(part, is_last).encode()
             except UnicodeDecodeError:
                 self.fault = "is not UTF-8"
+            except UnicodeEncodeError as error:
+                half = ord(error.object[error.start])
+                self.fault = f"holds \\u{half:04x}, half of a surrogate pair, which is no text"
             except json.JSONDecodeError as error:
                 self.fault = f"is not JSON ({error.msg})"
 

@@ -9,10 +9,10 @@ from typing import Any, Literal, overload
 from urllib.parse import parse_qsl
 
 from pretrial.data.builtin.catalogue import builtin
-from pretrial.data.media.files import most
 from pretrial.data.problems.apps import apps_folder_rows, apps_questions
 from pretrial.data.problems.quixbugs import is_quixbugs, quixbugs_rows
-from pretrial.data.reading.files import document_row, file_rows, is_data_file
+from pretrial.data.reading.files import file_rows, is_data_file
+from pretrial.data.reading.folders import look_through
 from pretrial.data.reading.pieces import in_pieces
 from pretrial.data.rows import Row, Rows, Stream, found_name, rename, require
 from pretrial.errors import UserError, missing_package, nearest
@@ -71,12 +71,12 @@ def load(
     """Reads rows. Of one whose `text` is longer than `pieces.MOST`, several; see `pieces`.
 
     Args:
-        source: a file (.jsonl, .json, .csv, .tsv, each also with .gz, .parquet, .npy, .npz, or one
-            text, image or recording), a folder (of such files, of texts, of images or recordings
-            with their label as sub-folder, of APPS problems, of QuixBugs, or written by
-            `save_to_disk`), the name of a Hugging Face data set ("owner/name" or
-            "owner/name:config"), or "builtin:NAME", with options as in
-            "builtin:mini-apps?split=test&seed=1".
+        source: a file (.jsonl, .json, .csv, .tsv, each also with .gz, .bz2, .xz, .zst or .zip,
+            .parquet, .npy, .npz, or one text, image or recording), a folder (of such files, of
+            texts, of images or recordings with their label as sub-folder or metadata.jsonl beside
+            them, of APPS problems, of QuixBugs, or written by `save_to_disk`), the name of a
+            Hugging Face data set ("owner/name" or "owner/name:config"), or "builtin:NAME", with
+            options as in "builtin:mini-apps?split=test&seed=1".
         fields: new names, as {wanted: found}; those of a `Renamed` source without them.
         split: of a data set, archive or folder: there the subfolder, or the files whose names begin
             with it.
@@ -177,18 +177,14 @@ def _folder(
             raise UserError(f"{path} has neither a folder {split} nor files {split}*: check split")
     if not files:
         raise UserError(f"{root} is an empty folder: put data files or texts into it")
-    parts = [file for file in files if is_data_file(file)]
-    files = most(files)
+    found = look_through(files)
 
     def read(skipped: list[str]) -> Iterator[Row]:
-        bad = skipped if skip_bad else None
-        for file in parts:
-            yield from file_rows(file, bad, text=found_name(fields, "text"))
-        if not parts:
-            for file in files:
-                yield from document_row(file, bad, root)
+        if found.left_out:
+            skipped.append(found.left_out)
+        yield from found.rows(root, skipped if skip_bad else None, found_name(fields, "text"))
 
-    return _deliver(read, name, fields, streaming, parts or files)
+    return _deliver(read, name, fields, streaming, found.files)
 
 
 def _hub(name: str, fields: Mapping[str, str] | None, split: str | None, streaming: bool) -> Any:
