@@ -139,6 +139,6 @@ _OPENERS: dict[str, Callable[[Path], BinaryIO]] = {
     ".gz": gzip.GzipFile,  # type: ignore[dict-item]
     ".bz2": bz2.BZ2File,  # type: ignore[dict-item]
     ".xz": lzma.LZMAFile,  # type: ignore[dict-item]
-    ".zst": lambda path: io.BufferedReader(_Zstd(path), 1 << 20),
+    ".zst": lambda path: io.BufferedReader(_Zstd(path), 1 << 20),  # type: ignore[type-var]
     ".zip": _unzipped,
 }

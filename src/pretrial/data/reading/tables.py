@@ -6,7 +6,7 @@ import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pretrial.data.reading.broken import Skipped, bad
@@ -62,11 +62,11 @@ def _delimiter(header: str, name: str) -> str:
     return "," if "," in counts or not counts else counts.most_common(1)[0][0]
 
 
-def _check_names(names: list[str] | tuple[str, ...], path: Path) -> None:
+def _check_names(names: Sequence[str], path: Path) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError(
-            f"the header of {path} has the name {twice[0]!r} {names.count(twice[0])} times: give"
+            f"the header of {path} has the name {twice[0]!r} {list(names).count(twice[0])} times: give"
             " each column a name of its own"
         )
 
