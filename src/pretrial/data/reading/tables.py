@@ -63,11 +63,11 @@ def _delimiter(header: str, name: str) -> str:
 
 
 def _check_names(names: Sequence[str], path: Path) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
+    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
         raise UserError(
-            f"the header of {path} has the name {twice[0]!r} {list(names).count(twice[0])} times: give"
-            " each column a name of its own"
+            f"the header of {path} has the name {name!r} {count} times: give each column a name"
+            " of its own"
         )
 
 
