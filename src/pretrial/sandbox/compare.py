@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation, localcontext
 from typing import Any, Literal
 
 from pretrial.errors import UserError
@@ -15,6 +16,7 @@ from pretrial.errors import UserError
 Mode = Literal["strict", "apps"]
 
 REL_TOL, ABS_TOL = 1e-6, 1e-9
+_WIDE = Context(prec=30, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -27,8 +29,9 @@ def check_mode(mode: str) -> None:
 def same_value(got: Any, expected: Any, mode: Mode = "strict") -> bool:
     """Is the returned value the expected one?
 
-    strict: equal as Python has it, element by element, with three allowances. Floats agree within
-    1e-6 of their size. Where a list is expected a tuple will do, because expected values read from
+    strict: equal as Python has it, element by element, with three allowances. Where a float is
+    expected, numbers agree within 1e-6 of its size; where an integer is, only what is equal to it
+    will do, such as 7.0 for 7. Where a list is expected a tuple will do, because expected values read from
     JSON cannot hold tuples (where a tuple is expected, from literals, only a tuple will do). Where
     a string is expected as a key, a key that prints so will do, for the same reason.
 
@@ -47,8 +50,8 @@ def _same(got: Any, expected: Any) -> bool:
         )
     if isinstance(expected, dict):
         return isinstance(got, dict) and _same_dict(got, expected)
-    if isinstance(expected, float) or isinstance(got, float):
-        return _is_number(got) and _is_number(expected) and _close(got, expected)
+    if isinstance(expected, float):
+        return _is_number(got) and _close(got, expected)
     return bool(got == expected)
 
 
@@ -110,12 +113,14 @@ def same_output(got: str, expected: str, mode: Mode = "strict") -> bool:
     """Is the printed text the expected one?
 
     strict: the same lines, after trailing blank lines are dropped; in a line the same words,
-    whatever the space between them; two decimal numbers agree within 1e-6 of their size if one of
-    them has a point or an exponent.
+    whatever the space between them. Where a decimal number is expected that has a point or an
+    exponent, numbers agree within 1e-6 of its size, whatever that is; where it has neither, it is
+    an integer, and of other numbers only one that is equal to it will do, such as 7.0 for 7.
 
     apps: any of these, in the order of the released code: the same lines without blank ones; all
     numbers, close by `allclose`; the same *set* of lines, each taken as the *set* of its words, so
-    order and repeats count for nothing; the same with words rounded to 3 decimals.
+    order and repeats count for nothing; the same with words rounded to 3 decimals. As there, all
+    numbers beyond floats are the same infinity.
     """
     if mode == "apps":
         return _same_output_apps(got, expected)
@@ -139,9 +144,28 @@ def _same_word(got: str, expected: str) -> bool:
         return True
     if not (_NUMBER.fullmatch(got) and _NUMBER.fullmatch(expected)):
         return False
-    # Two integers are compared as text: 10**20 and 10**20 + 1 are not the same answer.
-    whole = not any(sign in got + expected for sign in ".eE")
-    return not whole and _close(float(got), float(expected))
+    whole, wanted_whole = (not any(sign in word for sign in ".eE") for word in (got, expected))
+    if wanted_whole:
+        # Two integers are compared as text.
+        return not whole and _exact(got) == _exact(expected)
+    sizes = float(got), float(expected)
+    if any(map(math.isinf, sizes)):
+        return _close_decimals(_exact(got), _exact(expected))
+    return _close(*sizes)
+
+
+def _exact(word: str) -> Decimal:
+    """The value of a decimal number; not a number if its exponent is beyond all bounds."""
+    try:
+        return Decimal(word)
+    except InvalidOperation:
+        return Decimal("nan")
+
+
+def _close_decimals(got: Decimal, expected: Decimal) -> bool:
+    """What `_close` says of floats, for numbers of any size."""
+    with localcontext(_WIDE):
+        return abs(got - expected) <= Decimal(REL_TOL) * max(abs(got), abs(expected))
 
 
 def _same_output_apps(got: str, expected: str) -> bool:
@@ -152,8 +176,8 @@ def _same_output_apps(got: str, expected: str) -> bool:
     numbers, wanted_numbers = _floats(lines), _floats(wanted)
     if numbers is not None and wanted_numbers is not None and len(numbers) == len(wanted_numbers):
         pairs = zip(numbers, wanted_numbers, strict=True)
-        if all(abs(a - b) <= 1e-8 + 1e-5 * abs(b) for a, b in pairs):  # numpy.allclose's defaults
-            return True
+        if all(a == b or abs(a - b) <= 1e-8 + 1e-5 * abs(b) < math.inf for a, b in pairs):
+            return True  # numpy.allclose with its defaults
     words = {frozenset(line.split()) for line in lines}
     wanted_words = {frozenset(line.split()) for line in wanted}
     if words == wanted_words:
