@@ -101,6 +101,27 @@ def test_apps_calls(record: Any, inputs: Any, outputs: Any) -> None:
     assert apps_tests({"fn_name": "f", **record}) == Tests("call", "f", inputs, outputs)
 
 
+def test_integers_of_any_length_are_read_and_written(tmp_path: Path) -> None:
+    digits, value = "9" * 5000, 10**5000 - 1
+    record = {"fn_name": "f", "inputs": [[1], [2]], "outputs": "[[%s], [-%s]]"}
+    text = json.dumps(record).replace('"[[%s], [-%s]]"', f"[[{digits}], [-{digits}]]")
+    rows = [{"question": "?", "input_output": text}]
+    lines = f"[1, {{\"a\": {digits}}}]\n'{digits}'"
+    as_text = {**record, "inputs": [lines] * 2, "outputs": [digits] * 2}
+    rows += [{"question": "?", "input_output": json.dumps(as_text)}]
+    problems = read_problems(rows)
+    assert problems[0].tests.outputs == (value, -value)
+    assert problems[1].tests.inputs[0] == [[1, {"a": value}], digits]
+    assert problems[1].tests.outputs == (value, value)
+    write_problems(tmp_path / "own.jsonl", problems)
+    assert [p.tests for p in read_problems(tmp_path / "own.jsonl")] == [p.tests for p in problems]
+    assert parse_literal(f"1_0{digits}") == 10**5001 + value
+    assert parse_literal(f"{digits}.5e-4999") == 10.0
+    for text in (f"{digits}e", f"f({digits})", f"0{digits}"):
+        with pytest.raises(ValueError, match=r"not a literal|malformed"):
+            parse_literal(text)
+
+
 def test_mbpp(tmp_path: Path) -> None:
     row = {
         "task_id": 2,

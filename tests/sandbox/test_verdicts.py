@@ -252,6 +252,27 @@ def test_values_that_json_lacks_cross_the_pipe(runner):
     assert len(verdict.tests) == len(values)
 
 
+def test_integers_of_any_length_are_printed_read_and_taken_apart(runner):
+    n = 5000
+    jobs = [
+        ("print(10 ** 5000)", Tests("stdin", "", ("\n",), ("1" + "0" * n + "\n",))),
+        ("print(10 ** 5000 + 1)", Tests("stdin", "", ("\n",), ("1" + "0" * n + "\n",))),
+        (
+            "print(int(input()) % 7)",
+            Tests("stdin", "", ("9" * n + "\n",), (f"{(10**n - 1) % 7}\n",)),
+        ),
+        ("def f(k): return len(str(10 ** k))", Tests("call", "f", ([n],), (n + 1,))),
+        (f"def f(k): return k + {'1' * n}", Tests("call", "f", ([0],), ((10**n - 1) // 9,))),
+        ("def f(): return 10 ** 5000", Tests("assert", "f", script=f"assert f() == 1{'0' * n}")),
+    ]
+    passed = [verdict.passed for verdict in runner.run(jobs, Limits(seconds=10))]
+    assert passed == [True, False, True, True, True, True]
+    # A program may want the limit that Python has by default.
+    limited = "import sys\nsys.set_int_max_str_digits(4300)\nstr(10 ** 5000)\n"
+    [verdict] = runner.run([(limited, STDIN)])
+    assert verdict.subtype == "ValueError"
+
+
 def test_a_call_cannot_spoil_the_inputs_of_other_programs(runner):
     tests = Tests("call", "f", ([[1, 2]],), (2,))
     verdicts = runner.run(

@@ -31,9 +31,9 @@ def same_value(got: Any, expected: Any, mode: Mode = "strict") -> bool:
 
     strict: equal as Python has it, element by element, with three allowances. Where a float is
     expected, numbers agree within 1e-6 of its size; where an integer is, only what is equal to it
-    will do, such as 7.0 for 7. Where a list is expected a tuple will do, because expected values read from
-    JSON cannot hold tuples (where a tuple is expected, from literals, only a tuple will do). Where
-    a string is expected as a key, a key that prints so will do, for the same reason.
+    will do, such as 7.0 for 7. Where a list is expected a tuple will do, because expected values
+    read from JSON cannot hold tuples (where a tuple is expected, from literals, only a tuple will
+    do). Where a string is expected as a key, a key that prints so will do, for the same reason.
 
     apps: equal to the expected value or to its first element, once the returned tuple, or the
     tuples in a returned list, are lists and the keys of an expected dict are integers; no

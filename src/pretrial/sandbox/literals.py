@@ -1,10 +1,19 @@
-"""Python values as text and as JSON: the arguments and results of tests."""
+"""Python values as text and as JSON: the arguments and results of tests.
+
+Python reads and prints integers of at most 4,300 digits, since longer ones take it quadratic time.
+Tests hold longer ones; they are read here in pieces.
+"""
 
 from __future__ import annotations
 
 import ast
+import io
+import json
+import tokenize
 from typing import Any
 
+_MOST_DIGITS = 4000  # that Python is given at once
+_MOST_BITS = 13_000  # of integers that JSON holds as they are: about so many digits
 _TAGS = {"tuple": tuple, "set": set, "frozenset": frozenset}
 
 
@@ -18,9 +27,69 @@ def parse_literal(text: str) -> Any:
     if text.strip() in words:
         return words[text.strip()]
     try:
-        return ast.literal_eval(text.strip())
+        return ast.literal_eval(parse_python(text.strip(), "eval"))
     except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(f"not a literal: {text[:80]!r}") from error
+
+
+def parse_python(text: str, mode: str = "exec") -> ast.AST:
+    """The syntax tree of a text, whose integers may have any number of digits.
+
+    Raises:
+        SyntaxError, ValueError, MemoryError, RecursionError: as `ast.parse`.
+    """
+    try:
+        return ast.parse(text, mode=mode)
+    except SyntaxError:
+        shorter = short_numbers(text)
+        if shorter == text:
+            raise
+        return ast.parse(shorter, mode=mode)
+
+
+def short_numbers(text: str) -> str:
+    """Python whose integers of many digits are hexadecimal, which has no limit; lines stay."""
+    lines = text.splitlines(keepends=True)
+    try:
+        for token in reversed([*tokenize.generate_tokens(io.StringIO(text).readline)]):
+            if token.type == tokenize.NUMBER and len(token.string) > _MOST_DIGITS:
+                digits = token.string.replace("_", "")
+                if digits.isdecimal() and digits[0] != "0":
+                    (row, start), (_, end) = token.start, token.end
+                    line = lines[row - 1]
+                    lines[row - 1] = f"{line[:start]}{whole_number(digits):#x} {line[end:]}"
+    except (tokenize.TokenError, SyntaxError, IndexError):
+        return text
+    return "".join(lines)
+
+
+def whole_number(digits: str) -> int:
+    """The value of a decimal number, with or without a sign.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if len(digits) <= _MOST_DIGITS:
+        return int(digits)
+    if digits[0] in "+-":
+        value = whole_number(digits[1:])
+        return -value if digits[0] == "-" else value
+    half = len(digits) // 2
+    return whole_number(digits[:half]) * 10 ** (len(digits) - half) + whole_number(digits[half:])
+
+
+def read_json(text: str) -> Any:
+    """The value of a JSON text, whose integers may have any number of digits.
+
+    Raises:
+        ValueError, RecursionError: as `json.loads`.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return json.loads(text, parse_int=whole_number)
 
 
 def to_json(value: Any) -> Any:
@@ -29,8 +98,10 @@ def to_json(value: Any) -> Any:
     Raises:
         ValueError: a type that is not a literal.
     """
-    if value is None or type(value) in (bool, int, float, str):
+    if value is None or type(value) in (bool, float, str):
         return value
+    if type(value) is int:
+        return value if value.bit_length() <= _MOST_BITS else {"py:int": hex(value)}
     if type(value) is list:
         return [to_json(item) for item in value]
     if type(value) is dict:
@@ -58,6 +129,8 @@ def from_json(value: Any) -> Any:
             return {from_json(key): from_json(item) for key, item in items}
         if tag == "py:literal":
             return ast.literal_eval(items)
+        if tag == "py:int":
+            return int(items, 16)
         if tag.removeprefix("py:") in _TAGS and tag.startswith("py:"):
             return _TAGS[tag.removeprefix("py:")](from_json(items))
     return {key: from_json(item) for key, item in value.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from pretrial.data.problems.examples import extract_examples
 from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
-from pretrial.sandbox.literals import parse_literal
+from pretrial.sandbox.literals import parse_literal, read_json, whole_number
 from pretrial.sandbox.tests import Tests
 
 _FILES = {
@@ -121,7 +120,7 @@ def _json(value: Any) -> Any:
     """The parsed value of a JSON text; anything else as it is."""
     if not isinstance(value, str):
         return value
-    return json.loads(value) if value.strip() else None
+    return read_json(value) if value.strip() else None
 
 
 def _text(item: Any) -> str:
@@ -143,9 +142,9 @@ def _literal(text: str) -> Any:
 
 
 def _number_keys(value: Any) -> Any:
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and value and all(isinstance(key, str) for key in value):
         try:
-            return {int(key): item for key, item in value.items()}
+            return {whole_number(key): item for key, item in value.items()}
         except ValueError:
             return value
     return value

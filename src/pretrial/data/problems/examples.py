@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pretrial.data.problems.sections import printed_pairs
-from pretrial.sandbox.literals import parse_literal
+from pretrial.sandbox.literals import parse_literal, parse_python
 from pretrial.sandbox.tests import Tests
 
 _CONNECTOR = re.compile(
@@ -203,7 +203,9 @@ def _string_end(text: str, start: int) -> int | None:
 def _arguments(text: str, names: list[str] | None) -> list[Any] | None:
     """The values of "1, [2]" or "a = 1, b = [2]", in the order of `names` where these are given."""
     try:
-        call = ast.parse(f"f({text})", mode="eval").body
+        tree = parse_python(f"f({text})", "eval")
+        assert isinstance(tree, ast.Expression)
+        call = tree.body
         assert isinstance(call, ast.Call)
         positional = [ast.literal_eval(argument) for argument in call.args]
         named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
