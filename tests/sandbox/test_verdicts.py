@@ -347,6 +347,32 @@ def test_preamble_gives_names_and_its_fault_is_the_users():
         run_programs([(program, tests)], workers=1, preamble="1 / 0")
 
 
+LEETCODE = """
+class Solution:
+    def merge(self, nums: List[int], target: Optional[int]) -> Dict[int, int]:
+        counts: DefaultDict[int, int] = defaultdict(int, Counter(nums))
+        return {k: heapq.nlargest(1, [v, inf if target else 0])[0] for k, v in counts.items()}
+"""
+
+
+def test_programs_in_the_style_of_leetcode_find_its_names(runner):
+    tests = Tests("call", "merge", ([[1, 1, 2], None],), ({1: 2, 2: 1},))
+    asserts = Tests("assert", "Solution", script="assert Solution().merge([5], 0) == {5: 1}")
+    wrong = "class Solution:\n    def join(self, nums: List[int]): return {}\n"
+    plain = "def merge(nums: List[int], target): return {}\n"
+    printed = Tests("stdin", inputs=("",), outputs=("1",))
+    jobs = [(LEETCODE, tests), (LEETCODE, asserts), (wrong, tests), (plain, tests)]
+    jobs += [(f"{LEETCODE}print(1)", printed), ("class Solution: pass\nmerge = pow", tests)]
+    verdicts = runner.run(jobs)
+    assert [verdict.passed for verdict in verdicts] == [True, True, *[False] * 4]
+    assert [verdict.subtype for verdict in verdicts[2:]] == [
+        "AttributeError",  # the names given are not the program's answer
+        "NameError",
+        "NameError",
+        "TypeError",
+    ]
+
+
 def test_verdict_survives_json():
     verdict = Verdict(Outcome.FAILED_TEST, "wrong_answer", "m", 3, (True, False), 0.1, 0.2, "x")
     assert Verdict.from_dict(verdict.to_dict()) == verdict

@@ -16,7 +16,8 @@ class Tests:
 
     Attributes:
         kind: "call" (a function is called and its value compared; where the program defines a class
-            `Solution`, the function may be its method), "stdin" (the program reads standard input
+            `Solution`, the function may be its method, and the names that LeetCode gives to such
+            a program, those of `typing` among them, are there without an import), "stdin" (the program reads standard input
             and its output is compared) or "assert" (a script that runs after the program and
             raises if it is wrong).
         function: name of the function called, or of the entry point of an assert script.

@@ -23,6 +23,7 @@ import types
 from typing import Any
 
 import cage
+import preamble
 import wire
 
 FILE, SCRIPT = "<program>", "<tests>"
@@ -101,7 +102,8 @@ def run(
         return
     # A real module, so that dataclasses, pickle and typing find what the program defines.
     module = types.ModuleType("__main__" if job["kind"] == "stdin" else "program")
-    module.__dict__.update(names)
+    given = {**_given(job), **names}
+    module.__dict__.update(given)
     module.__dict__["__builtins__"] = builtins
     sys.modules[module.__name__] = module
     if job["kind"] == "stdin":
@@ -113,16 +115,26 @@ def run(
         report.error("load", error)
         return
     if job["kind"] == "call":
-        _run_calls(module, job, inputs, report)
+        _run_calls(module, job, inputs, given, report)
     else:
         _run_asserts(module, script, job, report)
 
 
+def _given(job: dict[str, Any]) -> dict[str, Any]:
+    """The names that the style of a program takes for granted."""
+    leetcode = job["kind"] != "stdin" and "class Solution" in job["program"]
+    return preamble.leetcode if leetcode else {}
+
+
 def _run_calls(
-    module: types.ModuleType, job: dict[str, Any], inputs: list[list[Any]], report: Report
+    module: types.ModuleType,
+    job: dict[str, Any],
+    inputs: list[list[Any]],
+    given: dict[str, Any],
+    report: Report,
 ) -> None:
     try:
-        function = _find(module, job["function"])
+        function = _find(module, job["function"], given)
     except BaseException as error:
         report.error("load", error)
         return
@@ -138,12 +150,16 @@ def _run_calls(
     report.finish(job["token"])
 
 
-def _find(module: types.ModuleType, name: str) -> Any:
-    """The function under test: at top level, or a method of LeetCode's `class Solution`."""
-    if name in module.__dict__:
-        return module.__dict__[name]
-    if "Solution" in module.__dict__:
-        return getattr(module.__dict__["Solution"](), name)
+def _find(module: types.ModuleType, name: str, given: dict[str, Any]) -> Any:
+    """The function under test: at top level, or a method of LeetCode's `class Solution`.
+
+    A name that the program was given, such as `merge` of heapq, is not its own.
+    """
+    names = module.__dict__
+    if name in names and names[name] is not given.get(name, names):
+        return names[name]
+    if "Solution" in names:
+        return getattr(names["Solution"](), name)
     raise NameError(f"the program defines no {name!r}")
 
 

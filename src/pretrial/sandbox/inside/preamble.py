@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import os
 import sys
@@ -15,11 +16,24 @@ MODULES = (
     "struct sys textwrap threading time traceback types typing unicodedata uuid warnings zlib "
 )
 
+# What a program in LeetCode's style (`class Solution`) finds there without an import: all names of
+# the first, but those of builtins, and the others as modules. References of APPS rely on it.
+LEETCODE_NAMES = "bisect collections functools heapq itertools math typing"
+LEETCODE_MODULES = "copy datetime fractions operator random re statistics string sys time"
+
+leetcode: dict[str, Any] = {}  # filled by `import_modules`
+
 
 def import_modules() -> None:
     """Import what programs may want, before privileges are dropped."""
     for name in MODULES.split():
         importlib.import_module(name)
+    for name in LEETCODE_NAMES.split():
+        exec(f"from {name} import *", leetcode)
+    for name in f"{LEETCODE_NAMES} {LEETCODE_MODULES}".split():
+        leetcode[name] = importlib.import_module(name)
+    for name in ("__builtins__", *dir(builtins)):
+        leetcode.pop(name, None)
 
 
 def load(text: str) -> dict[str, Any]:
