@@ -45,14 +45,14 @@ NEED_FILTER = {
     "uses_io_uring",
 }
 # Right only if the program before has left nothing behind: no file, limit, priority or module.
-HONEST = """
+HONEST = f"""
 import colorsys, fcntl, json, math, os, resource
 
 assert not os.listdir(".") and not os.listxattr("."), "something is left"
 with open("mine", "w") as file:
     file.write("mine")
 fcntl.flock(0, fcntl.LOCK_SH | fcntl.LOCK_NB)
-assert os.nice(0) == 0
+assert os.nice(0) == {os.nice(0)}
 assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == 16 << 20
 assert resource.getrlimit(resource.RLIMIT_AS)[0] >= 128 << 20
 assert math.sqrt(4) == 2 and json.dumps([]) == "[]"

@@ -15,11 +15,11 @@ class Tests:
     """Tests of one problem.
 
     Attributes:
-        kind: "call" (a function is called and its value compared; where the program defines a class
-            `Solution`, the function may be its method, and the names that LeetCode gives to such
-            a program, those of `typing` among them, are there without an import), "stdin" (the program reads standard input
-            and its output is compared) or "assert" (a script that runs after the program and
-            raises if it is wrong).
+        kind: "call" (a function is called and its value compared), "stdin" (the program reads
+            standard input and its output is compared) or "assert" (a script that runs after the
+            program and raises if it is wrong). Where the program defines a class `Solution`, the
+            function of a call may be its method, and the names that LeetCode gives to such a
+            program, those of `typing` among them, are there without an import.
         function: name of the function called, or of the entry point of an assert script.
         inputs: one item a test. "call": the list of arguments. "stdin": the text.
         outputs: one item a test. "call": the value. "stdin": the text.

@@ -41,6 +41,8 @@ THIS_PROCESS, NO_CAPABILITIES = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_
 
 BOX = "/box"  # the one writable folder inside the private root
 INODES_PER_MEGABYTE = 64
+# Programs expect to write here too: semaphores of `multiprocessing` are files in the first.
+SHARED = ("/dev/shm", "/tmp")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 
@@ -143,6 +145,9 @@ def build_root(base: str, besides: list[str]) -> None:
     os.rmdir("/old")
     if not besides:
         hide_packages(list(paths))
+    for path in SHARED:
+        if not os.path.lexists(path):
+            os.symlink(BOX, path)
     mount(None, "/", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID)
 
 
@@ -318,7 +323,8 @@ def set_limits(limits: dict[str, int], others: int | None) -> None:
         (resource.RLIMIT_CPU, limits["cpu_seconds"], limits["cpu_seconds"] + 1),
         (resource.RLIMIT_FSIZE, 16 * megabyte, 16 * megabyte),
         (resource.RLIMIT_NOFILE, 64, 64),
-        (resource.RLIMIT_STACK, 64 * megabyte, 64 * megabyte),
+        # Programs that recurse raise it, together with the recursion limit; memory bounds it.
+        (resource.RLIMIT_STACK, 64 * megabyte, resource.RLIM_INFINITY),
         (resource.RLIMIT_CORE, 0, 0),
     ]
     # Counted by uid. Shared with the user's other processes no number would be right but none at
@@ -328,7 +334,8 @@ def set_limits(limits: dict[str, int], others: int | None) -> None:
     for name, soft, hard in wanted:
         ceiling = resource.getrlimit(name)[1]
         if ceiling != resource.RLIM_INFINITY:
-            soft, hard = min(soft, ceiling), min(hard, ceiling)
+            soft = min(soft, ceiling)
+            hard = ceiling if hard == resource.RLIM_INFINITY else min(hard, ceiling)
         with contextlib.suppress(ValueError, OSError):  # macOS has no working RLIMIT_AS
             resource.setrlimit(name, (soft, hard))
 

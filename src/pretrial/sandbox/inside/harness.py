@@ -12,7 +12,9 @@ from __future__ import annotations
 import atexit
 import base64
 import builtins
+import functools
 import hashlib
+import io
 import json
 import os
 import random
@@ -27,6 +29,12 @@ import preamble
 import wire
 
 FILE, SCRIPT = "<program>", "<tests>"
+STREAMS: dict[Any, int] = {
+    path.format(name=name, fd=fd): fd
+    for fd, name in enumerate(("stdin", "stdout", "stderr"))
+    for path in ("/dev/{name}", "/dev/fd/{fd}", "/proc/self/fd/{fd}")
+}
+_python_open, _system_open = open, os.open
 MAX_TEXT = 500  # characters of an exception's message
 
 
@@ -232,6 +240,35 @@ def make_streams() -> None:
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.argv = ["program.py"]
+
+
+def make_places() -> None:
+    """Give programs what they expect to find, before the forks.
+
+    There is no /proc behind /dev/stdin and its like, so that opening one opens a descriptor. They
+    have one processor, whatever the machine has, since they may not start processes without end.
+    """
+    builtins.open = io.open = _open
+    os.open = _os_open
+    os.cpu_count = lambda: 1
+
+
+@functools.wraps(open)
+def _open(file: Any, *arguments: Any, **options: Any) -> Any:
+    fd = _stream(file)
+    return _python_open(file if fd is None else fd, *arguments, **options)
+
+
+@functools.wraps(os.open)
+def _os_open(path: Any, *arguments: Any, **options: Any) -> int:
+    fd = _stream(path)
+    return _system_open(path, *arguments, **options) if fd is None else fd
+
+
+def _stream(path: Any) -> int | None:
+    """A new descriptor of the standard stream at this path; None if none is there."""
+    fd = STREAMS.get(os.fspath(path)) if isinstance(path, str | os.PathLike) else None
+    return None if fd is None else os.dup(fd)
 
 
 def fingerprints(programs: list[str], report: Report) -> None:

@@ -321,6 +321,7 @@ def main() -> None:
     for fd in (0, 1, 2):
         os.dup2(nowhere, fd)
     harness.make_streams()
+    harness.make_places()
     sys.set_int_max_str_digits(0)  # programs print and read numbers of any length
     zygote = Zygote(config, names, fd_in, fd_out)
     if config["isolation"] != "none" and syscalls.available():
