@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from pretrial.methods.code.snowcoder.annotator import Annotator, Settings
-from pretrial.methods.code.snowcoder.corpus import read_files
+from pretrial.methods.code.snowcoder.data import read_files
+from pretrial.methods.code.snowcoder.network import Annotator, Settings
 
 GOOD = '''def mean(values):
     """Return the mean of values."""

@@ -19,11 +19,11 @@ from transformers import (
 
 from pretrial.errors import UserError
 from pretrial.methods.code.snowcoder import Config, SnowCoder
-from pretrial.methods.code.snowcoder.annotator import (
-    Settings,
-)
-from pretrial.methods.code.snowcoder.corpus import (
+from pretrial.methods.code.snowcoder.data import (
     read_files,
+)
+from pretrial.methods.code.snowcoder.network import (
+    Settings,
 )
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget

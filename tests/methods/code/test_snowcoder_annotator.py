@@ -17,7 +17,7 @@ from transformers import (
 
 from pretrial.errors import UserError
 from pretrial.methods.code.snowcoder import Config, SnowCoder
-from pretrial.methods.code.snowcoder.annotator import (
+from pretrial.methods.code.snowcoder.network import (
     Annotator,
     Settings,
     file_windows,

@@ -14,17 +14,18 @@ from snowcoder_made import GOOD, made_files
 from pretrial.data.windows.cutting import TokenWindows, Windows, joined
 from pretrial.errors import UserError
 from pretrial.methods.code import snowcoder
-from pretrial.methods.code.snowcoder import Config, SnowCoder, synthesis
-from pretrial.methods.code.snowcoder.corpus import (
+from pretrial.methods.code.snowcoder import Config, SnowCoder, abilities
+from pretrial.methods.code.snowcoder.abilities import Writer, code_of_answer, seed_of_file
+from pretrial.methods.code.snowcoder.data import (
     Basic,
     clean,
     order,
+    raise_language,
     read_files,
+    select,
     texts_of_source,
 )
-from pretrial.methods.code.snowcoder.selection import raise_language, select
-from pretrial.methods.code.snowcoder.synthesis import Writer, code_of_answer, seed_of_file
-from pretrial.methods.code.snowcoder.training import Training
+from pretrial.methods.code.snowcoder.stages import Training
 from pretrial.models.architectures.language_model import CausalLM
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget
@@ -203,7 +204,7 @@ def test_a_model_writes_files(monkeypatch: pytest.MonkeyPatch) -> None:
     files = read_files([{"text": "a = {0}\n" * 20, "language": "c"}] * 3)
     method = SnowCoder.build(replace(Config.tiny(), max_length=600), data=files)
     network, tokenizer = method.export().eval(), method.tokenizer
-    monkeypatch.setattr(synthesis, "load_generator", lambda source: (network, tokenizer))
+    monkeypatch.setattr(abilities, "load_generator", lambda source: (network, tokenizer))
     options = {"max_new_tokens": 8, "num_lines": 2, "seed": 3}
     rows = list(method.synthesise(files, generator="any", **options))
     assert rows == list(method.synthesise(files, generator="any", **options))
@@ -211,7 +212,7 @@ def test_a_model_writes_files(monkeypatch: pytest.MonkeyPatch) -> None:
         assert row["language"] == "c"
         assert row["seed"] == "a = {0}\na = {0}"
         assert row["text"].strip()
-    assert len(Writer("any")._prompt(synthesis.PROMPT.format(language="c", seed="{x}"))) > 20
+    assert len(Writer("any")._prompt(abilities.PROMPT.format(language="c", seed="{x}"))) > 20
 
 
 def test_examples_are_read() -> None:

@@ -54,7 +54,7 @@ class DecoderMethod(LanguageMethod):
         return config.network_config(kind, vocab_size=vocab_size, **(own | more))
 
     @classmethod
-    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any, Any]:
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
         """See `LanguageMethod.load`.
 
         Raises:
@@ -63,8 +63,8 @@ class DecoderMethod(LanguageMethod):
         config, network, tokenizer = super().load(config, source)
         if network.config.is_encoder_decoder:
             raise UserError(
-                f"{source} is a {network.config.model_type}, which reads and writes apart: name a"
-                " causal language model"
+                f"{source} is a {network.config.model_type}, which reads and writes apart: it"
+                " must be a causal language model"
             )
         return config, network, tokenizer
 

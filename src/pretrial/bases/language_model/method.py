@@ -95,7 +95,7 @@ class LanguageMethod(Method):
         return learn_bpe(texts_of(data, cls.parts), config.vocab_size, **how)
 
     @classmethod
-    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any, Any]:
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
         """The settings with the sizes of a checkpoint, its network and its tokenizer.
 
         Raises:

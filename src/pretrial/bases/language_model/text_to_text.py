@@ -66,7 +66,7 @@ class TextToTextMethod(LanguageMethod):
         )
 
     @classmethod
-    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any, Any]:
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
         """See `LanguageMethod.load`.
 
         Raises:

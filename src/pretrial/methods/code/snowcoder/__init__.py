@@ -28,30 +28,25 @@ Deviations from the paper:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 
-from torch import Tensor
-from transformers import LlamaForCausalLM, PreTrainedModel
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from pretrial.bases.language_model import DecoderMethod
 from pretrial.card import Card, Claim, Field
-from pretrial.checkpoints.pretrained import load_generator
 from pretrial.data.cleaning.dedup import deduplicate
 from pretrial.errors import UserError
-from pretrial.evaluate.perplexity import causal_nll
-from pretrial.methods.code.snowcoder.annotator import Annotator, Windows, load_annotator
+from pretrial.methods.code.snowcoder.abilities import Writer
 from pretrial.methods.code.snowcoder.config import Config
-from pretrial.methods.code.snowcoder.corpus import File, read_files
-from pretrial.methods.code.snowcoder.selection import select
-from pretrial.methods.code.snowcoder.synthesis import Writer
-from pretrial.methods.code.snowcoder.training import Training
-from pretrial.models.architectures.language_model import CausalLM
-from pretrial.models.tokenizers import learn_bpe, texts_of
-from pretrial.train.method import Method
+from pretrial.methods.code.snowcoder.data import File, read_files, select
+from pretrial.methods.code.snowcoder.network import Annotator, Windows, load_annotator
+from pretrial.methods.code.snowcoder.stages import Training
+from pretrial.models.tokenizers import SPECIALS
 from pretrial.train.run import Run
-from pretrial.train.stage import Batch, Stage
+from pretrial.train.stage import Stage
 
 __all__ = ["CARD", "Config", "SnowCoder"]
 
@@ -100,7 +95,7 @@ CARD = Card(
 _ANNOTATOR = "annotator"
 
 
-class SnowCoder(Method):
+class SnowCoder(DecoderMethod):
     """A language model and the annotator that chooses its data.
 
     Attributes:
@@ -108,55 +103,33 @@ class SnowCoder(Method):
         annotator: scores files.
     """
 
-    Config = Config
+    Config: ClassVar[type] = Config
+    specials: ClassVar[Mapping[str, str]] = SPECIALS
 
     def __init__(
         self, config: Any, network: Any, tokenizer: Any = None, annotator: Annotator | None = None
     ) -> None:
-        super().__init__(config)
-        self.language_model = CausalLM(network, tokenizer)
+        super().__init__(config, network, tokenizer)
         if annotator is None and config.annotator:
             annotator = load_annotator(config.annotator, config.windows)
         self.annotator = annotator or Annotator(config.annotator_settings())
 
-    @property
-    def tokenizer(self) -> Any:
-        """Of the language model."""
-        return self.language_model.tokenizer
+    @classmethod
+    def new_network(cls, config: Any, vocab_size: int) -> LlamaForCausalLM:
+        """An untrained Llama."""
+        # the paper, model
+        sizes = cls.network_config(config, LlamaConfig, vocab_size, tie_word_embeddings=True)
+        return LlamaForCausalLM(sizes)
 
     @classmethod
-    def build(
-        cls, config: Any, source: str | Path | None = None, data: Sequence[File] | None = None
-    ) -> Self:
-        """See `Method.build`. `source` may be any checkpoint of a causal language model."""
-        if source is not None:
-            network, tokenizer = load_generator(source)
-            if network.config.is_encoder_decoder or tokenizer.eos_token_id is None:
-                raise UserError(
-                    f"{source} must be a causal language model whose tokenizer has an end token"
-                )
-            annotator = _saved_annotator(Path(source) / _ANNOTATOR, config)
-            longest = getattr(network.config, "max_position_embeddings", config.max_length)
-            config = replace(config, max_length=min(config.max_length, longest))
-            return cls(config, network, tokenizer, annotator)
-        if data is None:
-            return cls(config, LlamaForCausalLM(config.network_config(config.vocab_size, None)))
-        tokenizer = learn_bpe(texts_of(data, lambda file: (file.text,)), config.vocab_size)
-        sizes = config.network_config(len(tokenizer), tokenizer.eos_token_id)
-        return cls(config, LlamaForCausalLM(sizes), tokenizer)
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
+        """See `LanguageMethod.load`; with the annotator that lies in a folder of ours."""
+        return *super().load(config, source), _saved_annotator(Path(source) / _ANNOTATOR, config)
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[File]:
         """The files of the rows."""
         return read_files(rows)
-
-    def batch(self, examples: Sequence[list[int]], generator: Any) -> Batch:
-        """As the language model's, which the phases train."""
-        return self.language_model.batch(examples, generator)
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """As the language model's, which the phases train."""
-        return self.language_model.losses(batch)
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """General files; then the annotator, and the best files; then synthetic ones."""
@@ -240,20 +213,9 @@ class SnowCoder(Method):
             seed=seed,
         )
 
-    def nll(self, texts: Sequence[str | File]) -> tuple[list[float], list[int]]:
-        """Negative log-likelihood in nats and UTF-8 bytes of each text; see `causal_nll`."""
-        plain = [text if isinstance(text, str) else text.text for text in texts]
-        network, length = self.language_model.network, self.config.max_length
-        return causal_nll(network, self.tokenizer, plain, max_length=length)
-
-    def export(self) -> PreTrainedModel:
-        """The language model, `LlamaForCausalLM` unless it began from another checkpoint."""
-        return self.language_model.network
-
     def save(self, folder: Path) -> None:
         """The language model in the layout of transformers, the annotator in a folder inside."""
-        self.language_model.network.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        super().save(folder)
         self.annotator.save(folder / _ANNOTATOR)
 
     @classmethod

@@ -5,24 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-from transformers import LlamaConfig
-
+from pretrial.bases.config import TransformerSizes, published_size
 from pretrial.errors import UserError
-from pretrial.methods.code.snowcoder.annotator import Settings, Windows
-from pretrial.methods.code.snowcoder.corpus import Basic, Packing
+from pretrial.methods.code.snowcoder.data import Basic, Packing
+from pretrial.methods.code.snowcoder.network import Settings, Windows
 from pretrial.train.stage import Optim
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(TransformerSizes):
     """Settings, by default the paper's; "assumed" marks what it does not say.
 
     Attributes:
         vocab_size: of a tokenizer that is learnt.
-        width: of the hidden states.
-        feed_forward: inner width.
-        num_layers: of the network.
-        num_heads: query heads.
         num_kv_heads: key and value heads.
         max_length: tokens of a window.
         batch_size: windows a step.
@@ -37,7 +32,7 @@ class Config:
         rewarm: how the later phases begin: "rewarm" (from 0 to the peak, then linear to 0),
             "linear" (from where the first phase ended, to 0) or "constant" (stays there).
         rewarm_steps: steps of the new warm-up, or a share below 1.
-        packing: which files are joined: "language", "repo" or "file"; see `corpus.order`.
+        packing: which files are joined: "language", "repo" or "file"; see `data.order`.
         max_line: files with a longer line are left out; 0 sets no bound.
         max_mean_line: files with longer lines on average are left out.
         min_letter_ratio: files with a smaller share of letters and digits are left out.
@@ -173,24 +168,7 @@ class Config:
     @classmethod
     def paper(cls, name: str = "1.3b") -> Self:
         """The published size."""
-        if name not in cls.published:
-            raise UserError(f"the published size is {', '.join(cls.published)}, not {name!r}")
-        return cls()
-
-    def network_config(self, vocab_size: int, end: int | None) -> LlamaConfig:
-        """The network in transformers' terms."""
-        return LlamaConfig(
-            vocab_size=vocab_size,
-            hidden_size=self.width,
-            intermediate_size=self.feed_forward,
-            num_hidden_layers=self.num_layers,
-            num_attention_heads=self.num_heads,
-            num_key_value_heads=self.num_kv_heads,
-            max_position_embeddings=self.max_length,
-            tie_word_embeddings=True,  # the paper, model
-            bos_token_id=end,
-            eos_token_id=end,
-        )
+        return published_size(name, {"1.3b": cls()})
 
     def annotator_settings(self) -> Settings:
         """The annotator that is trained."""

@@ -15,7 +15,7 @@ from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row
 from pretrial.evaluate.auc import roc_auc
 from pretrial.methods.code.snowcoder.config import Config
-from pretrial.methods.code.snowcoder.corpus import texts_of_source
+from pretrial.methods.code.snowcoder.data import texts_of_source
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -170,7 +170,7 @@ def _prepare(
     method = SnowCoder.build(replace(config, phase_ratios=(1, 0, 0)), data=files)
     run = Run(folder / "run", files, budget=Budget(tokens, "tokens"), seed=seed, quiet=True)
     train(method, run)
-    method.language_model.network.save_pretrained(folder)
+    method.network.save_pretrained(folder)  # without the annotator, which an arm may train
     method.tokenizer.save_pretrained(folder)
     return run.spent
 
@@ -180,9 +180,9 @@ def _measure(tiny: bool, method: SnowCoder, data: Data, seed: int) -> dict[str, 
     found: dict[str, Any] = {}
     texts = {name: each[: 6 if tiny else None] for name, each in data.test.items()}
     for name, each in texts.items():
-        nats, sizes = method.nll(each)
+        costs, sizes = method.nll(each)
         found[f"{name}_bits"] = [
-            nat / math.log(2) / size for nat, size in zip(nats, sizes, strict=True)
+            cost / math.log(2) / size for cost, size in zip(costs, sizes, strict=True)
         ]
     # one that was never trained tells nothing apart
     found["human_eval_auc"] = found["function_auc"] = 0.5

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification
 
 from pretrial.checkpoints.keys import architecture, load_pretrained, load_tokenizer
+from pretrial.checkpoints.parts import has_part, load_parts, load_value, save_parts
 from pretrial.data.cleaning.byte_grams import byte_grams
 from pretrial.errors import UserError
 from pretrial.evaluate.auc import roc_auc
@@ -31,7 +30,7 @@ Judged = tuple[Any, float]  # a text, or its vector, and what it is to score
 _BYTES = "bytes"
 _BYTES_WIDTH = 4096
 _CHARACTERS = 4  # of a token, about, where there is no tokenizer
-_HEAD, _SETTINGS, _EMBEDDER = "head.safetensors", "annotator.json", "embedder"
+_EMBEDDER = "embedder"
 _TEXTS_AT_ONCE = 256
 
 
@@ -136,20 +135,20 @@ class Annotator(Trainable):
         return self.frozen["embedder"]
 
     def batch(self, examples: Sequence[Judged], generator: torch.Generator) -> Batch:
-        """Texts or vectors [N, d] and their targets [N]."""
-        inputs, targets = zip(*examples, strict=True)
-        batch: Batch = {"targets": torch.tensor(targets, dtype=torch.float32)}
+        """Texts or vectors [N, d] and their labels [N]."""
+        inputs, labels = zip(*examples, strict=True)
+        batch: Batch = {"labels": torch.tensor(labels, dtype=torch.float32)}
         batch |= {"texts": inputs} if isinstance(inputs[0], str) else {"vectors": _stack(inputs)}
         return batch | {"counts": {"examples": float(len(examples))}}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy of good against random; the squared error of a grade."""
         vectors = batch["vectors"] if "vectors" in batch else self.embedder(batch["texts"])
-        found, targets = self.head(vectors).squeeze(-1), batch["targets"]
+        found, labels = self.head(vectors).squeeze(-1), batch["labels"]
         if self.settings.regress:
-            loss = F.mse_loss(found, targets, reduction="sum")
+            loss = F.mse_loss(found, labels, reduction="sum")
         else:
-            loss = F.binary_cross_entropy_with_logits(found, targets, reduction="sum")
+            loss = F.binary_cross_entropy_with_logits(found, labels, reduction="sum")
         return {"loss": loss / batch["counts"]["examples"]}
 
     def vectors(self, texts: Sequence[str]) -> Tensor:
@@ -190,15 +189,15 @@ class Annotator(Trainable):
 
     def quality(self, judged: Sequence[Judged]) -> dict[str, float]:
         """The area under the ROC curve, where there are both classes; else the squared error."""
-        inputs, targets = zip(*judged, strict=True)
+        inputs, labels = zip(*judged, strict=True)
         if isinstance(inputs[0], str):
             found = self.judge(inputs)
         else:
             with torch.no_grad():
                 found = self.head(_stack(inputs).to(self.head.weight.device)).squeeze(-1).cpu()
         if self.settings.regress:
-            return {"squared_error": float(F.mse_loss(found, torch.tensor(targets)))}
-        good = torch.tensor(targets) > 0.5
+            return {"squared_error": float(F.mse_loss(found, torch.tensor(labels)))}
+        good = torch.tensor(labels) > 0.5
         return {"roc_auc": roc_auc(found[good].tolist(), found[~good].tolist())}
 
     def save(self, folder: Path) -> None:
@@ -208,9 +207,7 @@ class Annotator(Trainable):
         if self.tuned is not None:
             self.tuned.save(folder / _EMBEDDER)
             settings = replace(settings, embedder="")
-        (folder / _SETTINGS).write_text(json.dumps(asdict(settings), indent=1))
-        head = {name: value.detach().cpu().clone() for name, value in self.head.named_parameters()}
-        save_file(head, folder / _HEAD)
+        save_parts(folder, {"settings": asdict(settings), "head": self.head})
 
 
 def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -234,13 +231,13 @@ def load_annotator(source: str | Path, windows: Windows | None = None) -> Annota
         UserError: neither is there.
     """
     folder = Path(source)
-    if (folder / _SETTINGS).is_file():
-        settings = Settings(**json.loads((folder / _SETTINGS).read_text()))
+    if has_part(folder, "settings"):
+        settings = Settings(**load_value(folder, "settings"))
         embedder = None
         if not settings.embedder:
             embedder = load_sentence_encoder(folder / _EMBEDDER)
         annotator = Annotator(replace(settings, windows=windows or settings.windows), embedder)
-        annotator.head.load_state_dict(load_file(folder / _HEAD))
+        load_parts(folder, {"head": annotator.head})
         return annotator.eval()
     if "SequenceClassification" not in architecture(source):
         raise UserError(

@@ -14,22 +14,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from pretrial.data.reading.sources import load
 from pretrial.data.rows import chosen, is_on_disk, mapped
 from pretrial.data.windows.cutting import cut
 from pretrial.errors import UserError
 from pretrial.evaluate.auc import roc_auc
-from pretrial.methods.code.snowcoder.annotator import Judged
-from pretrial.methods.code.snowcoder.corpus import (
+from pretrial.methods.code.snowcoder.data import (
     File,
     Kind,
     clean,
     grades_of_source,
     order,
+    raise_language,
+    read_files,
+    select,
     texts_of_source,
 )
-from pretrial.methods.code.snowcoder.selection import raise_language, select
+from pretrial.methods.code.snowcoder.network import Judged
 from pretrial.train.budget import Budget
-from pretrial.train.held_out import held_out_losses
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
 from pretrial.train.stage import Optim, Stage
@@ -121,17 +123,15 @@ class Training:
         ]
 
     def _phase(self, number: int, corpus: Corpus, places: Sequence[int], budget: Budget) -> Stage:
-        config, model = self.config, self.method.language_model
-        name = f"phase{number}"
-        return Stage(
+        config, name = self.config, f"phase{number}"
+        return Stage.of(
             name,
-            model,
+            self.method.language_model,
             self._packed(corpus, places, name),
-            budget,
+            config,
+            budget=budget,
+            held_out=self._held_out(),
             optim=config.optim(number),
-            batch_size=config.batch_size,
-            micro_batch_size=config.micro_batch_size or None,
-            evaluate=self._held_out_loss(),
         )
 
     def _corpus(self, name: str, files: Sequence[File]) -> Corpus:
@@ -149,13 +149,11 @@ class Training:
             raise UserError(f"no file is left for {name}: give more data, or loosen the filters")
         return packed
 
-    def _held_out_loss(self) -> Any:
+    def _held_out(self) -> Sequence[list[int]]:
         if not len(self.run.held_out):
-            return None
+            return []
         corpus = self._corpus("held-out", self.run.held_out[:_MAX_HELD_OUT])
-        windows = self._packed(corpus, range(len(corpus.kinds)), "held-out")[:_MAX_HELD_OUT]
-        model, size = self.method.language_model, self.config.batch_size
-        return partial(held_out_losses, model, windows, size)
+        return self._packed(corpus, range(len(corpus.kinds)), "held-out")[:_MAX_HELD_OUT]
 
     def _selected(self, corpus: Corpus, scores: Sequence[float], budget: Budget) -> list[int]:
         """Places of the files of the second phase."""
@@ -184,9 +182,6 @@ class Training:
         return places
 
     def _synthetic(self) -> list[File]:
-        from pretrial.data.reading.sources import load
-        from pretrial.methods.code.snowcoder.corpus import read_files
-
         return [file for source in self.config.synthetic for file in read_files(load(source))]
 
     # -- the corpus and its scores ----------------------------------------------------------------

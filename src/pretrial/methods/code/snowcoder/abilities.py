@@ -11,7 +11,7 @@ import torch
 
 from pretrial.checkpoints.pretrained import load_generator
 from pretrial.errors import UserError
-from pretrial.methods.code.snowcoder.corpus import File
+from pretrial.methods.code.snowcoder.data import File
 from pretrial.models.decoding.sample import sample
 
 _FENCE = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
