@@ -157,6 +157,18 @@ def load(slug: str) -> Loaded:
     )
 
 
+def card_of(method: object) -> Card | None:
+    """The card in the file that a method's class, or one that it inherits from, comes from."""
+    for kind in type(method).__mro__:
+        name = kind.__module__
+        while name:
+            card = getattr(sys.modules.get(name), "CARD", None)
+            if isinstance(card, Card):
+                return card
+            name = name.rpartition(".")[0]
+    return None
+
+
 def missing(error: ModuleNotFoundError, extra: str = "") -> UserError | None:
     """The error for an optional package that is not installed, or None where it is not optional.
 

@@ -172,7 +172,7 @@ def test_an_ability_that_is_learnt_from_labels_is_told_from_one_that_is_not_ther
     card = SimpleNamespace(slug="toy", abilities=("encode", "classify"))
     loaded: Any = SimpleNamespace(card=card, method=SimpleNamespace(encode=print))
     assert use._ability(loaded, "") == "encode"
-    with pytest.raises(UserError, match="once it is fine-tuned: pretrial eval RUN --task classify"):
+    with pytest.raises(UserError, match="once it is fine-tuned: pretrial eval RUN --task finetune"):
         use._ability(loaded, "classify")
     with pytest.raises(UserError, match="cannot 'write' as it is; the nearest: encode"):
         use._ability(loaded, "write")

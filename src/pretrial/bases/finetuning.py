@@ -13,7 +13,7 @@ from pretrial.bases.examples import Example
 from pretrial.checkpoints.parts import has_part, load_parts, load_value, save_parts
 from pretrial.data.rows import mapped, where
 from pretrial.errors import UserError
-from pretrial.evaluate.classify import likeliest
+from pretrial.evaluate.finetune import likeliest
 from pretrial.models.architectures.classifier import Classifier
 from pretrial.train.batches import fitting
 from pretrial.train.budget import Budget

@@ -119,11 +119,11 @@ def evaluate(argv: Sequence[str]) -> None:
         output=Output,
         options=options.from_signature(task.function, "Options"),
     )
-    parsed: Any = options.parse(parts, rest, prog=prog, description=f"{name}: {task.summary}")
+    parsed: Any = options.parse(parts, rest, prog=prog, description=f"{task.name}: {task.summary}")
     runs.device(parsed.output.device)
     rows = data.load(parsed.source)
     method = parsed.output.place(runs.load_method(record, Path(folder)))
-    result = tasks.evaluate(name, method, rows, **vars(parsed.options))
+    result = tasks.evaluate(task.name, method, rows, **vars(parsed.options))
     width = max(map(len, result.metrics))
     for metric, interval in result.metrics.items():
         print(
@@ -133,7 +133,7 @@ def evaluate(argv: Sequence[str]) -> None:
     for note, value in result.notes.items():
         print(f"{note}: {value}")
     if parsed.output.out:
-        text = json.dumps({"task": name, "run": str(folder), **result.to_dict()}, indent=1)
+        text = json.dumps({"task": task.name, "run": str(folder), **result.to_dict()}, indent=1)
         runs.write_text(Path(parsed.output.out), text + "\n")
 
 
@@ -183,7 +183,7 @@ def _ability(loaded: discover.Loaded, name: str) -> str:
     if name in loaded.card.abilities and name not in usable:
         raise UserError(
             f"{loaded.card.slug} can {name!r} only once it is fine-tuned: pretrial eval RUN --task"
-            f" {name} does so with some of the labels in the data"
+            " finetune does so with some of the labels in the data"
         )
     if name and name not in usable:
         raise UserError(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pretrial.errors import UserError, missing_package
-from pretrial.evaluate.perplexity import texts_of
+from pretrial.evaluate.examples import value_of
 from pretrial.evaluate.result import Result
 from pretrial.evaluate.retrieval import subtokens
 
@@ -118,8 +118,8 @@ def measure_generation(
     """
     if not len(data):
         raise UserError("there are no rows to measure texts on: give data with some")
-    wanted = [texts_of(row, target) for row in data]
-    sources = [texts_of(row, source) for row in data]
+    wanted = [value_of(row, target) for row in data]
+    sources = [value_of(row, source) for row in data]
     written = method.generate_texts(sources, max_new_tokens=max_new_tokens, num_beams=num_beams)
     notes = {
         "num_texts": len(data),

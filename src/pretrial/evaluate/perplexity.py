@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pretrial.errors import UserError
+from pretrial.evaluate.examples import examples_of
 from pretrial.evaluate.intervals import Interval, bootstrap_ratio
 from pretrial.evaluate.result import Result
 
@@ -17,16 +18,17 @@ if TYPE_CHECKING:
 
 
 def measure_perplexity(
-    method: Any, data: Sequence[Any], *, field: str = "text", seed: int = 0
+    method: Any, data: Sequence[Any], *, field: str = "", seed: int = 0
 ) -> Result:
     """Bits per byte, and perplexity per byte, of all texts together.
 
     Args:
-        method: with the ability `nll(texts) -> (nats, num_bytes)`: for each text its negative
+        method: with the ability `nll(examples) -> (nats, num_bytes)`: for each text its negative
             log-likelihood in nats, and the UTF-8 bytes of what was scored (less than the text where
             the method cuts it).
-        data: texts, or rows with `field`.
-        field: name of the text's field.
+        data: texts, or rows.
+        field: name of the text's field, where the method would not know it; see
+            `examples.examples_of`.
         seed: of the bootstrap.
 
     Returns:
@@ -36,7 +38,7 @@ def measure_perplexity(
     Raises:
         UserError: a row lacks the field, or a text is empty.
     """
-    texts = [texts_of(row, field) for row in data]
+    texts = examples_of(method, data, field)
     nats, num_bytes = (np.asarray(part, dtype=np.float64) for part in method.nll(texts))
     if (num_bytes <= 0).any():
         raise UserError(f"text {int(num_bytes.argmin())} is empty; leave empty texts out")
@@ -48,22 +50,6 @@ def measure_perplexity(
         {"bits_per_byte": (bits / num_bytes).tolist()},
         {"num_texts": len(texts), "num_bytes": int(num_bytes.sum())},
     )
-
-
-def texts_of(row: Any, field: str) -> str:
-    """The text of a row, which may be the text itself.
-
-    Raises:
-        UserError: the row lacks the field (it names those found).
-    """
-    if isinstance(row, str):
-        return row
-    if field not in row:
-        raise UserError(
-            f"there is no field {field!r} in the data (found: {', '.join(row)}): name the one to"
-            f" use with --fields {field}=OTHER"
-        )
-    return row[field]
 
 
 def causal_nll(

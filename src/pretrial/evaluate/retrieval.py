@@ -1,9 +1,12 @@
-"""Search: MRR, Recall@k and MAP@R of an encoder, with BM25 as the baseline."""
+"""Search: MRR, Recall@k and MAP@R of an encoder, with BM25 as the baseline.
+
+Queries and documents may be of any modality that the encoder reads, and need not be of the same.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrial.errors import UserError, missing_package
-from pretrial.evaluate.perplexity import texts_of
+from pretrial.evaluate.examples import examples_of, value_of
 from pretrial.evaluate.result import Result
 
 Scores = NDArray[np.float64]
@@ -24,38 +27,48 @@ class Search:
     """Queries, documents, and which documents answer which query.
 
     Attributes:
-        queries: Q texts.
-        documents: N texts.
+        queries: Q texts, or whatever else is encoded.
+        documents: N of them.
         relevant: for each query the places of its documents, at least one.
         excluded: for each query the place of a document that is left out of its ranking (itself,
             where queries are documents), or None for none.
     """
 
-    queries: Sequence[str]
-    documents: Sequence[str]
+    queries: Sequence[Any]
+    documents: Sequence[Any]
     relevant: Sequence[Sequence[int]]
     excluded: Sequence[int] | None = None
 
     @classmethod
     def of_pairs(cls, rows: Sequence[Any], query: str, document: str) -> Search:
         """Each row's query is answered by its own document, and by equal ones of other rows."""
-        documents = list(dict.fromkeys(texts_of(row, document) for row in rows))
-        place = {text: i for i, text in enumerate(documents)}
-        answers: dict[str, list[int]] = {}
+        documents: dict[Any, Any] = {}
+        queries: dict[Any, Any] = {}
+        answers: dict[Any, list[Any]] = {}
         for row in rows:
-            answers.setdefault(texts_of(row, query), []).append(place[row[document]])
-        return cls(list(answers), documents, [sorted(set(each)) for each in answers.values()])
+            asked, answer = value_of(row, query), value_of(row, document)
+            documents.setdefault(_key(answer), answer)
+            queries.setdefault(_key(asked), asked)
+            answers.setdefault(_key(asked), []).append(_key(answer))
+        place = {key: i for i, key in enumerate(documents)}
+        relevant = [sorted({place[key] for key in keys}) for keys in answers.values()]
+        return cls(list(queries.values()), list(documents.values()), relevant)
 
     @classmethod
     def of_labels(cls, rows: Sequence[Any], text: str, label: str) -> Search:
         """Each text is answered by the others with its label; labels met once are left out."""
+        texts = [value_of(row, text) for row in rows]
+        return cls.alike(texts, [value_of(row, label) for row in rows])
+
+    @classmethod
+    def alike(cls, items: Sequence[Any], labels: Sequence[Any]) -> Search:
+        """Each item is answered by the others with its label; labels met once are left out."""
         groups: dict[Any, list[int]] = {}
-        for i, row in enumerate(rows):
-            groups.setdefault(row[label], []).append(i)
-        texts = [texts_of(row, text) for row in rows]
-        asked = [i for i, row in enumerate(rows) if len(groups[row[label]]) > 1]
-        relevant = [[j for j in groups[rows[i][label]] if j != i] for i in asked]
-        return cls([texts[i] for i in asked], texts, relevant, asked)
+        for i, label in enumerate(labels):
+            groups.setdefault(label, []).append(i)
+        queries = [i for i, label in enumerate(labels) if len(groups[label]) > 1]
+        relevant = [[j for j in groups[labels[i]] if j != i] for i in queries]
+        return cls([items[i] for i in queries], items, relevant, queries)
 
 
 def ranking_metrics(
@@ -103,8 +116,10 @@ def bm25_scores(search: Search) -> Scores:
     """Scores of BM25 (Lucene's form, k1 1.5, b 0.75) on words and the parts of identifiers.
 
     Raises:
-        UserError: bm25s is not installed.
+        UserError: bm25s is not installed, or there is something else than texts.
     """
+    if not all(isinstance(each, str) for each in (*search.queries, *search.documents)):
+        raise UserError("BM25 searches texts alone: leave the option baseline out")
     try:
         import bm25s
     except ImportError:
@@ -130,6 +145,7 @@ def measure_retrieval(
     *,
     query: str = "query",
     document: str = "document",
+    label: str = "",
     k: tuple[int, ...] = (1, 10),
     baseline: bool = False,
     seed: int = 0,
@@ -137,25 +153,51 @@ def measure_retrieval(
     """Retrieval by cosine similarity.
 
     Args:
-        method: with the ability `encode(texts) -> Tensor [N, d]`.
-        data: a `Search`, or rows that pair a query with its document.
-        query: name of the query's field.
+        method: with the ability `encode(examples) -> Tensor [N, d]`.
+        data: rows that pair a query with its document, each of them of a modality that the method
+            reads; rows with labels; or a `Search` of what is encoded as it is.
+        query: name of the query's field; see `examples.examples_of`.
         document: name of the document's field.
+        label: name of a label's field: then each row is a query, answered by the other rows with
+            its label, and `query` and `document` are not looked at.
         k: of Recall@k.
         baseline: measure BM25 as well, as "bm25 mrr" and so on.
         seed: of the bootstrap.
 
     Raises:
-        UserError: a field is missing, or bm25s is not installed.
+        UserError: a field is missing, no two rows have the same label, or bm25s is not installed.
     """
-    search = data if isinstance(data, Search) else Search.of_pairs(data, query, document)
-    left, right = (_unit(method.encode(texts)) for texts in (search.queries, search.documents))
+    if isinstance(data, Search):
+        search, encoded = data, (data.queries, data.documents)
+    elif label:
+        search = Search.alike(examples_of(method, data), [value_of(row, label) for row in data])
+        encoded = search.queries, search.documents
+    else:
+        search = Search.of_pairs(data, query, document)
+        encoded = (
+            examples_of(method, [{query: each} for each in search.queries], query),
+            examples_of(method, [{document: each} for each in search.documents], document),
+        )
+    if not search.queries:
+        raise UserError("no query has a document: give rows, or a label that several rows share")
+    left, right = (_unit(method.encode(examples)) for examples in encoded)
     items = ranking_metrics(left @ right.T, search, k)
     if baseline:
         lexical = ranking_metrics(bm25_scores(search), search, k)
         items |= {f"bm25 {name}": values for name, values in lexical.items()}
     notes = {"num_queries": len(search.queries), "num_documents": len(search.documents)}
     return Result.of_items(items, notes, seed)
+
+
+def _key(content: Any) -> Any:
+    """Stands for what a field holds where it is looked for: a text, an image, a recording."""
+    if hasattr(content, "tobytes"):  # an array, or an image of Pillow
+        return type(content).__name__, str(getattr(content, "shape", "")), content.tobytes()
+    if isinstance(content, Mapping):
+        return tuple((name, _key(value)) for name, value in content.items())
+    if isinstance(content, list | tuple):
+        return tuple(_key(each) for each in content)
+    return content
 
 
 def _unit(vectors: Any) -> Scores:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from pretrial.code_views import View, view
 from pretrial.code_views.rewrites import rename_variables
 from pretrial.errors import UserError
-from pretrial.evaluate.perplexity import texts_of
+from pretrial.evaluate.examples import examples_of, value_of
 from pretrial.evaluate.result import Result
 
 
@@ -24,10 +24,12 @@ class Renamed:
     Attributes:
         originals: N texts.
         variants: by number of renamed variables, N texts each.
+        languages: N names; empty where nobody asks.
     """
 
     originals: list[str]
     variants: dict[int, list[str]]
+    languages: list[str] = field(default_factory=list)
 
 
 def renamed_functions(
@@ -60,7 +62,7 @@ def renamed_functions(
     texts: dict[str, str] = {}
     for row in rows:
         named = "" if isinstance(row, str) else str(row.get(language) or "")
-        texts[texts_of(row, code)] = named or "python"
+        texts[value_of(row, code)] = named or "python"
     order = list(texts)
     rng.shuffle(order)
     chosen: list[View] = []
@@ -84,7 +86,8 @@ def renamed_functions(
             or seen.text
             for place, seen in enumerate(chosen)
         ]
-    return Renamed([seen.text for seen in chosen], variants)
+    originals = [seen.text for seen in chosen]
+    return Renamed(originals, variants, [texts[text] for text in originals])
 
 
 def found_again(
@@ -123,7 +126,7 @@ def measure_robustness(
     """Share of functions found among all by their vectors, by the number of renamed variables.
 
     Args:
-        method: with the ability `encode(texts) -> Tensor [N, d]`.
+        method: with the ability `encode(examples) -> Tensor [N, d]`.
         data: rows with code.
         renames: numbers of variables to rename; all, where a function has fewer.
         num_functions: most functions to search among.
@@ -144,7 +147,13 @@ def measure_robustness(
         code=code,
         language=language,
     )
-    found = found_again(method.encode, functions)
+
+    def encode(texts: Sequence[str]) -> Tensor:
+        pairs = zip(texts, functions.languages, strict=True)
+        rows = [{code: text, "language": name} for text, name in pairs]
+        return method.encode(examples_of(method, rows, code))
+
+    found = found_again(encode, functions)
     items = {f"accuracy@{count}": values for count, values in found.items()}
     notes = {
         "num_functions": len(functions.originals),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
-from pretrial.evaluate.classify import finetune
+from pretrial.evaluate.finetune import finetune
 from pretrial.models.architectures.language_model import TextToText
 from pretrial.models.architectures.seq2seq import shifted
 from pretrial.train.seeds import seed_of

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,7 @@ _TASKS = (
     Task("perplexity", "bits per byte; texts", "nll", "perplexity:measure_perplexity"),
     Task(
         "retrieval",
-        "MRR, Recall@k and MAP@R; pairs of query and document",
+        "MRR, Recall@k and MAP@R; pairs of query and document, or rows with labels",
         "encode",
         "retrieval:measure_retrieval",
     ),
@@ -70,21 +71,21 @@ _TASKS = (
     ),
     Task(
         "probe",
-        "accuracy of a linear model on frozen vectors; texts with labels",
+        "accuracy of a linear model on frozen vectors; rows with labels",
         "encode",
-        "classify:measure_probe",
+        "probe:measure_probe",
     ),
     Task(
-        "classify",
-        "accuracy after fine-tuning on few labels; texts with labels",
+        "finetune",
+        "accuracy after fine-tuning on few labels; rows with labels",
         "classifier",
-        "classify:measure_classifier",
+        "finetune:measure_finetuning",
     ),
     Task(
         "accuracy",
         "accuracy of a classifier that was trained with its labels; rows with labels",
         "classify",
-        "classify:measure_accuracy",
+        "accuracy:measure_accuracy",
     ),
     Task(
         "generation",
@@ -118,14 +119,18 @@ _TASKS = (
     ),
 )
 TASKS = {task.name: task for task in _TASKS}
+_OLD_NAMES = {"classify": "finetune"}
 
 
 def find_task(name: str) -> Task:
-    """The task of that name.
+    """The task of that name; an old name is still read, with a notice on stderr.
 
     Raises:
         UserError: there is none (it names the nearest).
     """
+    if name in _OLD_NAMES:
+        print(f"the task {name} is called {_OLD_NAMES[name]} now", file=sys.stderr)
+        name = _OLD_NAMES[name]
     if name not in TASKS:
         raise UserError(f"there is no task {name!r}; the nearest: {nearest(name, TASKS)}")
     return TASKS[name]
@@ -152,14 +157,14 @@ def evaluate(name: str, method: Any, data: Sequence[Any], **options: Any) -> Res
     if not hasattr(method, task.ability):
         able = ", ".join(tasks_for(method)) or "none"
         raise UserError(
-            f"{name} asks for {task.ability!r}, which {type(method).__name__} has not; tasks that"
-            f" it can do: {able}"
+            f"{task.name} asks for {task.ability!r}, which {type(method).__name__} has not; tasks"
+            f" that it can do: {able}"
         )
     parameters = inspect.signature(task.function).parameters.values()
     known = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
     for option in options:
         if option not in known:
             raise UserError(
-                f"{name} has no option {option!r}; the nearest: {nearest(option, known)}"
+                f"{task.name} has no option {option!r}; the nearest: {nearest(option, known)}"
             )
     return task.function(method, data, **options)

@@ -1,4 +1,23 @@
-"""The contract of a method."""
+"""The contract of a method.
+
+A method may have abilities, which `CARD.abilities` names: its methods that take examples, as `read`
+makes them, and give a row with fixed keys for each, one after the other. `pretrial predict` prints
+those rows, whatever the modality.
+
+| ability | keys of a row |
+| --- | --- |
+| encode | none: one tensor of vectors [N, d] for all examples; printed as `encode` |
+| classify | `label`, `label_prob` |
+| generate, and others that write a text | `text`; with several samples all of them, as `texts` |
+| rank | `choice`, `scores` by choice |
+| search | `text`, the query; `results`, each with `score`, `place` and what stands there |
+| repair | `failing_before`, `plausible`, `validations`, `patches` |
+| reconstruct, forecast | none: one tensor [N, ...] for all examples |
+
+Tasks ask for further abilities, which give no rows, by name: `classifier(num_labels, pooling)`, a
+Trainable of (example, class) pairs with `logits(examples)`; `nll(examples)`; and those that
+`evaluate.tasks` lists. What is particular to a method, such as `diagnose`, has keys of its own.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pretrial.data.media.image import pixels, size_of
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row, require
 from pretrial.errors import UserError
-from pretrial.evaluate.classify import probe
+from pretrial.evaluate.probe import probe
 
 DIGITS = "builtin:digits"
 

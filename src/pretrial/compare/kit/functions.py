@@ -30,7 +30,7 @@ from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row, require
 from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
-from pretrial.evaluate.classify import finetune
+from pretrial.evaluate.finetune import finetune
 from pretrial.evaluate.generation import sentence_bleu, subtoken_f1
 
 #: What stands in the place of the name that is asked for.

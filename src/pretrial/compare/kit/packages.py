@@ -20,7 +20,10 @@ from pretrial.data.reading.sources import load
 from pretrial.data.rows import require
 from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
-from pretrial.evaluate.classify import best_rate, finetune, probe, split_labelled
+from pretrial.evaluate.examples import examples_of
+from pretrial.evaluate.finetune import best_rate, finetune
+from pretrial.evaluate.labelled import split_labelled
+from pretrial.evaluate.probe import probe
 
 Task = Literal["classify", "probe"]
 
@@ -133,15 +136,18 @@ def measure(
         "token_kind_accuracy", of methods with `token_vectors`, is that of a linear probe of single
         tokens, which names the kind of the word that a token stands in (see `token_kind`).
     """
-    learn, _, names = split_labelled(halves[0], num_labels, "text", "label", seed)
-    texts = [row["text"] for row in halves[1]]
+    labelled = [(row, row["label"]) for row in halves[0]]
+    known, _, names = split_labelled(labelled, num_labels, seed)
+    sides = [row for row, _ in known], halves[1]
+    (learn, test), targets = (examples_of(method, rows) for rows in sides), [i for _, i in known]
     places = [names.index(row["label"]) for row in halves[1]]
-    vectors = method.encode([text for text, _ in learn] + texts).numpy()
-    targets = [place for _, place in learn]
+    vectors = method.encode([*learn, *test]).numpy()
     guesses = {"probe_accuracy": probe(vectors[: len(learn)], targets, vectors[len(learn) :])}
     chosen: dict[str, float] = {}
     if hasattr(method, "token_vectors"):
-        chosen["token_kind_accuracy"] = _token_kinds(method, [text for text, _ in learn], texts)
+        chosen["token_kind_accuracy"] = _token_kinds(
+            method, *([row["text"] for row in rows] for rows in sides)
+        )
     if task == "classify":
 
         def make() -> Any:
@@ -155,17 +161,18 @@ def measure(
             "lr_decay": lr_decay,
             "seed": seed,
         }
-        rate = best_rate(make, learn, rates, **how) if len(rates) > 1 else rates[0]
+        pairs = list(zip(learn, targets, strict=True))
+        rate = best_rate(make, pairs, rates, **how) if len(rates) > 1 else rates[0]
         chosen["finetuning_lr"] = rate
         classifier = make()
-        finetune(classifier, learn, lr=rate, **how)
-        guesses["accuracy"] = classifier.logits(texts).argmax(-1).cpu().numpy()
+        finetune(classifier, pairs, lr=rate, **how)
+        guesses["accuracy"] = classifier.logits(test).argmax(-1).cpu().numpy()
     most = Counter(guesses[METRICS[task]].tolist()).most_common(1)[0][1]
     right = {
         name: [float(guess == place) for guess, place in zip(found, places, strict=True)]
         for name, found in guesses.items()
     }
-    return {**right, "top_guess_ratio": most / len(texts), **chosen}
+    return {**right, "top_guess_ratio": most / len(test), **chosen}
 
 
 def _group(row: dict[str, Any]) -> str:

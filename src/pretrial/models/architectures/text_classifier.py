@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 class TextClassifier(Trainable):
-    """What `classifier(num_labels)` of a method returns; examples are (text, class) pairs.
+    """What `classifier(num_labels)` of a method returns; examples are (example, class) pairs.
 
     Args:
         model: such as `BertForSequenceClassification`.
         tokenizer: its tokenizer, with a padding token.
         max_length: longer texts are cut.
         plain: special tokens that are written in a text, as in code, are text like any other.
+        text_of: the text of an example, where examples are not texts themselves.
     """
 
     def __init__(
@@ -31,18 +32,20 @@ class TextClassifier(Trainable):
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         plain: bool = False,
+        text_of: Callable[[Any], str] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.plain = plain
+        self.text_of = text_of
 
-    def batch(self, examples: Sequence[tuple[str, int]], generator: torch.Generator) -> Batch:
-        texts, labels = zip(*examples, strict=True)
-        inputs = self._inputs(texts)
+    def batch(self, examples: Sequence[tuple[Any, int]], generator: torch.Generator) -> Batch:
+        contents, labels = zip(*examples, strict=True)
+        inputs = self._inputs(contents)
         counts = {
-            "examples": float(len(texts)),
+            "examples": float(len(contents)),
             "tokens": float(inputs["attention_mask"].sum()),
         }
         return {**inputs, "labels": torch.tensor(labels), "counts": counts}
@@ -55,22 +58,22 @@ class TextClassifier(Trainable):
         return {"loss": loss / batch["counts"]["examples"]}
 
     @torch.no_grad()
-    def logits(self, texts: Sequence[str], batch_size: int = 64) -> Tensor:
+    def logits(self, examples: Sequence[Any], batch_size: int = 64) -> Tensor:
         """[N, num_labels], in eval mode; the mode comes back."""
         training = self.training
         self.eval()
         parts = []
-        for start in range(0, len(texts), batch_size):
-            inputs = self._inputs(texts[start : start + batch_size])
+        for start in range(0, len(examples), batch_size):
+            inputs = self._inputs(examples[start : start + batch_size])
             inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
             parts.append(self.model(**inputs).logits)
         self.train(training)
         return torch.cat(parts)
 
-    def _inputs(self, texts: Sequence[str]) -> dict[str, Tensor]:
+    def _inputs(self, examples: Sequence[Any]) -> dict[str, Tensor]:
         options = {"split_special_tokens": True} if self.plain else {}
         inputs = self.tokenizer(
-            list(texts),
+            list(map(self.text_of, examples) if self.text_of else examples),
             truncation=True,
             max_length=self.max_length,
             padding=True,

@@ -43,7 +43,7 @@ from pretrial.card import Card, Claim, Field
 from pretrial.checkpoints.keys import load_strict
 from pretrial.data.rows import mapped, where
 from pretrial.errors import UserError
-from pretrial.evaluate.classify import likeliest
+from pretrial.evaluate.finetune import likeliest
 from pretrial.methods.adapt.further_pretraining.config import Config
 from pretrial.methods.adapt.further_pretraining.inputs import (
     Example,

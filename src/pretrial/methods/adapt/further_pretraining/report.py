@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pretrial.evaluate.classify import probe
+from pretrial.evaluate.probe import probe
 from pretrial.train.held_out import held_out_losses
 
 if TYPE_CHECKING:

@@ -179,7 +179,7 @@ def _measure(method: Any, data: Data, seed: int, *, steps: int) -> dict[str, flo
         of the encoder from the initial weights before fine-tuning; "probe_accuracy" of a linear
         classifier on frozen features.
     """
-    from pretrial.evaluate.classify import probe
+    from pretrial.evaluate.probe import probe
 
     learn, test = (method.read(rows) for rows in (data.test.learn, data.test.test))
     place = {label: number for number, label in enumerate(method.classes)}

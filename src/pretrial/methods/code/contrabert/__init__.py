@@ -51,7 +51,7 @@ from pretrial.methods.code.contrabert.clones import CloneFinder
 from pretrial.methods.code.contrabert.config import Config
 from pretrial.methods.code.contrabert.training import Contrast
 from pretrial.methods.code.contrabert.translation import back_translations
-from pretrial.methods.code.contrabert.variants import Sample, Variants, read_samples, seen
+from pretrial.methods.code.contrabert.variants import Sample, Variants, code_of, read_samples, seen
 from pretrial.models.architectures.text_classifier import TextClassifier
 from pretrial.models.architectures.text_encoder import Pooling, classifier_from, encode
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe, texts_of
@@ -200,7 +200,7 @@ class ContraBERT(Method):
             examples: texts or samples.
             pooling: the state of the first token, or the mean of all; "" as in training.
         """
-        texts = [item if isinstance(item, str) else item.code for item in examples]
+        texts = [code_of(item) for item in examples]
         how: Pooling = pooling or self.config.pooling
         limit = self.config.max_length
         return encode(self.network.roberta, self.tokenizer, texts, limit, pooling=how, plain=True)
@@ -208,7 +208,8 @@ class ContraBERT(Method):
     def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
         """A classifier on a copy of the encoder; its head reads the first token, or all of them."""
         model = classifier_from(self.network.roberta, num_labels, pooling)
-        return TextClassifier(model, self.tokenizer, self.config.max_length, plain=True)
+        limit = self.config.max_length
+        return TextClassifier(model, self.tokenizer, limit, plain=True, text_of=code_of)
 
     def clone_finder(self) -> CloneFinder:
         """A copy of the encoder that can be fine-tuned to find clones."""

@@ -20,7 +20,7 @@ from pretrial.data.reading.sources import load
 from pretrial.data.rows import require
 from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
-from pretrial.evaluate.classify import finetune
+from pretrial.evaluate.finetune import finetune
 from pretrial.evaluate.robustness import Renamed, found_again, renamed_functions
 from pretrial.methods.code.contrabert.config import Config
 from pretrial.methods.code.contrabert.variants import CODE_OPERATORS

@@ -52,6 +52,11 @@ class Sample:
     language: str = "python"
 
 
+def code_of(sample: Sample | str) -> str:
+    """The code of a sample, which may be the code itself."""
+    return sample if isinstance(sample, str) else sample.code
+
+
 def read_samples(rows: Sequence[dict[str, Any]]) -> Sequence[Sample]:
     """Samples of rows with `code`, and `comment` and `language` where they have them.
 

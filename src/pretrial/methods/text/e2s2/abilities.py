@@ -175,7 +175,7 @@ class Abilities:
     def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
         """A classifier on a copy of the model; it reads the decoder's state at the end token."""
         model = building.classifier_of(self.model, num_labels)
-        return TextClassifier(model, self.tokenizer, self.config.max_length)
+        return TextClassifier(model, self.tokenizer, self.config.max_length, text_of=text_of)
 
     def writer(self, max_target: int = 0) -> TextToText:
         """A text-to-text model on a copy of the weights, to be fine-tuned on (source, target)."""

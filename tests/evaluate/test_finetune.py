@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from pretrial.errors import UserError
-from pretrial.evaluate.classify import split_labelled
+from pretrial.evaluate.labelled import split_labelled
 from pretrial.evaluate.tasks import evaluate
 from pretrial.models.architectures.text_classifier import TextClassifier
 from pretrial.train.stage import Trainable
@@ -69,9 +69,9 @@ class Letters:
         return Linear(num_labels, self.blind)
 
 
-@pytest.mark.parametrize("task", ["probe", "classify"])
+@pytest.mark.parametrize("task", ["probe", "finetune"])
 def test_separable_labels_are_learnt_and_blind_models_reach_the_majority(task):
-    options = {"num_train": 100, **({"epochs": 20, "lr": 0.05} if task == "classify" else {})}
+    options = {"num_train": 100, **({"epochs": 20, "lr": 0.05} if task == "finetune" else {})}
     result = evaluate(task, Letters(), rows(), **options)
     notes = result.notes
     assert result.metrics["accuracy"].value > 0.9
@@ -84,26 +84,27 @@ def test_separable_labels_are_learnt_and_blind_models_reach_the_majority(task):
 
 
 def test_fine_tuning_that_guesses_one_class_warns():
-    with pytest.warns(UserWarning, match="collapsed: all 199 texts were given the label 'a'"):
-        evaluate("classify", Letters(blind=True), rows(), num_train=100, epochs=20, lr=0.05)
+    with pytest.warns(UserWarning, match="collapsed: all 199 examples were given the label 'a'"):
+        evaluate("finetune", Letters(blind=True), rows(), num_train=100, epochs=20, lr=0.05)
 
 
 def test_fine_tuning_is_the_same_for_the_same_seed():
     options = {"num_train": 60, "epochs": 2}
-    first = evaluate("classify", Letters(), rows(), **options)
-    assert evaluate("classify", Letters(), rows(), **options) == first
-    assert evaluate("classify", Letters(), rows(), seed=1, **options) != first
+    first = evaluate("finetune", Letters(), rows(), **options)
+    assert evaluate("finetune", Letters(), rows(), **options) == first
+    assert evaluate("finetune", Letters(), rows(), seed=1, **options) != first
 
 
 def test_the_split_keeps_the_proportions_and_the_rest():
     data = rows(200)
-    train, test, names = split_labelled(data, 50, "text", "label", seed=3)
+    pairs = [(row["text"], row["label"]) for row in data]
+    train, test, names = split_labelled(pairs, 50, seed=3)
     assert names == ["a", "b", "c"]
     assert len(train) + len(test) == 200
     shares = [sum(row["label"] == name for row in data) / 200 for name in names]
     for place, share in enumerate(shares):
         assert abs(sum(label == place for _, label in train) - 50 * share) <= 1
-    assert train != split_labelled(data, 50, "text", "label", seed=4)[0]
+    assert train != split_labelled(pairs, 50, seed=4)[0]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_text_classifier_trains_a_transformers_model():
             )  # fmt: skip
             return TextClassifier(BertForSequenceClassification(config), Tokens(), 16)
 
-    result = evaluate("classify", Bert(), rows(), num_train=200, epochs=15, lr=3e-3)
+    result = evaluate("finetune", Bert(), rows(), num_train=200, epochs=15, lr=3e-3)
     assert result.metrics["accuracy"].low > result.notes["majority_accuracy"]
 
 

@@ -1,0 +1,35 @@
+"""The accuracy of a classifier that a run has trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pretrial.data.rows import require
+from pretrial.evaluate.result import Result
+
+
+def measure_accuracy(
+    method: Any, data: Sequence[Any], *, label: str = "label", seed: int = 0
+) -> Result:
+    """Accuracy of a classifier that was trained with the labels of its own data.
+
+    Args:
+        method: with the ability `classify(examples)`, which gives a row with `label` for each.
+        data: rows as `method.read` takes them, with a label.
+        label: name of the label's field.
+        seed: of the bootstrap.
+
+    Raises:
+        UserError: a row has no label.
+    """
+    require(data, (label,))
+    wanted = [str(row[label]) for row in data]
+    found = [str(row["label"]) for row in method.classify(method.read(data))]
+    right = [float(guess == name) for guess, name in zip(found, wanted, strict=True)]
+    notes = {
+        "num_test": len(wanted),
+        "num_classes_guessed": len(set(found)),
+        "majority_accuracy": max(map(wanted.count, set(wanted))) / len(wanted),
+    }
+    return Result.of_items({"accuracy": right}, notes, seed)
