@@ -17,8 +17,8 @@ from pretrial.data.cleaning.cascade_stages import Options
 from pretrial.errors import UserError
 from pretrial.methods.text import yi
 from pretrial.methods.text.yi import Config, Yi
-from pretrial.methods.text.yi.chat import BEGIN, END, ChatTuner, mix, prompt, turns
-from pretrial.methods.text.yi.training import recitation
+from pretrial.methods.text.yi.data import BEGIN, END, mix, prompt, recitation, turns
+from pretrial.methods.text.yi.stages.chat import ChatTuner
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
@@ -48,7 +48,7 @@ def run_of(folder: Path, rows: list = ROWS, steps: int = 4, held_out: Sequence =
 
 
 def test_as_many_key_heads_as_queries_is_plain_attention() -> None:
-    sizes = Config.tiny().network_config(300, 0)
+    sizes = Yi.new_network(Config.tiny(), 300).config
     grouped = LlamaForCausalLM(sizes).eval()
     plain_sizes = copy.deepcopy(sizes)
     plain_sizes.num_key_value_heads = sizes.num_attention_heads
@@ -102,11 +102,11 @@ def test_gradient_does_not_depend_on_what_stands_as_target_in_prompts(method: Yi
     batch = tuner.batch([own], torch.Generator())
     found = tuner.losses(batch)["loss"]
     ids = torch.tensor([own.ids])
-    labels = torch.where(torch.tensor([own.asked]), ids, -100)
+    labels = torch.where(torch.tensor([own.predicted]), ids, -100)
     expected = method.export()(input_ids=ids, labels=labels).loss
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-    wrong = torch.where(torch.tensor([own.asked]), ids, 3)  # other targets in the prompt
-    masked = torch.where(torch.tensor([own.asked]), wrong, -100)
+    wrong = torch.where(torch.tensor([own.predicted]), ids, 3)  # other targets in the prompt
+    masked = torch.where(torch.tensor([own.predicted]), wrong, -100)
     grads = []
     for target in (labels, masked):
         method.zero_grad()
@@ -258,7 +258,7 @@ def test_generate_continues_and_answers(method: Yi) -> None:
     rows = [ROWS[0], ROWS[1]]
     found = list(method.generate(rows, max_new_tokens=5))
     assert found == list(method.generate(rows, max_new_tokens=5))
-    assert all(set(row) == {"generate"} for row in found)
+    assert all(set(row) == {"text"} for row in found)
     with pytest.raises(UserError, match="ask for fewer"):
         next(method.generate(rows, max_new_tokens=16))
     texts = [row["text"] for row in ROWS if "text" in row]

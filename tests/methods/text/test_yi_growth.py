@@ -12,10 +12,10 @@ import torch
 from pretrial import discover
 from pretrial.compare.trial import Arm, Context, Data, Trial
 from pretrial.methods.text.yi import Yi
-from pretrial.methods.text.yi.growth import _texts
 from pretrial.methods.text.yi.network.context import context_values
 from pretrial.methods.text.yi.network.depth import layers_of
 from pretrial.methods.text.yi.trials import trial
+from pretrial.methods.text.yi.trials.growth import _texts
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 

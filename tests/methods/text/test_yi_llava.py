@@ -21,7 +21,7 @@ from pretrial.convert.export import export_model
 from pretrial.data.media.image_tiles import tiles
 from pretrial.errors import UserError
 from pretrial.methods.text.yi import CARD, Config, Yi
-from pretrial.methods.text.yi.llava import IMAGE, YiLlava
+from pretrial.methods.text.yi.network.llava import IMAGE, YiLlava
 from pretrial.train.checkpoint import weights_of
 
 Image = pytest.importorskip("PIL.Image")
@@ -53,8 +53,8 @@ def built(clip: Path, norms: bool, side: int = 16) -> Yi:
     config = replace(Config.tiny(), vision=str(clip), large_image=side, projector_norms=norms)
     method = Yi.build(config, data=Yi.sample_rows()).eval()
     with torch.no_grad():  # norms that do nothing would be easily forgotten
-        assert method.sight is not None
-        for parameter in method.sight.projector.parameters():
+        assert method.vision_tower is not None
+        for parameter in method.vision_tower.projector.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
     return method
 
@@ -64,8 +64,8 @@ def own_logits(method: Yi) -> torch.Tensor:
     """As the method reads an image and a text."""
     network, end = method.language_model.network, method.language_model.end
     ids = torch.tensor([[end, *method.tokenizer(TEXT)["input_ids"]]])
-    assert method.sight is not None
-    seen = method.sight(tiles(picture(), method.config.large_image, 0))
+    assert method.vision_tower is not None
+    seen = method.vision_tower(tiles(picture(), method.config.large_image, 0))
     vectors = torch.cat([seen, network.get_input_embeddings()(ids)], dim=1)
     return network(inputs_embeds=vectors).logits
 
@@ -114,8 +114,8 @@ def test_an_export_is_a_checkpoint_to_start_from(clip: Path, tmp_path: Path, nor
     # what is saved keeps its projector, whatever the options say
     again.save(tmp_path / "saved")
     back = Yi.build(replace(method.config, projector_norms=not norms), source=tmp_path / "saved")
-    assert back.sight is not None
-    assert back.sight.norms == norms
+    assert back.vision_tower is not None
+    assert back.vision_tower.norms == norms
 
 
 def test_what_is_laid_out_otherwise_is_refused(clip: Path, tmp_path: Path) -> None:

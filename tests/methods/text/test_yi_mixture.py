@@ -12,7 +12,7 @@ import torch
 
 from pretrial.errors import UserError
 from pretrial.methods.text.yi import Config, Yi
-from pretrial.methods.text.yi.mixture import SHARES, search_mixture
+from pretrial.methods.text.yi.stages.mixture import SHARES, search_mixture
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -71,7 +71,7 @@ def test_the_share_of_the_lowest_loss_is_kept_for_what_follows(
     def loss(twin: Any, judged: Any, size: int) -> dict[str, float]:
         return {"loss": abs(seen[-1] - 50.0)}
 
-    monkeypatch.setattr("pretrial.methods.text.yi.mixture.held_out_losses", loss)
+    monkeypatch.setattr("pretrial.methods.text.yi.stages.mixture.held_out_losses", loss)
     method, run = built(), Run(tmp_path, ROWS, ASIDE, Budget(1, "steps"), quiet=True)
 
     def stage(name: str, twin: Any, examples: list[Any], number: int) -> Stage:

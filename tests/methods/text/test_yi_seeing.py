@@ -14,7 +14,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from pretrial.errors import UserError
 from pretrial.methods.text.yi import Config, Yi
-from pretrial.methods.text.yi.seeing import Pair, Seer, capped
+from pretrial.methods.text.yi.data import Pair, capped
+from pretrial.methods.text.yi.stages.vision import ImageToText
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import weights_of
 from pretrial.train.loop import train
@@ -64,8 +65,8 @@ def test_each_step_trains_what_it_is_to(clip: Path, tmp_path: Path) -> None:
             assert (parameter.grad is not None) == parameter.requires_grad, name
         language = [p.requires_grad for p in method.language_model.parameters()]
         assert set(language) == {stage.name == "see"}
-        assert method.sight is not None
-        assert all(p.requires_grad for p in method.sight.projector.parameters())
+        assert method.vision_tower is not None
+        assert all(p.requires_grad for p in method.vision_tower.projector.parameters())
         assert len(stage.data) == (4 if stage.name == "see" else 8)
     assert tuple(seen) == STEPS
 
@@ -73,17 +74,21 @@ def test_each_step_trains_what_it_is_to(clip: Path, tmp_path: Path) -> None:
 @torch.no_grad()
 def test_patches_stand_before_the_text_and_are_not_predicted(clip: Path) -> None:
     method = built(clip)
-    assert method.sight is not None
-    seer = Seer(method.language_model, method.sight, 8).eval()
+    assert method.vision_tower is not None
+    model = ImageToText(method.language_model, method.vision_tower, 8).eval()
     pairs = [Pair(image(0), [5, 6, 7]), Pair(image(1), [9])]
-    batch = seer.batch(pairs, torch.Generator())
+    batch = model.batch(pairs, torch.Generator())
     assert batch["counts"]["tokens"] == 4 + 2
-    loss = seer.losses(batch)["loss"]
+    loss = model.losses(batch)["loss"]
     network, end, total = method.language_model.network, method.language_model.end, 0.0
     for row, pair in enumerate(pairs):
         ids = torch.tensor([[end, *pair.ids, end]])
         vectors = torch.cat(
-            [seer.sight(batch["pixels"][row : row + 1]), network.get_input_embeddings()(ids)], 1
+            [
+                model.tower(batch["pixels"][row : row + 1]),
+                network.get_input_embeddings()(ids),
+            ],
+            1,
         )
         logits = network(inputs_embeds=vectors).logits[0, 4:-1]  # behind four patches
         total += float(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))

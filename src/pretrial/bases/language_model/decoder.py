@@ -106,7 +106,9 @@ class DecoderMethod(LanguageMethod):
         """The texts, of long ones the end; an empty one is the end token."""
         room = self.num_positions - max_new_tokens
         if room < 1:
-            raise UserError(f"the model reads {self.num_positions} tokens: lower max_new_tokens")
+            raise UserError(
+                f"the model reads {self.num_positions} tokens: ask for fewer, lower max_new_tokens"
+            )
         found = [self.tokenizer(self.text_of(each), add_special_tokens=False) for each in examples]
         return [each["input_ids"][-room:] or [self.language_model.end] for each in found]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -149,6 +149,11 @@ class LanguageMethod(Method):
         """Tokens that are written at most where nothing is said."""
         raise NotImplementedError(f"{type(self).__name__} does not say how much it writes")
 
+    @property
+    def also_ends(self) -> Collection[int]:
+        """Tokens that end what is written, beside the end token."""
+        return ()
+
     def prompts(self, examples: Sequence[Any], max_new_tokens: int) -> list[list[int]]:
         """Token ids that are read before so many are written, with their special tokens."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it reads")
@@ -182,6 +187,7 @@ class LanguageMethod(Method):
         most = max_new_tokens or self.max_written
         groups = self.written(
             (self.prompts([each], most)[0] for each in examples),
+            also_ends=self.also_ends,
             max_new_tokens=most,
             num_samples=num_samples,
             num_beams=num_beams,

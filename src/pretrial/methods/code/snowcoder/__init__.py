@@ -14,7 +14,7 @@ Deviations from the paper:
    `--embedder Snowflake/snowflake-arctic-embed-m`.
 2. Without positives of one's own, the annotator's are documented functions of Python's standard
    library.
-3. Of each judged text one of its windows is learnt from; the paper says only how files are scored.
+3. Of each judged text one of its windows is learned from; the paper says only how files are scored.
 4. The last window of a language is shorter and padded, so that every token is used.
 5. The prompt for synthetic files is ours.
 

@@ -17,7 +17,7 @@ class Config(TransformerSizes):
     """Settings, by default the paper's; "assumed" marks what it does not say.
 
     Attributes:
-        vocab_size: of a tokenizer that is learnt.
+        vocab_size: of a tokenizer that is learned.
         num_kv_heads: key and value heads.
         max_length: tokens of a window.
         batch_size: windows a step.
@@ -50,7 +50,7 @@ class Config(TransformerSizes):
         regress: learn grades, the field `score` of `positives`, instead of good against random.
         tune_embedder: train the embedder with the head.
         positives: sources of good texts, or of graded ones.
-        max_positives: the most good texts that are learnt from, drawn at random; with as many
+        max_positives: the most good texts that are learned from, drawn at random; with as many
             random ones.
         annotator_epochs: passes over good and random texts.
         annotator_lr: peak learning rate of the annotator.

@@ -5,7 +5,7 @@ A causal decoder (CD), a decoder whose inputs see each other (non-causal, ND) an
 point (PLM) or of hidden spans (MLM). They read as many tokens for as many FLOPs: a token passes one
 of the two stacks of an ED, which has twice the layers. Many prompted tasks at once may follow
 (multitask fine-tuning, MTF). CD:FLM is best where nothing follows, models that see their whole
-input and learnt MLM where MTF does. CD and ND are the same weights under two masks, so that one
+input and learned MLM where MTF does. CD and ND are the same weights under two masks, so that one
 becomes the other by a little more training: `--init CHECKPOINT --adapt` takes over a checkpoint of
 another architecture or objective, which is refused otherwise. What a checkpoint is lies in its
 config.json. Zero-shot answers are choices ranked by their likelihood.

@@ -61,7 +61,7 @@ class Config(Optimisation, TransformerSizes):
         max_inputs: tokens that MLM reads, end token included.
         max_targets: tokens that MLM writes, end token included; the sum of both is the length of
             every other example.
-        vocab_size: most entries of a vocabulary that is learnt.
+        vocab_size: most entries of a vocabulary that is learned.
         num_layers: of a decoder; an encoder-decoder has as many twice.
         head_size: of each head; 0 shares the width among them.
         feed_forward: inner width of the gated feed-forward layers (GEGLU).

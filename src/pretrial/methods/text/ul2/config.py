@@ -57,9 +57,9 @@ class Config(Optimisation, TransformerSizes):
         most_per_task: size that a task of "instruct" counts as at most.
         max_inputs: tokens that are read, mode and end token included.
         max_targets: tokens that are written, end token included.
-        num_sentinels: of a vocabulary that is learnt; 0 gives as many as the denoisers need. To the
-            sentinels of a checkpoint texts are shortened.
-        vocab_size: most entries of a vocabulary that is learnt.
+        num_sentinels: of a vocabulary that is learned; 0 gives as many as the denoisers need. To
+            the sentinels of a checkpoint texts are shortened.
+        vocab_size: most entries of a vocabulary that is learned.
         num_layers: of the encoder and of the decoder, or of the one decoder.
         head_size: of each head; 0 shares the width among them.
         feed_forward: inner width of the gated feed-forward layers (SwiGLU).

@@ -41,7 +41,7 @@ _NOTES = (
     " them, UL2 for a third, language modelling for all.",
     "One learning rate, 3e-3 with a linear schedule, and one batch for all arms; none was tuned.",
     "This is the second setting. In the first, T5s of 1.7 M parameters with 2,048 tokens of"
-    " vocabulary learnt from 150,000 tokens and ended at the frequencies of tokens: the specialist"
+    " vocabulary learned from 150,000 tokens and ended at the frequencies of tokens: the specialist"
     " for spans lost its own column to the causal decoder, 6.6 to 6.1, and worst_loss was 6.4"
     " (UL2), 8.3 (span), 6.2 (prefix) and 6.1 (causal).",
     "That a specialist beats UL2 in its own column is claimed since the second run; the first had"
@@ -66,7 +66,7 @@ def trial(
     num_labels: int = 300,
     tiny: bool = False,
 ) -> Trial:
-    """Is one model that learnt all denoisers never bad where each specialist is somewhere?
+    """Is one model that learned all denoisers never bad where each specialist is somewhere?
 
     Args:
         data: rows with `text`, `label` and, where texts of one origin are alike, `module`.
@@ -87,8 +87,8 @@ def trial(
         return _measure(method, found, seed, num_labels)
 
     return Trial(
-        question="Is a model that learnt seven denoisers better in its worst task than models that"
-        " learnt one, at as many tokens?",
+        question="Is a model that learned seven denoisers better in its worst task than models that"
+        " learned one, at as many tokens?",
         data=lambda: packages.data(data, num_labels),
         arms=(
             Arm("ul2", "UL2", "method", "ul2", config),

@@ -29,39 +29,34 @@ Deviations from the paper:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
-from transformers import LlamaForCausalLM, PreTrainedModel
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from pretrial.bases.language_model import DecoderMethod
 from pretrial.card import Card, Claim, Field
-from pretrial.compare.report.grid import needle_page
 from pretrial.data.rows import mapped
 from pretrial.errors import UserError
 from pretrial.evaluate.needle import needle_grid
-from pretrial.evaluate.perplexity import causal_nll
-from pretrial.methods.text.yi.chat import BEGIN, END, check_row, prompt, surprising
 from pretrial.methods.text.yi.config import Config
-from pretrial.methods.text.yi.llava import (
+from pretrial.methods.text.yi.data import BEGIN, END, check_row, prompt, texts_of
+from pretrial.methods.text.yi.network.depth import layers_of
+from pretrial.methods.text.yi.network.llava import (
     llava_processor,
     read_checkpoint,
     to_llava,
     with_image_token,
 )
-from pretrial.methods.text.yi.network.context import context_values
-from pretrial.methods.text.yi.network.depth import layers_of
-from pretrial.methods.text.yi.seeing import Seer, Sight
-from pretrial.methods.text.yi.training import Training
-from pretrial.models.architectures.language_model import CausalLM
-from pretrial.models.decoding.sample import sample
-from pretrial.models.tokenizers import learn_bpe, texts_of
-from pretrial.train.method import Method
+from pretrial.methods.text.yi.network.vision import VisionTower
+from pretrial.methods.text.yi.stages import Training
+from pretrial.methods.text.yi.stages.chat import surprising
+from pretrial.methods.text.yi.stages.vision import ImageToText
 from pretrial.train.run import Run
-from pretrial.train.stage import Batch, Stage
+from pretrial.train.stage import Stage
 
 __all__ = ["CARD", "Config", "Yi"]
 
@@ -95,15 +90,15 @@ CARD = Card(
     ),
 )
 
-_SIGHT = "sight"  # folder of the vision model inside a saved one
+_TOWER = "vision_tower"  # its folder inside a saved model
 
 
-class Yi(Method):
+class Yi(DecoderMethod):
     """A language model of Llama's layout. See the module's text.
 
     Attributes:
         language_model: what the steps train.
-        sight: reads images; None without.
+        vision_tower: reads images; None without.
         passed: the texts that the cascade let pass in this process's run; None without it.
         cosine: mean over the layers that this process's run copied, of their input and output
             before that; None without deepening.
@@ -111,131 +106,115 @@ class Yi(Method):
 
     Config: ClassVar[type] = Config
 
-    def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
-        super().__init__(config)
-        self.language_model = CausalLM(network, tokenizer)
-        self.sight: Sight | None = None
+    def __init__(
+        self, config: Any, network: Any, tokenizer: Any = None, tower: VisionTower | None = None
+    ) -> None:
+        super().__init__(config, network, tokenizer)
+        if tower is None and tokenizer is not None and config.vision:
+            tower = VisionTower.load(
+                config.vision, network.config.hidden_size, config.projector_norms
+            )
+        self.vision_tower = tower
         self.passed: Sequence[str] | None = None
         self.cosine: float | None = None
 
-    @property
-    def tokenizer(self) -> Any:
-        """Of the language model."""
-        return self.language_model.tokenizer
+    @classmethod
+    def new_network(cls, config: Any, vocab_size: int) -> LlamaForCausalLM:
+        """An untrained Llama."""
+        sizes = cls.network_config(
+            config,
+            LlamaConfig,
+            vocab_size,
+            rope_parameters={"rope_type": "default", "rope_theta": config.rope_base},
+            rms_norm_eps=1e-5,
+            tie_word_embeddings=False,
+        )
+        return LlamaForCausalLM(sizes)
 
     @classmethod
-    def build(
-        cls,
-        config: Any,
-        source: str | Path | None = None,
-        data: Sequence[dict[str, Any]] | None = None,
-    ) -> Self:
-        """See `Method.build`. `source` may be any checkpoint of Llama's layout."""
-        if source is not None:
-            network, tokenizer, sight = read_checkpoint(source)
-            layers_of(network)
-            if tokenizer.eos_token_id is None:
-                raise UserError(f"the tokenizer of {source} has no end token: give it one")
-            longest = context_values(network)["max_position_embeddings"]
-            config = replace(config, max_length=min(config.max_length, longest))
-            own = Path(source) / _SIGHT
-            made = cls(config, network, tokenizer)
-            if sight is None:
-                return made._seeing(own if own.is_dir() else config.vision)
-            made.sight = sight
-            return made
-        if data is None:
-            return cls(config, LlamaForCausalLM(config.network_config(config.vocab_size, None)))
-        tokenizer = learn_bpe(
-            texts_of(data, _texts_of),
-            config.vocab_size,
-            specials={"eos_token": "<|endoftext|>", "pad_token": "<pad>", "unk_token": "<unk>"},
-            task_tokens=(BEGIN, END),
-            split_digits=True,
-        )
-        sizes = config.network_config(len(tokenizer), tokenizer.eos_token_id)
-        return cls(config, LlamaForCausalLM(sizes), tokenizer)._seeing(config.vision)
+    def vocabulary(cls, config: Any, data: Sequence[Any], **more: Any) -> Any:
+        """With tokens around turns; every digit is a token of its own."""
+        # the paper, tokeniser
+        how = {"task_tokens": (BEGIN, END), "split_digits": True} | more
+        return super().vocabulary(config, data, **how)
 
-    def _seeing(self, source: str | Path) -> Self:
-        """Itself, with the sight of a checkpoint if one is named."""
-        if source:
-            width = self.language_model.network.config.hidden_size
-            self.sight = Sight.load(source, width, self.config.projector_norms)
-        return self
+    @classmethod
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
+        """See `LanguageMethod.load`: any checkpoint of Llama's layout, or a Llava."""
+        network, tokenizer, tower = read_checkpoint(source)
+        layers_of(network)
+        if tokenizer.eos_token_id is None:
+            raise UserError(f"the tokenizer of {source} has no end token: give it one")
+        own = Path(source) / _TOWER
+        if tower is None and own.is_dir():
+            width = network.config.hidden_size
+            tower = VisionTower.load(own, width, config.projector_norms)
+        return config.sized_as(network.config), network, tokenizer, tower
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
         """The rows, each with a text or a dialogue."""
         return mapped(rows, check_row)
 
-    def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
-        """As the language model's."""
-        return self.language_model.batch(examples, generator)
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """As the language model's."""
-        return self.language_model.losses(batch)
+    @classmethod
+    def parts(cls, example: dict[str, Any]) -> Iterable[str]:
+        """The text, or those of a dialogue's messages."""
+        return texts_of(example)
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """One for each of the config's steps."""
         yield from Training(self, run).stages()
 
-    def generate(
+    def prompts(self, examples: Sequence[Any], max_new_tokens: int) -> list[list[int]]:
+        """The texts, or dialogues with a response begun."""
+        texts = [prompt(row["messages"]) if "messages" in row else row["text"] for row in examples]
+        return super().prompts(texts, max_new_tokens)
+
+    @property
+    def also_ends(self) -> tuple[int, ...]:
+        """The end of a turn, where the vocabulary knows it."""
+        known = self.tokenizer.get_vocab()
+        return (known[END],) if END in known else ()
+
+    def generate(  # type: ignore[override]  # one beam
         self,
         examples: Sequence[dict[str, Any]],
         *,
-        max_new_tokens: int = 100,
+        max_new_tokens: int = 0,
+        num_samples: int = 1,
         temperature: float = 0.0,
-        top_p: float = 1.0,
+        top_p: float = 0.95,
         seed: int = 0,
-    ) -> Iterator[dict[str, str]]:
+    ) -> Iterator[dict[str, Any]]:
         """Continues each text, or answers each dialogue; of long ones the end is read.
 
         Args:
-            examples: rows with a text or a dialogue.
-            max_new_tokens: longest continuation.
+            examples: rows with a text or a dialogue, and maybe an image.
+            max_new_tokens: longest continuation, in tokens; 0 is 50, or half of what is read.
+            num_samples: continuations of each, with a temperature; of an image one.
             temperature: of the sampling; 0 takes the most probable tokens.
             top_p: mass of the nucleus.
             seed: of the sampling.
         """
-        longest = int(context_values(self.language_model.network)["max_position_embeddings"])
-        room = longest - max_new_tokens
-        if room < 1:
-            raise UserError(f"the model reads {longest} tokens: ask for fewer than that")
-        generator = torch.Generator().manual_seed(seed)
-        stop = self.tokenizer.convert_tokens_to_ids(END)
-        ends = {self.language_model.end} | ({stop} if END in self.tokenizer.get_vocab() else set())
-        for row in examples:
-            if row.get("image") is not None:
-                how = {"do_sample": temperature > 0, "temperature": temperature or None}
-                yield {"generate": self._describe(row, max_new_tokens, how, seed)}
+        how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_samples": num_samples}
+        how |= {"temperature": temperature, "top_p": top_p, "seed": seed}
+        for has_image, rows in groupby(examples, lambda row: row.get("image") is not None):
+            if not has_image:
+                yield from super().generate(rows, **how)  # type: ignore[arg-type]
                 continue
-            text = prompt(row["messages"]) if "messages" in row else row["text"]
-            ids = self.tokenizer(text)["input_ids"][-room:]
-            ((written,),) = sample(
-                self.language_model.network,
-                [ids],
-                num_samples=1,
-                max_new_tokens=max_new_tokens,
-                eos_token_id=ends,
-                pad_token_id=self.language_model.end,
-                temperature=temperature or 1.0,
-                top_p=top_p,
-                greedy=temperature == 0,
-                generator=generator,
-            )
-            yield {"generate": self.tokenizer.decode(written, skip_special_tokens=True)}
+            for row in rows:
+                yield {"text": self._describe(row, max_new_tokens, temperature, seed)}
 
-    def _describe(self, row: dict[str, Any], most: int, how: dict[str, Any], seed: int) -> str:
+    def _describe(self, row: dict[str, Any], most: int, temperature: float, seed: int) -> str:
         """Continues the text of a row with an image."""
-        if self.sight is None:
+        if self.vision_tower is None:
             raise UserError("this model sees no images: train it with --steps align, and --vision")
-        seer = Seer(self.language_model, self.sight, self.config.large_image)
+        model = ImageToText(self.language_model, self.vision_tower, self.config.large_image)
+        how = {"do_sample": temperature > 0, "temperature": temperature or None}
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            written = seer.write(
-                row["image"], self.tokenizer(row["text"])["input_ids"], most, **how
-            )
+            ids = self.tokenizer(row["text"])["input_ids"]
+            written = model.write(row["image"], ids, most or self.max_written, **how)
         return self.tokenizer.decode(written, skip_special_tokens=True)
 
     def needle(
@@ -258,12 +237,12 @@ class Yi(Method):
             seed: of the needles and the texts.
             picture: page (.html) that shows the shares as a grid; none without it.
         """
-        longest = int(context_values(self.language_model.network)["max_position_embeddings"])
+        longest = self.num_positions
         found = []
         for cell in needle_grid(
-            self.language_model.network,
+            self.network,
             self.tokenizer,
-            [text for row in examples for text in _texts_of(row)],
+            [text for row in examples for text in texts_of(row)],
             lengths=lengths or (longest // 2, longest),
             depths=depths,
             num_trials=num_trials,
@@ -272,6 +251,8 @@ class Yi(Method):
             found.append(cell)
             yield cell
         if picture:
+            from pretrial.compare.report.grid import needle_page
+
             needle_page(found, num_trials).write(Path(picture))
 
     @torch.no_grad()
@@ -282,25 +263,18 @@ class Yi(Method):
             examples: rows with a dialogue.
             top: how many.
         """
-        for loss, number in surprising(self.language_model.network, self.tokenizer, examples)[:top]:
+        for loss, number in surprising(self.network, self.tokenizer, examples)[:top]:
             yield {"row": number, "loss": loss, "messages": list(examples[number]["messages"])}
-
-    def nll(self, texts: Sequence[Any]) -> tuple[list[float], list[int]]:
-        """Negative log-likelihood in nats and UTF-8 bytes of each text; see `causal_nll`."""
-        plain = [text if isinstance(text, str) else text["text"] for text in texts]
-        network = self.language_model.network
-        return causal_nll(network, self.tokenizer, plain, max_length=self.config.max_length)
 
     def export(self) -> PreTrainedModel:
         """The language model, `LlamaForCausalLM` unless it began from another checkpoint.
 
         With images it is a Llava; one whose projector has norms is a `YiLlava`.
         """
-        network = self.language_model.network
-        if self.sight is None:
-            return network
+        if self.vision_tower is None:
+            return self.network
         tokenizer = with_image_token(self.tokenizer)
-        return to_llava(network, self.sight, self.config.large_image, tokenizer)
+        return to_llava(self.network, self.vision_tower, self.config.large_image, tokenizer)
 
     @property
     def processor(self) -> Any:
@@ -308,16 +282,15 @@ class Yi(Method):
 
         An image is IMAGE in a text, which then begins with the end token.
         """
-        if self.sight is None:
+        if self.vision_tower is None:
             return None
-        return llava_processor(self.sight, self.config.large_image, self.tokenizer)
+        return llava_processor(self.vision_tower, self.config.large_image, self.tokenizer)
 
     def save(self, folder: Path) -> None:
-        """Network and tokenizer in the layout of transformers."""
-        self.language_model.network.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        if self.sight is not None:
-            self.sight.save(folder / _SIGHT)
+        """Network and tokenizer in the layout of transformers, the vision tower in a folder."""
+        super().save(folder)
+        if self.vision_tower is not None:
+            self.vision_tower.save(folder / _TOWER)
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, Any]]:
@@ -339,9 +312,3 @@ class Yi(Method):
                 }
             )
         return rows
-
-
-def _texts_of(row: dict[str, Any]) -> list[str]:
-    if "messages" in row:
-        return [str(message["content"]) for message in row["messages"]]
-    return [row["text"]]

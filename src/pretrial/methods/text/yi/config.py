@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
-from transformers import LlamaConfig
-
+from pretrial.bases.config import Optimisation, TransformerSizes, published_size
 from pretrial.data.cleaning.cascade_stages import Options
 from pretrial.errors import UserError
 from pretrial.train.stage import Optim
@@ -18,7 +17,7 @@ VISION_STEPS = ("align", "sharpen", "see")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Optimisation, TransformerSizes):
     """Settings, by default those of Yi-6B; "assumed" marks what was not published.
 
     Attributes:
@@ -27,22 +26,15 @@ class Config:
             on `image` and `text`: "align" and "sharpen" (CLIP and the projector, at small and large
             images) and "see" (all).
         ratios: shares of the budget, one a step; empty divides it evenly.
-        vocab_size: of a tokenizer that is learnt.
-        width: of the hidden states.
-        feed_forward: inner width.
-        num_layers: of the network.
-        num_heads: query heads.
+        vocab_size: of a tokenizer that is learned.
         num_kv_heads: key and value heads, each shared by several query heads.
         max_length: tokens of a window.
         rope_base: of the rotary positions.
-        batch_size: windows or dialogues a step.
-        micro_batch_size: of a forward pass; 0 takes the batch at once.
         lr: peak learning rate of pre-training.
-        warmup: steps, or a share below 1, of pre-training.
-        weight_decay: of AdamW.
+        warmup: of pre-training; steps, or a share below 1.
         clean: send the texts through the cascade of filters first.
         cascade: settings of the cascade.
-        reference: source of texts as they are wanted, for the learnt filters.
+        reference: source of texts as they are wanted, for the learned filters.
         copy_layers: layers that deepening copies.
         copy_first: the first of them; -1 takes the block whose layers change their input least;
             as controls, -2 that whose layers change it most, and -3 one at random.
@@ -86,7 +78,6 @@ class Config:
     max_length: int = 4096  # the paper, backbone
     rope_base: float = 10_000.0  # assumed
     batch_size: int = 1024  # assumed
-    micro_batch_size: int = 0
     lr: float = 3e-4  # the paper, backbone
     warmup: float = 0.01  # assumed
     weight_decay: float = 0.1  # as in fine-tuning
@@ -210,8 +201,6 @@ class Config:
     @classmethod
     def paper(cls, name: str = "6b") -> Self:
         """The published sizes: "6b", "9b" (the first, deepened) and "34b"."""
-        if name not in cls.published:
-            raise UserError(f"published sizes are {', '.join(cls.published)}, not {name!r}")
         base = cls()
         sizes = {
             "6b": base,
@@ -227,24 +216,7 @@ class Config:
                 noise=45.0,
             ),
         }
-        return sizes[name]
-
-    def network_config(self, vocab_size: int, end: int | None) -> LlamaConfig:
-        """The network in transformers' terms."""
-        return LlamaConfig(
-            vocab_size=vocab_size,
-            hidden_size=self.width,
-            intermediate_size=self.feed_forward,
-            num_hidden_layers=self.num_layers,
-            num_attention_heads=self.num_heads,
-            num_key_value_heads=self.num_kv_heads,
-            max_position_embeddings=self.max_length,
-            rope_parameters={"rope_type": "default", "rope_theta": self.rope_base},
-            rms_norm_eps=1e-5,
-            tie_word_embeddings=False,
-            bos_token_id=end,
-            eos_token_id=end,
-        )
+        return published_size(name, sizes)
 
     def optim(self, step: Step) -> Optim:
         """Optimiser and schedule of a step."""

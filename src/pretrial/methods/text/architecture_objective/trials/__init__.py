@@ -31,7 +31,7 @@ _NOTES = (
     "For each seed two models are trained from scratch for the whole budget, CD:FLM and ND:MLM;"
     " all arms share them. An arm adapts one to the other's architecture and objective. Its"
     " speed-up is the budget's steps over the steps that it needs to reach the loss, on texts of"
-    " other modules, of the model that learnt that objective from scratch; steps are interpolated"
+    " other modules, of the model that learned that objective from scratch; steps are interpolated"
     " between evaluations, and an arm that never gets there has 0.",
     "What the adapted model was trained for before is not in its steps, as in the paper. From"
     " scratch the speed-up is 1 by definition.",

@@ -1,4 +1,9 @@
-"""The steps of the recipe, each a stage, and what is made before them."""
+"""The steps of the recipe, each a stage, and what is made before them.
+
+- `chat`: learns responses, with noise on the token vectors.
+- `mixture`: searches how much of each ability's dialogues to keep.
+- `vision`: learns the texts of images.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +24,14 @@ from pretrial.data.rows import Row, is_on_disk, mapped, where
 from pretrial.data.windows.cutting import cut
 from pretrial.errors import UserError
 from pretrial.evaluate.needle import needle_grid
-from pretrial.methods.text.yi.chat import ChatTuner, Turns, mix, turns
 from pretrial.methods.text.yi.config import VISION_STEPS, Step
-from pretrial.methods.text.yi.mixture import search_mixture
+from pretrial.methods.text.yi.data import NUM_RECITABLE, Pair, Turns, capped, mix, recitation, turns
 from pretrial.methods.text.yi.network.context import context_values, extend_context
 from pretrial.methods.text.yi.network.depth import deepen, layer_cosines, layers_of, likest_block
-from pretrial.methods.text.yi.seeing import Pair, Seer, capped
+from pretrial.methods.text.yi.stages.chat import ChatTuner
+from pretrial.methods.text.yi.stages.mixture import search_mixture
+from pretrial.methods.text.yi.stages.vision import ImageToText
 from pretrial.train.budget import Budget
-from pretrial.train.held_out import held_out_losses
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
 from pretrial.train.stage import Stage, Trainable
@@ -40,8 +45,6 @@ _COSINE_TOKENS = 4096  # that layers are judged on, or one window
 _SAMPLE = 2000  # texts that the cascade learns from
 _HELD_OUT = 64  # windows or dialogues
 _HELD_OUT_TEXTS = 20_000  # that windows are taken from
-_RECITED = 60  # words of a text that are recited
-_TEXTS_ASKED = 3  # of which a question is about one
 _RECITED_CHARS = 2  # a token of a long window, so that the texts and the answer fit into it
 
 
@@ -55,7 +58,7 @@ class Training:
 
     def __init__(self, method: Yi, run: Run) -> None:
         self.method, self.run, self.config = method, run, method.config
-        self.network = method.language_model.network
+        self.network = method.network
         self.shares = self.config.kept_shares()
 
     def stages(self) -> Iterator[Stage]:
@@ -138,16 +141,15 @@ class Training:
         config = self.config
         sizes = {"chat": config.chat_batch_size, "see": config.see_batch_size}
         sizes |= {"align": config.align_batch_size, "sharpen": config.align_batch_size}
-        size = sizes.get(step, config.batch_size)
-        return Stage(
+        return Stage.of(
             step,
             module,
             data,
-            budget,
+            config,
+            budget=budget,
+            held_out=held_out,
             optim=config.optim(step),
-            batch_size=size,
-            micro_batch_size=config.micro_batch_size or None,
-            evaluate=partial(held_out_losses, module, held_out, size) if len(held_out) else None,
+            batch_size=sizes.get(step, config.batch_size),
         )
 
     def _on_texts(
@@ -217,7 +219,7 @@ class Training:
         rng = random.Random(seed_of(self.run.seed, "long"))
         long, again = where(texts, self._is_long), config.long_boost - 1
         number = len(texts) + again * len(long)
-        num_recited = round(config.recite_ratio * number / _TEXTS_ASKED)
+        num_recited = round(config.recite_ratio * number / NUM_RECITABLE)
         most = config.long_length * _RECITED_CHARS
         recited = (recitation(texts, rng, most) for _ in range(num_recited))
         mixed = chain(texts, *[long] * again, recited)
@@ -267,13 +269,13 @@ class Training:
             rows = capped(rows, config.pairs_per_source, rng)
         if not rows:
             raise UserError(f"the step {step} needs rows with 'image' and 'text': give some")
-        assert self.method.sight is not None
+        assert self.method.vision_tower is not None
         size = config.small_image if step == "align" else config.large_image
-        seer = Seer(self.method.language_model, self.method.sight, size)
+        module = ImageToText(self.method.language_model, self.method.vision_tower, size)
         self.network.requires_grad_(step == "see")
         seen = (row for row in self.run.held_out if row.get("image") is not None)
         aside = list(islice(seen, _HELD_OUT))
-        return self._stage(step, seer, self._pairs(rows), budget, self._pairs(aside))
+        return self._stage(step, module, self._pairs(rows), budget, self._pairs(aside))
 
     def _pairs(self, rows: Sequence[Row]) -> Sequence[Pair]:
         """Images with the tokens of their texts."""
@@ -309,21 +311,4 @@ class Training:
         """Dialogues in tokens; those whose responses lie beyond the window are left out."""
         length = context_values(self.network)["max_position_embeddings"]
         made = mapped(rows, lambda _, row: turns(row["messages"], self.method.tokenizer, length))
-        return where(made, lambda each: any(each.asked[1:]))
-
-
-def recitation(texts: Sequence[str], rng: random.Random, most: int) -> str:
-    """Several texts, a question about one of them, and its beginning recited as the answer.
-
-    Args:
-        texts: to choose from.
-        rng: chooses.
-        most: characters of the chosen texts together.
-    """
-    number = min(_TEXTS_ASKED, len(texts))
-    chosen = [text[: most // number] for text in rng.sample(texts, number)]
-    asked = rng.randrange(len(chosen))
-    parts = [f"Document {number}:\n{text}" for number, text in enumerate(chosen, 1)]
-    beginning = " ".join(chosen[asked].split()[:_RECITED])
-    question = f"Question: How does document {asked + 1} begin?\nAnswer: {beginning}"
-    return "\n\n".join([*parts, question])
+        return where(made, lambda each: any(each.predicted[1:]))

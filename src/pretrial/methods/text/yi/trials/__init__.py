@@ -14,7 +14,7 @@ from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row
 from pretrial.errors import UserError
 from pretrial.methods.text.yi.config import Config
-from pretrial.methods.text.yi.growth import deepen_trial, lengthen_trial
+from pretrial.methods.text.yi.trials.growth import deepen_trial, lengthen_trial
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 

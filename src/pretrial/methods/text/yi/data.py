@@ -1,24 +1,24 @@
-"""Dialogues: ChatML, the loss on responses only, and noise on the token vectors (NEFTune)."""
+"""What is learned from: texts, dialogues in ChatML, images with their texts, and their mixture."""
 
 from __future__ import annotations
 
 import hashlib
+import random
+from array import array
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
-from pretrial.data.rows import text_in, where
+from pretrial.data.rows import Row, chosen, text_in, where
 from pretrial.errors import UserError
-from pretrial.methods.text.yi.network.context import context_values
-from pretrial.models.architectures.language_model import CausalLM, decoder_batch
-from pretrial.train.device import to_device
-from pretrial.train.stage import Batch
 
 #: The tokens around a turn.
 BEGIN, END = "<|im_start|>", "<|im_end|>"
 _ROLES = ("system", "user", "assistant")
+_RECITED = 60  # words of a text that are recited
+#: Texts that a question is about one of.
+NUM_RECITABLE = 3
 
 
 class Turns(NamedTuple):
@@ -26,11 +26,11 @@ class Turns(NamedTuple):
 
     Attributes:
         ids: all tokens.
-        asked: True at those of responses and at the end of each.
+        predicted: True at those of responses and at the end of each.
     """
 
     ids: list[int]
-    asked: list[bool]
+    predicted: list[bool]
 
 
 def check_messages(messages: Any, number: int) -> None:
@@ -74,18 +74,18 @@ def check_row(number: int, row: dict[str, Any]) -> dict[str, Any]:
 def turns(messages: Sequence[Mapping[str, str]], tokenizer: Any, max_length: int) -> Turns:
     """A dialogue in ChatML, cut at `max_length` tokens."""
     ids: list[int] = []
-    asked: list[bool] = []
+    predicted: list[bool] = []
 
-    def put(text: str, is_asked: bool) -> None:
+    def put(text: str, is_response: bool) -> None:
         new = tokenizer(text, add_special_tokens=False)["input_ids"]
         ids.extend(new)
-        asked.extend([is_asked] * len(new))
+        predicted.extend([is_response] * len(new))
 
     for message in messages:
         put(f"{BEGIN}{message['role']}\n", False)
         put(f"{message['content']}{END}", message["role"] == "assistant")
         put("\n", False)
-    return Turns(ids[:max_length], asked[:max_length])
+    return Turns(ids[:max_length], predicted[:max_length])
 
 
 def prompt(messages: Sequence[Mapping[str, str]]) -> str:
@@ -118,66 +118,47 @@ def mix(
     return where(dialogues, is_kept)
 
 
-class ChatTuner(CausalLM):
-    """Learns the responses of dialogues.
+def texts_of(row: Mapping[str, Any]) -> list[str]:
+    """The texts of a row: of each message of a dialogue, or the one."""
+    if "messages" in row:
+        return [str(message["content"]) for message in row["messages"]]
+    return [row["text"]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image, as `open_image` takes it, and the token ids of its text."""
+
+    image: Any
+    ids: list[int]
+
+
+def capped(rows: Sequence[Row], most: int, rng: random.Random) -> Sequence[Row]:
+    """At most so many rows of each `source`, drawn; those without one count as one source."""
+    order = array("q", range(len(rows)))
+    rng.shuffle(order)
+    seen: Counter[str] = Counter()
+    kept = array("q")
+    for place in order:
+        source = str(rows[place].get("source") or "")
+        seen[source] += 1
+        if seen[source] <= most:
+            kept.append(place)
+    return chosen(rows, kept)
+
+
+def recitation(texts: Sequence[str], rng: random.Random, most: int) -> str:
+    """Several texts, a question about one of them, and its beginning recited as the answer.
 
     Args:
-        network: of transformers.
-        tokenizer: its tokenizer.
-        noise: alpha; in training, uniform noise in [-1, 1] * alpha / sqrt(L d) is added to the
-            token vectors of a dialogue of L tokens of width d (NEFTune, arXiv 2310.05914).
+        texts: to choose from.
+        rng: chooses.
+        most: characters of the chosen texts together.
     """
-
-    def __init__(self, network: Any, tokenizer: Any, noise: float) -> None:
-        super().__init__(network, tokenizer)
-        self.noise = noise
-
-    def batch(self, examples: Sequence[Turns], generator: torch.Generator) -> Batch:  # type: ignore[override]
-        """The tokens of responses are predicted; `seeds` [B] are those of the noise."""
-        ids, asked = zip(*examples, strict=True)
-        batch = decoder_batch(ids, asked, self.pad)
-        batch["counts"]["tokens"] = batch["counts"]["targets"]
-        batch["seeds"] = torch.randint(2**62, (len(examples),), generator=generator)
-        return batch
-
-    def losses(self, batch: Batch, vectors: Tensor | None = None) -> dict[str, Tensor]:
-        """Mean cross-entropy of the tokens of responses."""
-        vectors = self.network.get_input_embeddings()(batch["input_ids"])  # [B, T, d]
-        if self.training and self.noise:
-            vectors = vectors + self._noise(vectors, batch)
-        return super().losses(batch, vectors)
-
-    def _noise(self, vectors: Tensor, batch: Batch) -> Tensor:
-        """Noise [B, T, d], of each dialogue from a seed of its own; none on padding."""
-        width = vectors.shape[2]
-        noise = torch.zeros_like(vectors)
-        lengths = batch["attention_mask"].sum(1)
-        pairs = zip(batch["seeds"].tolist(), lengths.tolist(), strict=True)
-        for row, (seed, length) in enumerate(pairs):
-            generator = torch.Generator().manual_seed(seed)
-            drawn = 2 * torch.rand(length, width, generator=generator) - 1
-            noise[row, :length] = (drawn * self.noise / (length * width) ** 0.5).to(noise)
-        return noise
-
-
-@torch.no_grad()
-def surprising(
-    network: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]]
-) -> list[tuple[float, int]]:
-    """The loss of each dialogue's responses and its number, the highest loss first.
-
-    Raises:
-        UserError: a row has no dialogue.
-    """
-    tuner = ChatTuner(network, tokenizer, 0.0).eval()
-    length = context_values(network)["max_position_embeddings"]
-    found = []
-    for number, row in enumerate(rows):
-        if "messages" not in row:
-            raise UserError(f"row {number} has no 'messages': flag looks at dialogues")
-        own = turns(row["messages"], tokenizer, length)
-        if any(own.asked[1:]):
-            batch = tuner.batch([own], torch.Generator())
-            batch = to_device(batch, network.device)
-            found.append((float(tuner.losses(batch)["loss"]), number))
-    return sorted(found, reverse=True)
+    number = min(NUM_RECITABLE, len(texts))
+    picked = [text[: most // number] for text in rng.sample(texts, number)]
+    place = rng.randrange(len(picked))
+    parts = [f"Document {number}:\n{text}" for number, text in enumerate(picked, 1)]
+    beginning = " ".join(picked[place].split()[:_RECITED])
+    question = f"Question: How does document {place + 1} begin?\nAnswer: {beginning}"
+    return "\n\n".join([*parts, question])

@@ -24,7 +24,7 @@ from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokeniz
 from pretrial.checkpoints.pretrained import load_generator
 from pretrial.data.media.image_tiles import MEAN, STD
 from pretrial.errors import UserError, missing_package
-from pretrial.methods.text.yi.seeing import LAYER, Sight
+from pretrial.methods.text.yi.network.vision import LAYER, VisionTower
 from pretrial.models.layers.vision import projector
 
 #: Stands in a text for each patch of an image.
@@ -51,20 +51,20 @@ class YiLlava(LlavaForConditionalGeneration):
 _PLAIN = (LlavaForConditionalGeneration, LlavaConfig)
 
 
-def to_llava(network: Any, sight: Sight, size: int, tokenizer: Any) -> Any:
+def to_llava(network: Any, tower: VisionTower, size: int, tokenizer: Any) -> Any:
     """A copy of both models as one.
 
     Args:
         network: the language model.
-        sight: the vision model and its projector.
+        tower: the vision model and its projector.
         size: side in pixels of the images; positions are interpolated to it once and for all.
         tokenizer: with `IMAGE`, see `with_image_token`.
     """
-    network, vision = copy.deepcopy(network), _at_size(sight.vision, size)
+    network, vision = copy.deepcopy(network), _at_size(tower.vision, size)
     image = tokenizer.convert_tokens_to_ids(IMAGE)
     if image >= network.config.vocab_size:
         network.resize_token_embeddings(image + 1, mean_resizing=False)
-    kind, config_kind = (YiLlava, YiLlavaConfig) if sight.norms else _PLAIN
+    kind, config_kind = (YiLlava, YiLlavaConfig) if tower.norms else _PLAIN
     config = config_kind(
         vision_config=vision.config,
         text_config=network.config,
@@ -77,8 +77,8 @@ def to_llava(network: Any, sight: Sight, size: int, tokenizer: Any) -> Any:
         made = kind(config)
     inner = made.model
     inner.vision_tower, inner.language_model, made.lm_head = vision, network.model, network.lm_head
-    linear = copy.deepcopy(sight.projector)
-    if sight.norms:
+    linear = copy.deepcopy(tower.projector)
+    if tower.norms:
         inner.multi_modal_projector = linear
     else:
         inner.multi_modal_projector.linear_1 = linear[0]
@@ -96,7 +96,7 @@ def with_image_token(tokenizer: Any) -> Any:
     return tokenizer
 
 
-def llava_processor(sight: Sight, size: int, tokenizer: Any) -> LlavaProcessor:
+def llava_processor(tower: VisionTower, size: int, tokenizer: Any) -> LlavaProcessor:
     """What makes the inputs of `to_llava`'s model of images and texts with `IMAGE` in them.
 
     Raises:
@@ -113,15 +113,15 @@ def llava_processor(sight: Sight, size: int, tokenizer: Any) -> LlavaProcessor:
     return LlavaProcessor(
         images,
         with_image_token(tokenizer),
-        patch_size=sight.vision.config.patch_size,
+        patch_size=tower.vision.config.patch_size,
         vision_feature_select_strategy="default",
         image_token=IMAGE,
         num_additional_image_tokens=1,  # CLIP's class token, which is dropped
     )
 
 
-def read_checkpoint(source: str | Path) -> tuple[Any, Any, Sight | None]:
-    """Language model, tokenizer, and sight if the checkpoint is a Llava.
+def read_checkpoint(source: str | Path) -> tuple[Any, Any, VisionTower | None]:
+    """Language model, tokenizer, and tower if the checkpoint is a Llava.
 
     Raises:
         UserError: nothing is there, or it is laid out otherwise.
@@ -140,15 +140,15 @@ def read_checkpoint(source: str | Path) -> tuple[Any, Any, Sight | None]:
     model: Any = load_pretrained(YiLlava if norms else _PLAIN[0], source)
     with torch.device("meta"):
         network = AutoModelForCausalLM.from_config(model.config.text_config)
-        sight = Sight(model.model.vision_tower, network.config.hidden_size, norms)
+        tower = VisionTower(model.model.vision_tower, network.config.hidden_size, norms)
     network.model, network.lm_head = model.model.language_model, model.lm_head
     network.generation_config = model.generation_config
     found = model.model.multi_modal_projector
     if norms:
-        sight.projector = found
+        tower.projector = found
     else:
-        sight.projector = nn.Sequential(found.linear_1, nn.GELU(), found.linear_2)
-    return network.eval(), load_tokenizer(source), sight
+        tower.projector = nn.Sequential(found.linear_1, nn.GELU(), found.linear_2)
+    return network.eval(), load_tokenizer(source), tower
 
 
 def _llava_config(source: str | Path) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 from pretrial.data.rows import Row, by_key
 from pretrial.errors import UserError
-from pretrial.methods.text.yi.chat import ChatTuner, mix
+from pretrial.methods.text.yi.data import mix
+from pretrial.methods.text.yi.stages.chat import ChatTuner
 from pretrial.train.held_out import held_out_losses
 from pretrial.train.run import Run
 from pretrial.train.stage import Stage
