@@ -22,7 +22,7 @@ _COMMANDS = {
     "eval": ("measure a trained run on a task", "pretrial.cli.use:evaluate"),
     "export": ("write a trained run as a folder other tools load", "pretrial.cli.use:export"),
     "trial": ("put a method on trial against its baseline", "pretrial.cli.trials:trial"),
-    "compare": ("set records of trials side by side", "pretrial.cli.trials:compare"),
+    "compare": ("train several methods side by side, and rank them", "pretrial.cli.trials:compare"),
     "report": ("render the pages of trials", "pretrial.cli.trials:report"),
 }
 

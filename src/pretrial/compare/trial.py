@@ -1,6 +1,6 @@
 """What a trial is: a question, its arms, one budget, seeds, and what is claimed.
 
-A method's file ends with `trial()`, whose keyword-only parameters are the options of
+`trials.py` in a method's folder (or a method of one file) has `trial()`, whose keyword-only parameters are the options of
 `pretrial trial SLUG`; their values are kept in the record, and every process makes the same trial
 again from them:
 
@@ -12,7 +12,7 @@ again from them:
             question="Does replaced-token detection beat masking at equal FLOPs?",
             data=lambda: Data(train=texts, test=labelled),
             arms=(
-                Arm("electra", "ELECTRA", "method", "electra", Config.small_trial()),
+                Arm("electra", "ELECTRA", "method", "electra", Config.small()),
                 Arm("mlm", "masked language model", "baseline", "mlm", mlm.Config(...)),
                 Arm("random", "random weights", "control", run=lambda context: ..., trains=False),
             ),
