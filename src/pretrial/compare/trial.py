@@ -1,8 +1,8 @@
 """What a trial is: a question, its arms, one budget, seeds, and what is claimed.
 
-`trials.py` in a method's folder (or a method of one file) has `trial()`, whose keyword-only parameters are the options of
-`pretrial trial SLUG`; their values are kept in the record, and every process makes the same trial
-again from them:
+`trials.py` in a method's folder, or the file of a method that is one, has `trial()`. Its
+keyword-only parameters are the options of `pretrial trial SLUG`; their values are kept in the
+record, and every process makes the same trial again from them:
 
     def trial(*, data: str = "builtin:stdlib-docstrings", num_labels: int = 300) -> Trial:
         def measure(method, data, seed):
