@@ -17,7 +17,13 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from pretrial.checkpoints.keys import load_pretrained, load_strict, load_tokenizer, read_weights
+from pretrial.checkpoints.keys import (
+    load_pretrained,
+    load_strict,
+    load_tokenizer,
+    read_weights,
+    stored_dtype,
+)
 from pretrial.errors import UserError
 from pretrial.models.tokenizers import learn_bpe
 
@@ -123,3 +129,18 @@ def test_a_vocabulary_that_the_network_does_not_know_is_refused(tmp_path: Path) 
     T5Config(vocab_size=len(tokenizer) - 1).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"has (\d+) tokens, of which .* its own tokenizer"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_weights_are_fp32_whatever_the_file_holds(tmp_path: Path, kind: torch.dtype) -> None:
+    t5().to(kind).save_pretrained(tmp_path)
+    for model_class in (T5ForConditionalGeneration, AutoModelForSeq2SeqLM):
+        loaded = load_pretrained(model_class, tmp_path)
+        assert {value.dtype for value in loaded.state_dict().values()} == {torch.float32}
+    assert stored_dtype(tmp_path) == str(kind).removeprefix("torch.")
+    assert load_pretrained(T5ForConditionalGeneration, tmp_path, dtype=kind).dtype is kind
+
+
+def test_the_type_of_what_is_no_checkpoint_is_unknown(tmp_path: Path) -> None:
+    assert stored_dtype(tmp_path) == ""
+    assert stored_dtype(tmp_path / "missing") == ""

@@ -35,6 +35,9 @@ def load_pretrained(
 ) -> PreTrainedModel:
     """`model_class.from_pretrained(source)`, with every weight accounted for.
 
+    Weights become fp32 whatever the file holds: in half precision most steps of training are too
+    small to change them. `stored_dtype` tells what they were.
+
     Args:
         model_class: a model class of transformers, or an Auto class.
         source: name or folder of a checkpoint.
@@ -47,6 +50,7 @@ def load_pretrained(
         UserError: there is no such checkpoint, or it is of another architecture.
     """
     check_folder(source)
+    options.setdefault("dtype", torch.float32)
     with reading(source):
         try:
             model, report = model_class.from_pretrained(
@@ -111,6 +115,15 @@ def load_config(source: str | Path) -> Any:
 
     with reading(source):
         return AutoConfig.from_pretrained(str(source), trust_remote_code=trusted())
+
+
+def stored_dtype(source: str | Path) -> str:
+    """The type that a checkpoint's config says of its weights, such as "bfloat16"; "" if none."""
+    try:
+        found = getattr(load_config(source), "dtype", None)
+    except (OSError, ValueError):  # other layouts than that of transformers do not say it
+        return ""
+    return "" if found is None else str(found).removeprefix("torch.")
 
 
 def load_strict(

@@ -34,6 +34,7 @@ class Record:
         num_held_out: examples held out.
         environment: versions of the packages beneath, and the machine.
         commit: of this project's checkout, "" where it is installed without one.
+        init_dtype: type of the weights in the checkpoint that it started from; "" without one.
     """
 
     slug: str
@@ -43,6 +44,7 @@ class Record:
     num_held_out: int
     environment: dict[str, str | int]
     commit: str
+    init_dtype: str = ""
 
     def check_options(self, older: Record, folder: Path) -> None:
         """Makes sure that this command asks for the run that `folder` holds.

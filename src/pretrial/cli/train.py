@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from pretrial import discover
+from pretrial.checkpoints.keys import stored_dtype
 from pretrial.cli import data, on_disk, options, runs
 from pretrial.cli.dry_run import Target, dry_run
 from pretrial.data.reading.memory import check_fits
@@ -139,6 +140,7 @@ def train(argv: Sequence[str]) -> None:
         num_held_out=0,
         environment=environment(),
         commit=commit(),
+        init_dtype=stored_dtype(training.init) if training.init else "",
     )
     older = runs.Record.read(run_options.out) if runs.has_begun(run_options.out) else None
     if older is not None:

@@ -32,6 +32,7 @@ from pretrial.files import whole_file
 from pretrial.train.method import Method
 
 Row = Mapping[str, Any]
+_DTYPES = {"checkpoint": "", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ def export(argv: Sequence[str]) -> None:
         card,
         dataclasses.asdict(record),
         data.note(str(record.arguments["data"])),
+        _DTYPES[parsed.dtype],
     )
     print(f"{parsed.to} holds the model")
 
@@ -169,10 +171,13 @@ class ExportOptions:
         to: a folder that is not there yet; or for a language model of Llama's layout a file that
             ends in .gguf, as llama.cpp and transformers read it.
         bits: of the weights in a GGUF file.
+        dtype: of the weights in a folder; "checkpoint" is that of the checkpoint that the run
+            started from, and fp32 without one. Training is in fp32 whatever it was.
     """
 
     to: Path
     bits: Literal[16, 8, 4] = 8
+    dtype: Literal["checkpoint", "fp32", "bf16", "fp16"] = "checkpoint"
 
 
 def _ability(loaded: discover.Loaded, name: str) -> str:

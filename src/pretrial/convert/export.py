@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from transformers import PreTrainedModel
 
 from pretrial.card import Card
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def export_model(
-    method: Method, folder: Path, card: Card, record: Mapping[str, Any], data_note: str = ""
+    method: Method,
+    folder: Path,
+    card: Card,
+    record: Mapping[str, Any],
+    data_note: str = "",
+    dtype: str = "",
 ) -> None:
     """Writes the model in its own library's layout, its tokenizer and a model card.
 
@@ -33,13 +39,16 @@ def export_model(
         card: of the method.
         record: what `run.json` holds.
         data_note: for the card, see `model_card`.
+        dtype: of the weights, such as "bfloat16"; "" is that of the checkpoint that the run started
+            from, and float32 without one.
 
     Raises:
         UserError: the folder exists.
     """
     if folder.exists():
         raise UserError(f"{folder} exists already: give --to a folder that does not")
-    model: Any = method.export().cpu()
+    kept = getattr(torch, dtype or record.get("init_dtype") or "float32", torch.float32)
+    model: Any = method.export().cpu().to(kept)
     with whole_folder(folder) as partial:
         library, loader = "", ""
         if isinstance(model, PreTrainedModel):
