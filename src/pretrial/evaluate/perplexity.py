@@ -86,7 +86,7 @@ def causal_nll(
         raise UserError("give the tokenizer a start token (bos_token); scores need one to begin")
     windows = []
     for place, text in enumerate(texts):
-        ids = tokenizer(text, add_special_tokens=False).input_ids
+        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
         for at in range(0, len(ids), max_length - 1):
             windows.append((place, [start, *ids[at : at + max_length - 1]]))
     windows.sort(key=lambda window: len(window[1]))

@@ -59,12 +59,17 @@ class TokenWindows(Windows):
 def token_ids(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iterator[list[int]]:
     """Token ids of each text without special tokens, in flat memory.
 
+    Special tokens that are written in a text, such as `<s>` in a page or a log, are text like any
+    other.
+
     A tokenizer takes 150 bytes and more for a character, so a text of more than 2**20 characters
     is given to it in pieces that end between words, where it parts words anyway.
     """
     held: list[int] = []
     for group in _groups(texts):
-        encoded = tokenizer([piece for piece, _ in group], add_special_tokens=False)["input_ids"]
+        encoded = tokenizer(
+            [piece for piece, _ in group], add_special_tokens=False, split_special_tokens=True
+        )["input_ids"]
         for (_, is_last), ids in zip(group, encoded, strict=True):
             held += ids
             if is_last:

@@ -22,7 +22,6 @@ class TextClassifier(Trainable):
         model: such as `BertForSequenceClassification`.
         tokenizer: its tokenizer, with a padding token.
         max_length: longer texts are cut.
-        plain: special tokens that are written in a text, as in code, are text like any other.
         text_of: the text of an example, where examples are not texts themselves.
     """
 
@@ -31,14 +30,12 @@ class TextClassifier(Trainable):
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
-        plain: bool = False,
         text_of: Callable[[Any], str] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
         self.max_length = max_length
-        self.plain = plain
         self.text_of = text_of
 
     def batch(self, examples: Sequence[tuple[Any, int]], generator: torch.Generator) -> Batch:
@@ -71,13 +68,12 @@ class TextClassifier(Trainable):
         return torch.cat(parts)
 
     def _inputs(self, examples: Sequence[Any]) -> dict[str, Tensor]:
-        options = {"split_special_tokens": True} if self.plain else {}
         inputs = self.tokenizer(
             list(map(self.text_of, examples) if self.text_of else examples),
             truncation=True,
             max_length=self.max_length,
             padding=True,
             return_tensors="pt",
-            **options,
+            split_special_tokens=True,  # one that is written in a text is text like any other
         )
         return {name: inputs[name] for name in ("input_ids", "attention_mask")}

@@ -41,7 +41,6 @@ def encode(
     max_length: int,
     batch_size: int = 64,
     pooling: Pooling = "mean",
-    plain: bool = False,
 ) -> Tensor:
     """One vector a text [N, d], on the CPU.
 
@@ -53,10 +52,9 @@ def encode(
         batch_size: texts at once; they are grouped by length.
         pooling: the mean of the last hidden states over the text's tokens, or the state of the
             first one.
-        plain: special tokens that are written in a text, as in code, are text like any other.
     """
     vectors: list[Tensor] = [torch.empty(0)] * len(texts)
-    for rows, inputs, states in _states(encoder, tokenizer, texts, max_length, batch_size, plain):
+    for rows, inputs, states in _states(encoder, tokenizer, texts, max_length, batch_size):
         mean = pooling == "mean"
         found = _mean(states, inputs["attention_mask"]) if mean else states[:, 0]
         for row, vector in zip(rows, found.float().cpu(), strict=True):
@@ -92,7 +90,6 @@ def _states(
     texts: Sequence[str],
     max_length: int,
     batch_size: int,
-    plain: bool = False,
 ) -> Iterator[tuple[list[int], Any, Tensor]]:
     """Places of some texts, the tokenizer's output for them, and the last states [B, T, d]."""
     if not texts:
@@ -100,7 +97,6 @@ def _states(
     training = encoder.training
     encoder.eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    options = {"split_special_tokens": True} if plain else {}
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         inputs = tokenizer(
@@ -110,7 +106,7 @@ def _states(
             padding=True,
             return_tensors="pt",
             return_offsets_mapping=tokenizer.is_fast,
-            **options,
+            split_special_tokens=True,  # one that is written in a text is text like any other
         ).to(next(encoder.parameters()).device)
         mask = inputs["attention_mask"]
         output = encoder(input_ids=inputs["input_ids"], attention_mask=mask)

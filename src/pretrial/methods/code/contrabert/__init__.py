@@ -203,13 +203,13 @@ class ContraBERT(Method):
         texts = [code_of(item) for item in examples]
         how: Pooling = pooling or self.config.pooling
         limit = self.config.max_length
-        return encode(self.network.roberta, self.tokenizer, texts, limit, pooling=how, plain=True)
+        return encode(self.network.roberta, self.tokenizer, texts, limit, pooling=how)
 
     def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
         """A classifier on a copy of the encoder; its head reads the first token, or all of them."""
         model = classifier_from(self.network.roberta, num_labels, pooling)
         limit = self.config.max_length
-        return TextClassifier(model, self.tokenizer, limit, plain=True, text_of=code_of)
+        return TextClassifier(model, self.tokenizer, limit, text_of=code_of)
 
     def clone_finder(self) -> CloneFinder:
         """A copy of the encoder that can be fine-tuned to find clones."""

@@ -114,6 +114,4 @@ class CloneFinder(Trainable):
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """One vector a text [N, d]: the state of its first token."""
-        return encode(
-            self.network, self.tokenizer, texts, self.max_length, pooling="first", plain=True
-        )
+        return encode(self.network, self.tokenizer, texts, self.max_length, pooling="first")
