@@ -114,13 +114,11 @@ class TextEncoder(Method):
         mend: what to give instead of a checkpoint that does not fit, for the errors.
         other_heads: classes of the same encoder whose checkpoints will do, with a new head.
         beside: beginnings of the names of further weights that checkpoints may hold.
-        plain: special tokens that are written in a text, as in code, are text like any other.
     """
 
     mend: ClassVar[str] = "give the name or folder of a checkpoint that the method can read"
     other_heads: ClassVar[tuple[str, ...]] = ()
     beside: ClassVar[tuple[str, ...]] = ()
-    plain: ClassVar[bool] = False
 
     def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
         super().__init__(config)
@@ -258,7 +256,7 @@ class TextEncoder(Method):
         own: Pooling = getattr(self.config, "pooling", "mean") if pooling == "" else pooling
         contents = mapped(examples, lambda _, example: self.text_of(example))
         encoder, length = self.network.base_model, self.text_length
-        return encode(encoder, self.tokenizer, contents, length, pooling=own, plain=self.plain)
+        return encode(encoder, self.tokenizer, contents, length, pooling=own)
 
     def token_vectors(self, examples: Sequence[Any]) -> list[tuple[Tensor, list[tuple[int, int]]]]:
         """For each example the last hidden states of its tokens [T, d] and their places."""
@@ -268,7 +266,7 @@ class TextEncoder(Method):
     def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
         """A classifier on a copy of the encoder; its head reads the first token, or all of them."""
         model = classifier_from(self.network.base_model, num_labels, pooling)
-        return TextClassifier(model, self.tokenizer, self.text_length, self.plain)
+        return TextClassifier(model, self.tokenizer, self.text_length)
 
     def export(self) -> PreTrainedModel:
         """The encoder with its head."""
