@@ -44,8 +44,10 @@ class Bytes:
     bos_token_id = None
     eos_token_id = 256
 
-    def __call__(self, text, add_special_tokens):
+    def __call__(self, text, add_special_tokens, split_special_tokens):
         assert not add_special_tokens
+        assert split_special_tokens
+
         return type("Encoding", (), {"input_ids": list(text.encode())})
 
 
