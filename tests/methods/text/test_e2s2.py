@@ -18,8 +18,8 @@ from transformers import (
 from pretrial.corrupt.masks import IGNORE
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import UserError
-from pretrial.methods.text.e2s2 import E2S2, Config, measures
-from pretrial.methods.text.e2s2.trials import trial
+from pretrial.methods.text.e2s2 import E2S2, Config
+from pretrial.methods.text.e2s2.trials import measures, trial
 from pretrial.objectives.contrastive import nt_xent
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
@@ -128,7 +128,7 @@ def test_a_prompt_wraps_the_text_and_is_not_touched():
 def test_one_view_without_weights_is_plain_bart(method):
     plain = make(**vars(TINY.infilling()))
     batch = batch_of(plain)
-    theirs = plain.model(
+    theirs = plain.network(
         input_ids=batch["masked"], attention_mask=batch["attention_mask"], labels=batch["labels"]
     ).loss
     losses = plain.losses(batch)
@@ -147,7 +147,7 @@ def test_the_loss_is_that_of_the_equations(architecture):
     mask, labels = batch["attention_mask"], batch["labels"]
     nll, states = {}, {}
     for name in ("masked", "noisy"):
-        output = method.model(input_ids=batch[name], attention_mask=mask, labels=labels)
+        output = method.network(input_ids=batch[name], attention_mask=mask, labels=labels)
         nll[name], states[name] = output.loss, output.encoder_last_hidden_state
     logits = method.encoder_token_head(states["noisy"])
     denoise = cross_entropy(logits.transpose(1, 2), batch["kinds"], ignore_index=IGNORE)
@@ -171,10 +171,10 @@ def test_finding_noise_teaches_the_encoder_and_the_shared_embeddings_only(noisy)
     noisy.zero_grad()
     batch = batch_of(noisy)
     noisy.losses(batch)["denoise_loss"].backward()
-    for name, parameter in noisy.model.named_parameters():
+    for name, parameter in noisy.network.named_parameters():
         if ".decoder." in name:
             assert parameter.grad is None or not parameter.grad.any(), name
-    assert noisy.model.get_input_embeddings().weight.grad.any()
+    assert noisy.network.get_input_embeddings().weight.grad.any()
     assert noisy.encoder_token_head.bias.grad.abs().min() > 0  # of each of the three classes
     noisy.zero_grad()
 
@@ -228,14 +228,14 @@ def test_without_a_contrast_micro_batches_equal_the_batch():
 )
 def test_a_public_checkpoint_loads_whole_and_goes_back_unchanged(architecture, kind, tmp_path):
     theirs = make(architecture=architecture, vocab_size=420)
-    theirs.model.save_pretrained(tmp_path / "public")
+    theirs.network.save_pretrained(tmp_path / "public")
     theirs.tokenizer.save_pretrained(tmp_path / "public")
     method = E2S2.build(Config(), source=tmp_path / "public")
     assert type(method.export()) is kind
     assert (method.config.architecture, method.config.width) == (architecture, TINY.width)
     assert method.config.feed_forward == TINY.feed_forward
-    for name, weight in theirs.model.state_dict().items():
-        assert torch.equal(method.model.state_dict()[name], weight), name
+    for name, weight in theirs.network.state_dict().items():
+        assert torch.equal(method.network.state_dict()[name], weight), name
     method.export().save_pretrained(tmp_path / "export")
     weights = load_file(tmp_path / "export" / "model.safetensors")
     assert weights.keys() == load_file(tmp_path / "public" / "model.safetensors").keys()
@@ -245,7 +245,8 @@ def test_a_public_checkpoint_loads_whole_and_goes_back_unchanged(architecture, k
 def test_a_head_among_the_weights_is_no_obstacle(method, tmp_path):
     method.save(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    weights |= load_file(tmp_path / "encoder_token_head.safetensors")
+    head = load_file(tmp_path / "encoder_token_head.safetensors")
+    weights |= {f"encoder_token_head.{name}": weight for name, weight in head.items()}
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     again = E2S2.build(TINY, source=tmp_path)
     assert not any("token_head" in name for name in again.export().state_dict())
@@ -302,7 +303,7 @@ def test_vectors_are_means_over_tokens_in_any_batch(trained):
     assert vectors.shape == (len(EXAMPLES), TINY.width)
     torch.testing.assert_close(trained.encode(TEXTS, batch_size=3), vectors, rtol=1e-5, atol=1e-5)
     inputs = trained.tokenizer(TEXTS[0], return_tensors="pt")
-    states = trained.model.get_encoder()(**inputs).last_hidden_state
+    states = trained.network.get_encoder()(**inputs).last_hidden_state
     torch.testing.assert_close(vectors[0], states[0].mean(0), rtol=1e-5, atol=1e-5)
     with pytest.raises(UserError, match="give at least one"):
         trained.encode([])
@@ -332,7 +333,7 @@ def test_a_classifier_starts_from_the_weights(architecture):
     method = make(architecture=architecture, vocab_size=420)
     classifier = method.classifier(3)
     assert classifier.logits(TEXTS[:4]).shape == (4, 3)
-    theirs = method.model.base_model.state_dict()
+    theirs = method.network.base_model.state_dict()
     for name, weight in classifier.model.base_model.state_dict().items():
         assert torch.equal(theirs[name], weight), name
     classifier.losses(classifier.batch([(TEXTS[0], 1)], torch.Generator()))["loss"].backward()
@@ -394,7 +395,7 @@ def test_losses_of_the_measures_are_those_of_the_model(trained):
     right = windows[0]
     edited = measures.Edited(right, [right[1], right[0], *right[2:]])
     source = torch.tensor([[1, *edited.wrong, 2]])
-    logits = trained.model(input_ids=source, labels=torch.tensor([[1, *right, 2]])).logits[0]
+    logits = trained.network(input_ids=source, labels=torch.tensor([[1, *right, 2]])).logits[0]
     wanted = cross_entropy(logits[1:3], torch.tensor(right[:2])).item()
     found = measures.restoration_losses(trained, [edited])
     assert found == pytest.approx([wanted], rel=1e-4)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
-from transformers import T5ForConditionalGeneration
+from transformers import AutoModelForSequenceClassification, T5ForConditionalGeneration
 
 from pretrial.bases.language_model.method import LanguageMethod
 from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
@@ -16,6 +16,8 @@ from pretrial.errors import UserError
 from pretrial.models.architectures import text_encoder
 from pretrial.models.architectures.language_model import TextToText
 from pretrial.models.architectures.seq2seq import encode_texts, new_t5
+from pretrial.models.architectures.text_classifier import TextClassifier
+from pretrial.models.architectures.text_encoder import Pooling
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, check_sentinels, special_ids
 from pretrial.train.stage import Stage
 
@@ -52,18 +54,19 @@ class TextToTextMethod(LanguageMethod):
     @classmethod
     def new_network(cls, config: Any, vocab_size: int) -> Any:
         """An untrained T5 of the settings' sizes."""
+        return new_t5(vocab_size, **cls.sizes(config), **cls.token_ids())
+
+    @staticmethod
+    def sizes(config: Any) -> dict[str, Any]:
+        """The settings' sizes as `new_t5` takes them."""
+        names = ("width", "num_layers", "num_heads", "feed_forward", "dropout_prob")
+        return {name: getattr(config, name) for name in names}
+
+    @classmethod
+    def token_ids(cls) -> dict[str, Any]:
+        """Ids of special tokens in a learned vocabulary, as `new_t5` takes them."""
         ids = special_ids(cls.specials)
-        return new_t5(
-            vocab_size,
-            width=config.width,
-            num_layers=config.num_layers,
-            num_heads=config.num_heads,
-            feed_forward=config.feed_forward,
-            dropout_prob=config.dropout_prob,
-            pad_id=ids["pad_token_id"],
-            bos_id=ids.get("bos_token_id"),
-            eos_id=ids["eos_token_id"],
-        )
+        return {f"{role}_id": ids[f"{role}_token_id"] for role in ("pad", "bos", "eos")}
 
     @classmethod
     def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
@@ -111,6 +114,10 @@ class TextToTextMethod(LanguageMethod):
         texts = [self.text_of(each) for each in examples]
         return encode_texts(self.tokenizer, texts, self.language_model.max_source)
 
+    def written_text(self, ids: Sequence[int]) -> str:
+        """The text of tokens that were written."""
+        return super().written_text(ids).strip()
+
     def encode(self, examples: Sequence[Any]) -> Tensor:
         """One vector an example: the mean of the encoder's last states [N, d]."""
         texts = [self.text_of(each) for each in examples]
@@ -122,6 +129,20 @@ class TextToTextMethod(LanguageMethod):
     def copied(self) -> Any:
         """The network with weights of its own, all of them trainable."""
         return copy.deepcopy(self.network).requires_grad_(True)
+
+    def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
+        """A classifier of transformers, with a fresh head on a copy of the network.
+
+        It reads the decoder's state at the end token, whatever `pooling` says.
+        """
+        config = copy.deepcopy(self.network.config)
+        config.num_labels = num_labels
+        kind: Any = AutoModelForSequenceClassification._model_mapping[type(config)]
+        classifier = kind(config)
+        own, weights = classifier.base_model, self.network.base_model.state_dict()
+        own.load_state_dict({name: weights[name] for name in own.state_dict()})  # no lm_head
+        longest = self.language_model.max_source
+        return TextClassifier(classifier.to(self.network.device), self.tokenizer, longest)
 
     def writer(self, max_target: int = 0) -> TextToText:
         """A copy to be fine-tuned on (source, target) texts; 0 takes the settings' longest."""

@@ -28,27 +28,31 @@ Deviations from the paper and its release (WHU-ZQH/E2S2):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import BartForConditionalGeneration, T5ForConditionalGeneration
 
 from pretrial.card import Card, Claim, Field
-from pretrial.data.rows import mapped, require, text_in
-from pretrial.methods.text.e2s2 import building
-from pretrial.methods.text.e2s2.abilities import Abilities, Example, texts_of
+from pretrial.checkpoints.parts import has_part, load_parts, load_value, save_parts
+from pretrial.data.windows.cutting import cut
+from pretrial.errors import UserError
+from pretrial.methods.text.e2s2 import abilities
 from pretrial.methods.text.e2s2.config import Config
+from pretrial.methods.text.e2s2.data import Example, read_examples
+from pretrial.methods.text.e2s2.network import new_bart
+from pretrial.models.architectures.language_model import TextToText
 from pretrial.models.architectures.seq2seq import shifted
+from pretrial.models.tokenizers import check_sentinels
 from pretrial.objectives.contrastive import nt_xent
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.held_out import held_out_losses
-from pretrial.train.method import Method
 from pretrial.train.stage import Batch, Optim, Stage
-from pretrial.train.tokens import token_windows
+from pretrial.train.tokens import run_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -77,55 +81,92 @@ CARD = Card(
 )
 
 
-class E2S2(Abilities, Method):
+_HEAD, _CLASSES = "encoder_token_head", "encoder_token_classes"
+_NUM_SENTINELS = 100
+
+
+class E2S2(abilities.Abilities):
     """A BART or T5 and, while it is trained, a head that finds noise in its encoder's states.
 
-    Args:
-        config: the settings.
-        model: the network.
-        tokenizer: None in a model that is neither trained nor used, such as one on the meta device.
-
     Attributes:
-        encoder_token_head: from a state to the classes of a token; None where nothing asks for it.
+        encoder_token_head: from a state to the classes of a token; None without `denoise_weight`.
     """
 
     Config: ClassVar[type] = Config
+    kinds: ClassVar[Mapping[str, Any]] = {
+        "bart": BartForConditionalGeneration,
+        "t5": T5ForConditionalGeneration,
+    }
+    known: ClassVar[str] = "facebook/bart-base or google/t5-v1_1-base"
+    beside: ClassVar[str] = f"{_HEAD}."  # released checkpoints may hold it
 
-    def __init__(self, config: Any, model: Any, tokenizer: Any = None) -> None:
-        super().__init__(config)
-        self.model = model
-        self.tokenizer = tokenizer
+    def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
+        super().__init__(config, network, tokenizer)
         # without the contrast there may be micro-batches
         self.compares_examples = config.contrast_weight > 0  # type: ignore[misc]
         self.encoder_token_head = (
-            nn.Linear(model.config.d_model, 1 + config.num_noises)
+            nn.Linear(network.config.d_model, 1 + config.num_noises)
             if config.denoise_weight
             else None
         )
 
-    @classmethod
-    def build(
-        cls,
-        config: Any,
-        source: str | Path | None = None,
-        data: Sequence[Example] | None = None,
-    ) -> Self:
-        """See `Method.build`. `source` is a BART or T5 checkpoint, such as facebook/bart-base.
+    def new_language_model(self, network: Any, tokenizer: Any) -> TextToText:
+        """What writes; sources and targets have one bound."""
+        return TextToText(network, tokenizer, self.config.max_length, self.config.max_length)
 
-        With neither source nor data there is no tokenizer, only the network.
+    @classmethod
+    def vocabulary(cls, config: Any, data: Sequence[Any], **more: Any) -> Any:
+        """As BART's, or as T5's with its sentinels."""
+        if config.architecture == "t5":
+            more = {"num_sentinels": _NUM_SENTINELS, "template": "$A </s>"} | more
+        return super().vocabulary(config, data, **more)
+
+    @classmethod
+    def new_network(cls, config: Any, vocab_size: int) -> Any:
+        """An untrained BART or T5."""
+        if config.architecture == "t5":
+            return super().new_network(config, vocab_size)
+        ids = cls.token_ids()
+        positions, std = config.num_positions, config.init_std
+        return new_bart(
+            vocab_size, num_positions=positions, init_std=std, **cls.sizes(config), **ids
+        )
+
+    @classmethod
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
+        """See `LanguageMethod.load`.
+
+        Raises:
+            UserError: it is neither a BART nor a T5, or its tokenizer lacks what is needed.
         """
-        if source is None:
-            texts = None if data is None else texts_of(data)
-            return cls(*building.from_scratch(config, texts))
-        method = cls(*building.load(config, source))
-        building.load_head(method.encoder_token_head, source)
-        return method
+        config, network, tokenizer = super().load(config, source)
+        kind = network.config.model_type
+        if kind == "t5":
+            size = network.get_input_embeddings().num_embeddings
+            check_sentinels(tokenizer, size, _NUM_SENTINELS)
+        elif tokenizer.mask_token_id is None:
+            raise UserError(f"the tokenizer of {source} has no mask token: give a BART's own")
+        return replace(config, architecture=kind), network, tokenizer
+
+    def adopt(self, source: str | Path) -> None:
+        """Takes the head of a folder of ours, if it is for as many kinds of noise."""
+        head = self.encoder_token_head
+        if head is None or not has_part(source, _HEAD):
+            return
+        if load_value(source, _CLASSES) == head.out_features:
+            load_parts(source, {_HEAD: head})
+
+    def save(self, folder: Path) -> None:
+        """Network and tokenizer in the layout of transformers, the head beside them."""
+        super().save(folder)
+        head = self.encoder_token_head
+        if head is not None:
+            save_parts(folder, {_HEAD: head, _CLASSES: head.out_features})
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
-        """Texts and, where there are any, targets."""
-        require(rows, ("text",))
-        return mapped(rows, _example)
+        """See `data.read_examples`."""
+        return read_examples(rows)
 
     # Training
 
@@ -142,7 +183,7 @@ class E2S2(Abilities, Method):
         size, mask = len(batch["labels"]), batch["attention_mask"]
         ids = torch.cat([batch[name] for name in config.views])  # [views * B, T]
         masks = mask.repeat(len(config.views), 1)
-        states = self.model.get_encoder()(input_ids=ids, attention_mask=masks).last_hidden_state
+        states = self.network.get_encoder()(input_ids=ids, attention_mask=masks).last_hidden_state
         by_view = dict(zip(config.views, states.split(size), strict=True))
         weights = {"masked": config.masked_weight, "noisy": config.noisy_weight}
         written = {name: weights[name] for name in config.views if weights[name]}
@@ -165,10 +206,10 @@ class E2S2(Abilities, Method):
 
     def _logits(self, states: Tensor, batch: Batch, num_views: int) -> Tensor:
         """What the decoder predicts from the states of so many views [views * B, U, V]."""
-        return self.model(
+        return self.network(
             encoder_outputs=(states,),
             attention_mask=batch["attention_mask"].repeat(num_views, 1),
-            decoder_input_ids=shifted(self.model, batch["labels"]).repeat(num_views, 1),
+            decoder_input_ids=shifted(self.network, batch["labels"]).repeat(num_views, 1),
             use_cache=False,
         ).logits
 
@@ -181,51 +222,33 @@ class E2S2(Abilities, Method):
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """One stage over the windows of the texts."""
+        length = self.views.length
+        windows, held_out = run_windows(
+            run,
+            lambda part: cut(map(self.text_of, part), self.tokenizer, length),
+            name=str(length),
+        )
+        how: dict[str, Any] = {"budget": run.budget, "held_out": held_out, "optim": self.optim()}
+        yield Stage.of("train", self, windows, self.config, **how)
+
+    def optim(self) -> Optim:
+        """As in train.sh."""
         config = self.config
-        windows, held_out = (
-            token_windows(run, name, texts_of(part), self.tokenizer, self.views.length)
-            for name, part in (("data", run.data), ("held-out", run.held_out))
-        )
-        evaluate = partial(held_out_losses, self, held_out, config.batch_size)
-        yield Stage(
-            "train",
-            self,
-            windows,
-            run.budget,
-            optim=Optim(
-                config.lr,
-                config.weight_decay,
-                betas=(0.9, 0.98),  # train.sh
-                eps=1e-6,  # train.sh
-                warmup=config.warmup,
-                clip_norm=0.0,  # train.sh
-            ),
-            batch_size=config.batch_size,
-            micro_batch_size=config.micro_batch_size or None,
-            evaluate=evaluate if held_out else None,
-            evaluate_every=config.evaluate_every,
+        return Optim(
+            config.lr,
+            config.weight_decay,
+            betas=(0.9, 0.98),
+            eps=1e-6,
+            warmup=config.warmup,
+            clip_norm=0.0,
         )
 
-    def export(self) -> Any:
-        """`BartForConditionalGeneration`, or `T5ForConditionalGeneration`, without the head."""
-        return self.model
-
-    def save(self, folder: Path) -> None:
-        """Network and tokenizer in the layout of transformers, the head beside them."""
-        building.save(self, folder)
+    @property
+    def max_written(self) -> int:
+        """One token less than is read."""
+        return int(self.config.max_length - 1)
 
     @classmethod
-    def sample_rows(cls) -> list[dict[str, str]]:
+    def sample_rows(cls) -> list[dict[str, Any]]:
         """A handful of rows for tests."""
-        verbs = ("Return", "Print", "Close", "Copy", "Write down")
-        nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
-        return [
-            {"text": f"{verb} {noun} and then look at {noun} once more.", "target": verb}
-            for verb in verbs
-            for noun in nouns
-        ]
-
-
-def _example(number: int, row: dict[str, Any]) -> Example:
-    target = row.get("target")
-    return Example(text_in(row, number), "" if target is None else str(target))
+        return [{**row, "target": row["text"].split()[0]} for row in super().sample_rows()]

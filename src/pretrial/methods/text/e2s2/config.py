@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
+from pretrial.bases.config import Optimisation, TransformerSizes, published_size
 from pretrial.errors import UserError
 
 Pooling = Literal["mean", "prompt"]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Optimisation, TransformerSizes):
     """Settings of E2S2, by default those of BART-large continued.
 
     Files are those of WHU-ZQH/E2S2. A checkpoint decides the architecture and the sizes.
@@ -20,10 +21,7 @@ class Config:
         architecture: "bart" writes the whole text from one mask a span; "t5" writes the hidden
             spans from sentinels.
         vocab_size: most entries of the vocabulary that is learned when there is no checkpoint.
-        width: of a hidden state.
         num_layers: of the encoder, and of the decoder.
-        num_heads: of the attention.
-        feed_forward: inner width of the feed-forward layers.
         num_positions: longest sequence that BART can read.
         max_length: tokens of a source, special ones and the prompt included.
         dropout_prob: of hidden states and attention, and before the head of the encoder.
@@ -39,12 +37,7 @@ class Config:
         temperature: what cosines are divided by.
         pooling: what stands for a sentence: the mean over its tokens, or the state at the mask of
             'This sentence: "..." means <mask>', in which every source is then wrapped.
-        lr: peak learning rate.
-        warmup: steps of warm-up, or a share of the budget when below 1.
-        weight_decay: of the weights.
-        batch_size: windows a step.
         micro_batch_size: windows a forward pass; 0 takes the whole batch, which a contrast needs.
-        evaluate_every: steps between evaluations on held-out data; 0 is at the end only.
     """
 
     architecture: Literal["bart", "t5"] = "bart"
@@ -71,8 +64,6 @@ class Config:
     warmup: float = 6000  # train.sh
     weight_decay: float = 0.01  # train.sh
     batch_size: int = 12  # train.sh: 4,096 tokens, accumulated 3 times, in windows of 1,024
-    micro_batch_size: int = 0
-    evaluate_every: int = 0
 
     #: Published parameters of what `export` gives, for each name that `paper` knows.
     published: ClassVar[dict[str, float]] = {
@@ -163,6 +154,4 @@ class Config:
             "t5-base": replace(t5, width=768, num_heads=12, feed_forward=3072),
             "t5-large": replace(t5, num_layers=24),
         }
-        if name not in sizes:
-            raise UserError(f"published sizes are {', '.join(sizes)}, not {name!r}")
-        return sizes[name]
+        return published_size(name, sizes)

@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from pretrial.corrupt.draws import row_seeds
-from pretrial.corrupt.masks import IGNORE
 from pretrial.corrupt.noise import local_shuffle, random_replacement
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import missing_package
 from pretrial.evaluate.retrieval import Search, ranking_metrics
-from pretrial.models.architectures.seq2seq import collate, shifted
+from pretrial.models.architectures.language_model import label_losses
+from pretrial.models.architectures.seq2seq import collate
+from pretrial.train.device import to_device
+from pretrial.train.stage import Batch
 
 if TYPE_CHECKING:
     from pretrial.methods.text.e2s2 import E2S2
@@ -116,8 +117,8 @@ def infilling_losses(method: E2S2, windows: Sequence[list[int]]) -> list[float]:
     found: list[float] = []
     for start in range(0, len(windows), _AT_ONCE):
         batch = method.batch(windows[start : start + _AT_ONCE], generator)
-        losses = _nats(method, batch["masked"], batch["attention_mask"], batch["labels"])
-        found += (losses.sum(1) / (batch["labels"] != IGNORE).sum(1)).tolist()
+        losses = _nll(method, batch | {"input_ids": batch["masked"]})
+        found += (losses.sum(1) / batch["loss_mask"].sum(1)).tolist()
     return found
 
 
@@ -133,7 +134,7 @@ def restoration_losses(method: E2S2, texts: Sequence[Edited]) -> list[float]:
         sources = [[*method.views.frame.before, *t.wrong, *method.views.frame.behind] for t in some]
         targets = [[*begin, *each.right, end] for each in some]
         batch = collate(sources, targets, int(method.tokenizer.pad_token_id))
-        losses = _nats(method, batch["input_ids"], batch["attention_mask"], batch["labels"])
+        losses = _nll(method, batch)
         for each, row in zip(some, losses, strict=True):
             own = row[len(begin) : len(begin) + len(each.right)]
             found.append(float(own[torch.from_numpy(each.edited)].mean()))
@@ -141,17 +142,9 @@ def restoration_losses(method: E2S2, texts: Sequence[Edited]) -> list[float]:
 
 
 @torch.no_grad()
-def _nats(method: E2S2, ids: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+def _nll(method: E2S2, batch: Batch) -> Tensor:
     """-log p of every label [B, U] on the CPU, 0 at padding; the method is in eval mode."""
-    device = method.model.device
-    labels = labels.to(device)
-    logits = method.model(
-        input_ids=ids.to(device),
-        attention_mask=mask.to(device),
-        decoder_input_ids=shifted(method.model, labels),
-        use_cache=False,
-    ).logits
-    return cross_entropy(logits.float().transpose(1, 2), labels, reduction="none").cpu()
+    return label_losses(method.network, to_device(batch, method.network.device)).cpu()
 
 
 def edit_f05(method: E2S2, learn: Sequence[Edited], test: Sequence[Edited]) -> float:

@@ -13,8 +13,8 @@ import torch
 from pretrial import discover
 from pretrial.compare.kit import packages
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.methods.text.e2s2 import measures
 from pretrial.methods.text.e2s2.config import Config
+from pretrial.methods.text.e2s2.trials import measures
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -33,10 +33,10 @@ _NOTES = (
     " window is near to what the encoder's head is trained for; the head itself is not used.",
     "Restoration is measured as nats at the edited places given the wrong text, and as F0.5 of"
     " finding them by a linear classifier on the encoder's states. Written corrections need copying"
-    " of whole texts, which models of this size have not learnt within such budgets.",
+    " of whole texts, which models of this size have not learned within such budgets.",
     "Losses have the weights of the release. The peak learning rate is 2e-3 for all arms, with"
     " batches of 16 and windows of 48 tokens. The rate was chosen for all"
-    " arms from 2e-3 and 1e-3 in a pilot of a minute, on the half of the modules that is learnt"
+    " arms from 2e-3 and 1e-3 in a pilot of a minute, on the half of the modules that is learned"
     " from; nothing else was tuned.",
     "In a first run of this trial the encoder of the shared start told no text from another: its"
     " vectors had a cosine of 1, and the contrast stood still at the logarithm of 31. The initial"

@@ -1,4 +1,4 @@
-"""Two views of each text, with masks only and with noise on top, and what the noise did."""
+"""Texts, and two views of each: with masks only and with noise on top, and what the noise did."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pretrial.corrupt.masks import IGNORE
 from pretrial.corrupt.noise import local_shuffle, random_replacement, text_infilling
 from pretrial.corrupt.spans import span_corruption
 from pretrial.corrupt.whole_words import word_begins
+from pretrial.data.rows import mapped, require, text_in
 from pretrial.errors import UserError
 from pretrial.methods.text.e2s2.config import Config
 from pretrial.models.architectures.seq2seq import pad_rows
@@ -23,6 +24,28 @@ from pretrial.train.stage import Batch
 _PROMPT = ('This sentence: "', '" means')
 #: What became of a token; one that was replaced has the number of kinds of noise, 2 or 1.
 INTACT, MOVED = 0, 1
+
+
+class Example(NamedTuple):
+    """A text, and what is to be written for it where that is known."""
+
+    text: str
+    target: str = ""
+
+
+def read_examples(rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
+    """Texts and, where there are any, targets.
+
+    Raises:
+        UserError: a row has no text.
+    """
+    require(rows, ("text",))
+
+    def example(number: int, row: dict[str, Any]) -> Example:
+        target = row.get("target")
+        return Example(text_in(row, number), "" if target is None else str(target))
+
+    return mapped(rows, example)
 
 
 class Frame(NamedTuple):
@@ -62,8 +85,8 @@ class Views:
             if config.pooling == "prompt"
             else ([], [])
         )
-        asked = [self.mask] if config.pooling == "prompt" else []
-        self.frame = Frame([*self.begin, *before], [*behind, *asked, self.end])
+        pooled = [self.mask] if config.pooling == "prompt" else []
+        self.frame = Frame([*self.begin, *before], [*behind, *pooled, self.end])
         self.length = config.max_length - self.frame.size
         if self.length < 1:
             raise UserError(
@@ -82,6 +105,7 @@ class Views:
             noisy: the same, shuffled and with tokens replaced [B, T].
             attention_mask: 1 at tokens [B, T].
             labels: what is written, `IGNORE` at padding [B, U].
+            loss_mask: True at labels [B, U].
             kinds: what became of each token of the noisy view: `INTACT`, `MOVED` or the class
                 of replaced ones, `IGNORE` at padding [B, T].
             counts: "examples", "sources" (tokens of a view), "targets" (of the labels) and
@@ -96,11 +120,13 @@ class Views:
         noisy, kinds = self._noise(masked, lengths, seeds)
         kinds[places >= lengths[:, None]] = IGNORE
         num_sources, num_targets = float(lengths.sum()), float(sum(map(len, targets)))
+        labels = pad_rows(targets, IGNORE)
         return {
             "masked": torch.from_numpy(masked),
             "noisy": torch.from_numpy(noisy),
             "attention_mask": torch.from_numpy((places < lengths[:, None]).astype(np.int64)),
-            "labels": pad_rows(targets, IGNORE),
+            "labels": labels,
+            "loss_mask": labels != IGNORE,
             "kinds": torch.from_numpy(kinds),
             "counts": {
                 "examples": float(len(windows)),
