@@ -7,14 +7,22 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
+from tokenizers.models import BPE
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from pretrial.checkpoints.gguf import load_gguf
 from pretrial.convert.gguf_write import write_gguf
 from pretrial.errors import UserError
 from pretrial.models.tokenizers import learn_bpe
 
-pytest.importorskip("gguf")
+gguf = pytest.importorskip("gguf")
 TEXTS = ["def add(a, b):\n    return a + b  # 2024 and ünïcode", "The list of 17 files."] * 3
 
 
@@ -91,4 +99,66 @@ def test_what_is_no_plain_llama_is_refused(tmp_path: Path) -> None:
     sizes = GPT2Config(vocab_size=300, n_embd=16, n_layer=1, n_head=2, eos_token_id=1)
     with pytest.raises(UserError, match="a plain Llama, not of a gpt2"):
         write_gguf(GPT2LMHeadModel(sizes), tokenizer_of(True), tmp_path / "m.gguf")
+    assert list(tmp_path.iterdir()) == []
+
+
+LLAMA = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def split_by(steps: list[Any], normalizer: Any = None) -> Any:
+    """A byte-level BPE that splits texts by these steps."""
+    inner = Tokenizer(BPE())
+    inner.pre_tokenizer = pre_tokenizers.Sequence(steps) if len(steps) > 1 else steps[0]
+    inner.normalizer, inner.decoder = normalizer, decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=["</s>"], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
+    inner.train_from_iterator([f"{i * 37} is {i * 111111}" for i in range(400)], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>")
+
+
+def byte_level(prefix: bool = False, regex: bool = False) -> Any:
+    return pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=regex)
+
+
+def split(pattern: str) -> Any:
+    return pre_tokenizers.Split(Regex(pattern), "isolated")
+
+
+@pytest.mark.parametrize(
+    ("steps", "name"),
+    [
+        ([byte_level(regex=True)], "gpt-2"),
+        ([pre_tokenizers.Digits(individual_digits=True), byte_level(regex=True)], "smollm"),
+        ([split(LLAMA), byte_level()], "llama-bpe"),
+        ([split(LLAMA.replace("{1,3}", "")), byte_level()], "qwen2"),
+    ],
+)
+def test_the_way_of_splitting_is_named(steps: Any, name: str, tmp_path: Path) -> None:
+    tokenizer = split_by(steps)
+    write_gguf(network_of(False), tokenizer, tmp_path / "m.gguf")
+    field = gguf.GGUFReader(tmp_path / "m.gguf").fields["tokenizer.ggml.pre"]
+    assert bytes(field.parts[field.data[0]]).decode() == name
+    _, again = load_gguf(tmp_path / "m.gguf")
+    for text in ("1234567 is 37", "it's 1999\n\n  now"):
+        assert again.tokenize(text) == tokenizer.tokenize(text)
+
+
+@pytest.mark.parametrize(
+    ("steps", "normalizer"),
+    [
+        ([byte_level(prefix=True, regex=True)], None),
+        ([byte_level(regex=True)], normalizers.Lowercase()),
+        ([pre_tokenizers.Digits(individual_digits=False), byte_level(regex=True)], None),
+        ([split(r"\p{N}{1,2}"), byte_level()], None),
+        ([pre_tokenizers.Whitespace()], None),
+    ],
+)
+def test_another_way_of_splitting_is_refused(steps: Any, normalizer: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="splits texts before the merges as GPT-2, SmolLM, Llama 3"):
+        write_gguf(network_of(False), split_by(steps, normalizer), tmp_path / "m.gguf")
     assert list(tmp_path.iterdir()) == []

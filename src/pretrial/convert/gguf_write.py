@@ -8,6 +8,7 @@ value too (Q4_1). Norms stay as they are, and so does a matrix whose rows are no
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +67,15 @@ def write_gguf(network: Any, tokenizer: Any, path: Path, bits: Bits = 8, name: s
         writer.close()
 
 
+_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_AFTER_DIGITS = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+#: Expressions that split texts, and what llama.cpp calls them: digits by threes, and one by one.
+_SPLITS = {
+    rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}{_AFTER_DIGITS}": "llama-bpe",
+    rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{_AFTER_DIGITS}": "qwen2",
+}
+
+
 def _is_plain(config: Any) -> bool:
     if config.model_type != "llama" or config.attention_bias or config.mlp_bias:
         return False
@@ -93,12 +103,13 @@ def _put_tokens(writer: Any, tokenizer: Any, size: int) -> None:
     """The vocabulary and merges of a byte-level BPE; places without a token are named unused."""
     import gguf
 
-    inner = tokenizer.backend_tokenizer
-    merges = _merges(inner)
-    if merges is None or "ByteLevel" not in str(inner.pre_tokenizer):
+    inner = json.loads(tokenizer.backend_tokenizer.to_str())
+    merges, split = _merges(inner), _split_name(inner)
+    if merges is None or not split:
         raise UserError(
-            "a GGUF file is written with a byte-level BPE tokenizer, and this is another: export a"
-            " folder, and convert it with llama.cpp"
+            "a GGUF file is written with a byte-level BPE tokenizer that splits texts before the"
+            " merges as GPT-2, SmolLM, Llama 3 or Qwen 2 do, without a normaliser, and this is"
+            " another: export a folder, and convert it with llama.cpp"
         )
     tokens = [f"[UNUSED{place}]" for place in range(size)]
     kinds = [int(gguf.TokenType.UNUSED)] * size
@@ -108,8 +119,7 @@ def _put_tokens(writer: Any, tokenizer: Any, size: int) -> None:
         control = gguf.TokenType.CONTROL if added.special else gguf.TokenType.USER_DEFINED
         kinds[place] = int(control)
     writer.add_tokenizer_model("gpt2")
-    # how llama.cpp splits a text before the merges: with single digits, or as GPT-2 does
-    writer.add_tokenizer_pre("smollm" if "Digits" in str(inner.pre_tokenizer) else "gpt-2")
+    writer.add_tokenizer_pre(split)
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_merges(merges)
@@ -122,12 +132,35 @@ def _put_tokens(writer: Any, tokenizer: Any, size: int) -> None:
         writer.add_chat_template(tokenizer.chat_template)
 
 
-def _merges(inner: Any) -> list[str] | None:
+def _merges(inner: Mapping[str, Any]) -> list[str] | None:
     """The merges of a BPE as pairs with a space between; None of another model."""
-    model = json.loads(inner.to_str())["model"]
+    model = inner["model"]
     if model["type"] != "BPE":
         return None
     return [" ".join(pair) if isinstance(pair, list) else pair for pair in model["merges"]]
+
+
+def _split_name(inner: Mapping[str, Any]) -> str:
+    """What llama.cpp calls the way in which a text is split before the merges; "" if it has none.
+
+    llama.cpp knows a way by its name alone, so a tokenizer that splits otherwise would be read as
+    one that does not: it must be just one of these.
+    """
+    pre = inner["pre_tokenizer"] or {}
+    steps = pre["pretokenizers"] if pre.get("type") == "Sequence" else [pre]
+    first, last = steps[0], steps[-1]
+    if inner["normalizer"] or last.get("type") != "ByteLevel" or last["add_prefix_space"]:
+        return ""
+    if len(steps) == 1:
+        return "gpt-2" if last["use_regex"] else ""
+    if len(steps) > 2:
+        return ""
+    if first["type"] == "Digits" and last["use_regex"]:
+        return "smollm" if first["individual_digits"] else ""
+    if first["type"] == "Split" and not last["use_regex"]:
+        isolated = first["behavior"] == "Isolated" and not first["invert"]
+        return _SPLITS.get(first["pattern"].get("Regex", ""), "") if isolated else ""
+    return ""
 
 
 def _ordered(key: str, weight: Tensor, config: Any) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from pretrial.errors import UserError
 from pretrial.methods.text.polycom.network.polynomial import (
     PolynomialActivation,
+    poly_norm,
     poly_relu,
     rms_norm,
 )
@@ -152,3 +153,25 @@ def test_unknown_functions_and_orders_are_refused() -> None:
         PolynomialActivation("rely")
     with pytest.raises(UserError, match="1 or more"):
         PolynomialActivation(order=0)
+
+
+@pytest.mark.parametrize("eps", [1e-6, 1e-4])
+@pytest.mark.parametrize("size", [0.0, 1e-20, 1e-9, 1e-7, 1e-5, 1e-3])
+def test_poly_norm_is_the_plain_formula_near_nought(eps: float, size: float) -> None:
+    x = (size * torch.randn(3, 8, dtype=torch.float64)).requires_grad_()
+    weight, bias = torch.tensor([0.2, 0.3, 0.7]).double(), torch.zeros(1).double()
+    up = torch.randn(3, 8, dtype=torch.float64)
+
+    def plain(x):
+        powers = [x**number for number in (3, 2, 1)]
+        norms = [p / (p.square().mean(-1, keepdim=True) + eps).sqrt() for p in powers]
+        return sum(factor * norm for factor, norm in zip(weight, norms, strict=True))
+
+    (expected,) = torch.autograd.grad((plain(x) * up).sum(), x)
+    single = x.detach().float().requires_grad_()
+    made = poly_norm(single, weight.float(), bias.float(), eps=eps)
+    (found,) = torch.autograd.grad((made * up.float()).sum(), single)
+    torch.testing.assert_close(made.double(), plain(x), rtol=1e-4, atol=1e-12)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+    if not size:  # a_1 / sqrt(eps)
+        torch.testing.assert_close(found, 0.7 / eps**0.5 * up.float())

@@ -123,7 +123,8 @@ def poly_norm(x: Tensor, weight: Tensor, bias: Tensor, *, eps: float) -> Tensor:
 
     N hardly depends on the scale of its argument, so x is divided by its largest value s first, and
     eps by s^2i: the result is the same and the powers stay below 1. s needs no gradient, as nothing
-    depends on it.
+    depends on it. It is eps at least: near 0 the result is x^i / sqrt(eps), with the gradient
+    a_1 / sqrt(eps) at 0, and eps / s^2i must not overflow.
 
     Args:
         x: [..., d].
@@ -131,7 +132,8 @@ def poly_norm(x: Tensor, weight: Tensor, bias: Tensor, *, eps: float) -> Tensor:
         bias: [1].
         eps: added to the mean square.
     """
-    scale = x.detach().abs().amax(-1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+    least = max(eps, torch.finfo(x.dtype).tiny)
+    scale = x.detach().abs().amax(-1, keepdim=True).clamp(min=least)
     base = x / scale
     power, total = base, bias.expand_as(x)
     for number, factor in enumerate(weight.flip(0)):
