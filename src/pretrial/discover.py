@@ -94,10 +94,7 @@ class Loaded:
 def methods() -> dict[str, Entry]:
     """All methods by slug, in the order of families and slugs. Files without a card are helpers."""
     found: dict[str, Entry] = {}
-    own = os.environ.get("PRETRIAL_METHODS", "")
-    for root in [_BUILTIN, *(Path(text) for text in own.split(os.pathsep) if text)]:
-        if root is not _BUILTIN and not root.is_dir():
-            raise UserError(f"PRETRIAL_METHODS names {root}, which is not a folder")
+    for root in (_BUILTIN, *_own_folders()):
         files = [path for path in root.glob("*/*.py") if path.name != "__init__.py"]
         for path in sorted([*files, *root.glob("*/*/__init__.py")]):
             slug = path.parent.name if path.name == "__init__.py" else path.stem
@@ -115,6 +112,16 @@ def methods() -> dict[str, Entry]:
     return dict(sorted(found.items(), key=lambda item: (item[1].family, item[0])))
 
 
+def _own_folders() -> list[Path]:
+    """The folders that PRETRIAL_METHODS names."""
+    own = os.environ.get("PRETRIAL_METHODS", "")
+    roots = [Path(text) for text in own.split(os.pathsep) if text]
+    for root in roots:
+        if not root.is_dir():
+            raise UserError(f"PRETRIAL_METHODS names {root}, which is not a folder")
+    return roots
+
+
 def find(slug: str) -> Entry:
     """The method of that name.
 
@@ -123,6 +130,10 @@ def find(slug: str) -> Entry:
     """
     entries = methods()
     if slug not in entries:
+        names = (f"*/{slug}.py", f"*/{slug}/__init__.py")
+        files = [path for root in _own_folders() for name in names for path in root.glob(name)]
+        if files:
+            raise UserError(f"{files[0]} has no CARD = Card(...): add it, and the method is found")
         raise UserError(f"there is no method {slug!r}; the nearest: {nearest(slug, entries)}")
     return entries[slug]
 
@@ -148,7 +159,7 @@ def load(slug: str) -> Loaded:
         and value.__module__.startswith(module.__name__)
     ]
     if len(classes) != 1:
-        raise ValueError(f"{entry.path} must hold one Method, it holds {len(classes)}")
+        raise UserError(f"{entry.path} must hold one Method, it holds {len(classes)}")
     return Loaded(
         card=entry.card,
         method=classes[0],
@@ -227,12 +238,15 @@ def _literal(node: ast.expr, path: Path) -> Any:
         return tuple(_literal(item, path) for item in node.elts)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         if node.func.id in _CONSTRUCTORS:
-            return _CONSTRUCTORS[node.func.id](
-                *(_literal(item, path) for item in node.args),
-                **{str(word.arg): _literal(word.value, path) for word in node.keywords},
-            )
-        raise ValueError(f"{path}: CARD may call Card, Claim and Field, not {node.func.id}")
+            given = [_literal(item, path) for item in node.args]
+            named = {str(word.arg): _literal(word.value, path) for word in node.keywords}
+            try:
+                return _CONSTRUCTORS[node.func.id](*given, **named)
+            except TypeError as error:
+                text = str(error).replace(".__init__()", "")
+                raise UserError(f"{path}: {text}: mend CARD") from None
+        raise UserError(f"{path}: CARD may call Card, Claim and Field, not {node.func.id}")
     try:
         return ast.literal_eval(node)
     except ValueError:
-        raise ValueError(f"{path}: CARD must be a literal, not {ast.unparse(node)}") from None
+        raise UserError(f"{path}: CARD must be a literal, not {ast.unparse(node)}") from None

@@ -23,12 +23,13 @@ _COMMANDS = {
     "export": ("write a trained run as a folder other tools load", "pretrial.cli.use:export"),
     "trial": ("put a method on trial against its baseline", "pretrial.cli.trials:trial"),
     "compare": ("train several methods side by side, and rank them", "pretrial.cli.trials:compare"),
+    "check": ("hold a method of your own to the contract", "pretrial.cli.check:check"),
     "report": ("render the pages of trials", "pretrial.cli.trials:report"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; the exit code is 0, or 2 for what the user can mend.
+    """Runs one command; the exit code is 0, 2 for what the user can mend, or the command's own.
 
     Args:
         argv: the words after `pretrial`; those of the process by default.
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         words.remove(guard.FLAG)
         guard.trust_remote_code()
     try:
-        _run(words)
+        code = _run(words)
         sys.stdout.flush()
     except UserError as error:
         return _say(error, 2)
@@ -52,24 +53,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say("stopped", 130)
     except BrokenPipeError:  # `pretrial list | head`: nobody reads on, which is no mistake
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        return 0
+    return code
 
 
-def _run(words: list[str]) -> None:
+def _run(words: list[str]) -> int:
+    """Runs one command and gives its exit code."""
     if not words or words[0] in ("-h", "--help", "help"):
         print(_usage())
-        return
+        return 0
     if words[0] == "--version":
         from pretrial import __version__
 
         print(__version__)
-        return
+        return 0
     if words[0] not in _COMMANDS:
         raise UserError(
             f"there is no command {words[0]!r}; the nearest: {nearest(words[0], _COMMANDS)}"
         )
     module, function = _COMMANDS[words[0]][1].split(":")
-    getattr(importlib.import_module(module), function)(words[1:])
+    return getattr(importlib.import_module(module), function)(words[1:]) or 0
 
 
 def _quiet_transformers() -> None:

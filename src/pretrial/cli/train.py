@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,9 +168,9 @@ def _parse(loaded: discover.Loaded, argv: Sequence[str]) -> Any:
         raise UserError(f"{prog} takes --tiny or --paper, not both")
     config = loaded.config()
     if preset.tiny:
-        config = loaded.config.tiny()
+        config = _preset(loaded, "tiny")()
     elif preset.paper:
-        config = loaded.config.paper(preset.paper)
+        config = _preset(loaded, "paper")(preset.paper)
     parts = options.merge(
         preset=Preset,
         source=data.Source,
@@ -180,6 +180,21 @@ def _parse(loaded: discover.Loaded, argv: Sequence[str]) -> Any:
         config=config,
     )
     return options.parse(parts, argv, prog=prog, description=loaded.card.summary)
+
+
+def _preset(loaded: discover.Loaded, name: str) -> Callable[..., Any]:
+    """What the Config offers under that name.
+
+    Raises:
+        UserError: it does not.
+    """
+    if not hasattr(loaded.config, name):
+        slug = loaded.card.slug
+        raise UserError(
+            f"{slug} takes no --{name}: its Config has no classmethod {name}(), which pretrial"
+            f" check {slug} tells more of"
+        )
+    return getattr(loaded.config, name)
 
 
 def _read(
