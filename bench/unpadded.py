@@ -72,14 +72,14 @@ def masked(tokenizer: Any, length: int) -> mlm.MLM:
     config = replace(
         mlm.Config.small(), max_length=length, num_positions=length, vocab_size=len(tokenizer)
     )
-    return mlm.MLM(config, mlm.MLM.new_network(config, tokenizer.pad_token_id), tokenizer)
+    return mlm.MLM(config, mlm.MLM.new_network(config, len(tokenizer)), tokenizer)
 
 
 def mosaic(tokenizer: Any, length: int, **changes: Any) -> mosaicbert.MosaicBERT:
     """MosaicBERT with as many parameters."""
     config = replace(mosaicbert.Config.small(), mask_ratio=0.15, vocab_size=len(tokenizer))
     config = replace(config, max_length=length, num_positions=length, **changes)
-    network = mosaicbert.MosaicBERT.new_network(config, tokenizer.pad_token_id)
+    network = mosaicbert.MosaicBERT.new_network(config, len(tokenizer))
     return mosaicbert.MosaicBERT(config, network, tokenizer)
 
 

@@ -43,7 +43,7 @@ class Smallest(TextEncoder):
     def network_class(cls, config):
         return BertForMaskedLM
 
-    def parts(self):
+    def modules_beside(self):
         return {"bend": self.bend}
 
     def batch(self, examples, generator):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pretrial.errors import UserError
 
@@ -74,6 +74,7 @@ class TransformerSizes:
         num_heads: of attention.
         feed_forward: inner width of the feed-forward layers.
         dropout_prob: of hidden states and attention.
+        num_reserved_positions: rows of the table of positions in front of the first token's.
     """
 
     width: int = 256
@@ -81,6 +82,8 @@ class TransformerSizes:
     num_heads: int = 4
     feed_forward: int = 1024
     dropout_prob: float = 0.0
+
+    num_reserved_positions: ClassVar[int] = 0
 
     def network_config(self, kind: type[T], **more: Any) -> T:
         """The sizes in the terms of a config of transformers.
@@ -114,7 +117,7 @@ class TransformerSizes:
                 found[ours] = value
         longest = found.get("num_positions", getattr(network, "max_position_embeddings", None))
         if longest is not None and hasattr(self, "max_length"):
-            found["max_length"] = min(self.max_length, longest)
+            found["max_length"] = min(self.max_length, longest - self.num_reserved_positions)
         return dataclasses.replace(self, **found)
 
 

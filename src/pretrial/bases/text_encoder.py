@@ -1,13 +1,24 @@
 """Encoders of texts: a network of transformers with a head, trained on windows of token ids.
 
-A method of this kind says which network it is (`network_class`, or `new_network`), what a batch is
-and what its losses are. The rest has a default here: a vocabulary learned from the data, sizes and
-weights of checkpoints, windows and stages, vectors, classifiers, what is exported and saved.
+A method names what it is made of, gives `batch` and `losses`, and overrides what differs:
+
+| hook | says | default |
+| --- | --- | --- |
+| `network_class(config)` | the class of the network, head included | none |
+| `network_config(config, vocab_size)` | its sizes in transformers' terms | as the settings say |
+| `new_network(config, vocab_size)` | an untrained network | of the two above |
+| `vocabulary(config, data)` | a tokenizer learned from examples | `learn_bpe` with `specials` |
+| `parts(example)`, `text_of(example)` | its texts, to learn from; the one that is read | the text |
+| `load(config, source)` | settings, network and tokenizer of a checkpoint | see `load_encoder` |
+| `modules_beside()`, `adopt(source)` | what is kept beside the network | nothing |
+| `optim()` | the optimiser | AdamW with BERT's eps |
+| `stages(run)` | the stages | one over windows of the texts |
+| `text_length` | tokens of a text that vectors and classifiers read | `max_length` |
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +43,7 @@ from pretrial.models.architectures.text_encoder import (
     hidden_states,
     token_vectors,
 )
-from pretrial.models.tokenizers import learn_bpe
+from pretrial.models.tokenizers import SPECIALS, learn_bpe, special_ids, texts_of
 from pretrial.train.budget import Budget
 from pretrial.train.method import Method
 from pretrial.train.stage import Batch, Optim, Stage
@@ -111,11 +122,15 @@ class TextEncoder(Method):
 
     Attributes:
         network: of transformers; its `base_model` is the encoder alone.
+        specials: special tokens of a vocabulary that is learned, by their role.
+        template: what that vocabulary puts around a text.
         mend: what to give instead of a checkpoint that does not fit, for the errors.
         other_heads: classes of the same encoder whose checkpoints will do, with a new head.
         beside: beginnings of the names of further weights that checkpoints may hold.
     """
 
+    specials: ClassVar[Mapping[str, str]] = SPECIALS
+    template: ClassVar[str] = "<cls> $A <sep>"
     mend: ClassVar[str] = "give the name or folder of a checkpoint that the method can read"
     other_heads: ClassVar[tuple[str, ...]] = ()
     beside: ClassVar[tuple[str, ...]] = ()
@@ -137,15 +152,14 @@ class TextEncoder(Method):
         initialised.
         """
         if source is not None:
-            network, tokenizer = cls.load(config, source)
-            method = cls(config.sized_as(network.config), network, tokenizer)
+            method = cls(*cls.load(config, source))
             method.adopt(source)
             return method
         if data is None:
-            return cls(config, cls.new_network(config, pad_id=0))
+            return cls(config, cls.new_network(config, config.vocab_size))
         tokenizer = cls.vocabulary(config, data)
-        config = replace(config, vocab_size=len(tokenizer))
-        return cls(config, cls.new_network(config, int(tokenizer.pad_token_id)), tokenizer)
+        network = cls.new_network(config, len(tokenizer))
+        return cls(replace(config, vocab_size=len(tokenizer)), network, tokenizer)
 
     @classmethod
     def network_class(cls, config: Any) -> Any:
@@ -153,36 +167,48 @@ class TextEncoder(Method):
         raise NotImplementedError(f"{cls.__name__} does not say which network it is")
 
     @classmethod
-    def new_network(cls, config: Any, pad_id: int) -> PreTrainedModel:
-        """A randomly initialised network.
+    def network_config(cls, config: Any, vocab_size: int, **more: Any) -> Any:
+        """The network in transformers' terms.
 
         Args:
-            config: the settings, sized to the vocabulary.
-            pad_id: id of padding.
+            config: the settings.
+            vocab_size: entries of the vocabulary.
+            more: further fields.
         """
-        kind = cls.network_class(config)
-        return kind(config.network_config(kind.config_class, pad_token_id=pad_id))
+        kind = cls.network_class(config).config_class
+        pad = special_ids(cls.specials)["pad_token_id"]
+        return config.network_config(kind, vocab_size=vocab_size, pad_token_id=pad, **more)
+
+    @classmethod
+    def new_network(cls, config: Any, vocab_size: int) -> PreTrainedModel:
+        """An untrained network."""
+        return cls.network_class(config)(cls.network_config(config, vocab_size))
 
     @classmethod
     def vocabulary(cls, config: Any, data: Sequence[Any]) -> Any:
-        """A tokenizer learned from the examples; it closes a text in a first and a last token."""
-        return learn_bpe(data, config.vocab_size, template="<cls> $A <sep>")
+        """A tokenizer learned from examples; it puts a text between a first and a last token."""
+        found = texts_of(data, cls.parts)
+        return learn_bpe(found, config.vocab_size, specials=cls.specials, template=cls.template)
 
     @classmethod
-    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any]:
-        """The network and the tokenizer of a checkpoint; see `load_encoder`."""
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
+        """The settings with the sizes of a checkpoint, its network and its tokenizer.
+
+        Raises:
+            UserError: see `load_encoder` and `load_tokenizer`.
+        """
         kind = cls.network_class(config)
         network = load_encoder(source, kind, cls.mend, others=cls.other_heads, beside=cls.beside)
-        return network, load_tokenizer(source)
+        return config.sized_as(network.config), network, load_tokenizer(source)
 
-    def parts(self) -> Mapping[str, nn.Module]:
-        """Modules that are kept beside the network, by name."""
+    def modules_beside(self) -> Mapping[str, nn.Module]:
+        """Modules that are trained and saved beside the network, by name."""
         return {}
 
     def adopt(self, source: str | Path) -> None:
-        """Takes over the parts that lie beside a checkpoint's network, as far as there are any."""
-        found = {name: part for name, part in self.parts().items() if has_part(source, name)}
-        load_parts(source, found)
+        """Takes over the modules that lie beside a checkpoint's network, as far as any do."""
+        own = self.modules_beside().items()
+        load_parts(source, {name: module for name, module in own if has_part(source, name)})
 
     # -- how it is trained ------------------------------------------------------------------------
 
@@ -190,6 +216,16 @@ class TextEncoder(Method):
     def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Any]:
         """The texts of the rows."""
         return texts(rows)
+
+    @classmethod
+    def parts(cls, example: Any) -> Iterable[str | None]:
+        """All texts of an example, to learn a vocabulary from."""
+        return (cls.text_of(example),)
+
+    @staticmethod
+    def text_of(example: Any) -> str:
+        """The text that is read of an example, which may be a bare text."""
+        return example
 
     def masked(
         self, windows: Sequence[Sequence[int]], generator: torch.Generator, **more: Any
@@ -223,10 +259,9 @@ class TextEncoder(Method):
         make = partial(cut, tokenizer=self.tokenizer, length=length)
         windows, held_out = run_windows(run, make, name=str(length))
         return Stage.of(
-            name, self, windows, self.config, budget=budget, held_out=held_out, optim=self.optim
+            name, self, windows, self.config, budget=budget, held_out=held_out, optim=self.optim()
         )
 
-    @property
     def optim(self) -> Optim:
         """AdamW with BERT's eps; the rest is as the settings say."""
         config = self.config
@@ -238,10 +273,6 @@ class TextEncoder(Method):
     def text_length(self) -> int:
         """Tokens of a text that vectors and classifiers read; longer ones are cut."""
         return self.config.max_length
-
-    def text_of(self, example: Any) -> str:
-        """What is read of an example, which may be a bare text."""
-        return example
 
     def encode(
         self, examples: Sequence[Any], *, pooling: Literal["", "first", "mean"] = ""
@@ -266,17 +297,17 @@ class TextEncoder(Method):
     def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
         """A classifier on a copy of the encoder; its head reads the first token, or all of them."""
         model = classifier_from(self.network.base_model, num_labels, pooling)
-        return TextClassifier(model, self.tokenizer, self.text_length)
+        return TextClassifier(model, self.tokenizer, self.text_length, text_of=self.text_of)
 
     def export(self) -> PreTrainedModel:
         """The encoder with its head."""
         return self.network
 
     def save(self, folder: Path) -> None:
-        """Network and tokenizer in the layout of transformers, the other parts beside them."""
+        """Network and tokenizer in the layout of transformers, other modules beside them."""
         self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        save_parts(folder, self.parts())
+        save_parts(folder, self.modules_beside())
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, str]]:

@@ -20,14 +20,14 @@ from transformers import (
 
 from pretrial.errors import UserError
 from pretrial.methods.code.contrabert import Config, ContraBERT
-from pretrial.methods.code.contrabert.clones import CloneFinder, clone_loss
-from pretrial.methods.code.contrabert.training import Contrast, windows
-from pretrial.methods.code.contrabert.variants import (
+from pretrial.methods.code.contrabert.abilities import CloneFinder, clone_loss
+from pretrial.methods.code.contrabert.data import (
     CODE_OPERATORS,
     TEXT_OPERATORS,
     Sample,
     Variants,
 )
+from pretrial.methods.code.contrabert.stages import Contrast, windows
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.objectives.contrastive import info_nce
 from pretrial.train.budget import Budget

@@ -340,5 +340,5 @@ def test_settings_that_exclude_each_other_name_the_mend(changes, mend):
 def test_rows_without_text_name_the_fields_found():
     with pytest.raises(UserError, match=r"text.*title, body"):
         ELECTRA.read([{"text": "a"}, {"title": "b", "body": "c"}])
-    with pytest.raises(UserError, match="'text' of row 1 is a NoneType: give a string"):
+    with pytest.raises(UserError, match=r"'text' of row 1 is empty \(null\): fill it"):
         ELECTRA.read([{"text": "a"}, {"text": None}])

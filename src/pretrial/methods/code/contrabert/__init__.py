@@ -31,33 +31,26 @@ Deviations from the paper:
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor
-from transformers import (
-    PreTrainedModel,
-    RobertaForMaskedLM,
-    RobertaModel,
-)
+from transformers import RobertaConfig, RobertaForMaskedLM
 
+from pretrial.bases.text_encoder import TextEncoder
 from pretrial.card import Card, Claim, Field
-from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
-from pretrial.errors import UserError
-from pretrial.methods.code.contrabert.clones import CloneFinder
+from pretrial.methods.code.contrabert.abilities import CloneFinder
 from pretrial.methods.code.contrabert.config import Config
-from pretrial.methods.code.contrabert.training import Contrast
-from pretrial.methods.code.contrabert.translation import back_translations
-from pretrial.methods.code.contrabert.variants import Sample, Variants, code_of, read_samples, seen
-from pretrial.models.architectures.text_classifier import TextClassifier
-from pretrial.models.architectures.text_encoder import Pooling, classifier_from, encode
-from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe, texts_of
-from pretrial.train.held_out import held_out_losses
-from pretrial.train.method import Method
-from pretrial.train.stage import Optim, Stage
+from pretrial.methods.code.contrabert.data import (
+    Sample,
+    Variants,
+    back_translations,
+    read_samples,
+    seen,
+)
+from pretrial.methods.code.contrabert.stages import Contrast
+from pretrial.models.tokenizers import ROBERTA_SPECIALS
+from pretrial.train.stage import Stage
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -92,84 +85,52 @@ CARD = Card(
     ),
 )
 
-# What checkpoints of RoBERTa hold beside the network: a pooler that nothing here reads, from older
-# versions of transformers the numbers of the positions, and a head where the config names none.
-_BESIDE = (
-    "roberta.pooler.",
-    "pooler.",
-    "roberta.embeddings.position_ids",
-    "embeddings.position_ids",
-    "lm_head.",
-)
 
-
-class ContraBERT(Method):
-    """An encoder with a head that names tokens.
-
-    Args:
-        config: the settings.
-        network: the encoder and the head.
-        tokenizer: None in a model that is neither trained nor used, such as one on the meta device.
-
-    Attributes:
-        network: `RobertaForMaskedLM`.
-    """
+class ContraBERT(TextEncoder):
+    """An encoder with a head that names tokens. `Contrast` trains it."""
 
     Config: ClassVar[type] = Config
-
-    def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
-        super().__init__(config)
-        self.network = network
-        self.tokenizer = tokenizer
+    specials = ROBERTA_SPECIALS
+    template = "<s> $A </s>"
+    mend = "give the name or folder of a RoBERTa for code, such as microsoft/codebert-base-mlm"
 
     @classmethod
-    def build(
-        cls, config: Any, source: str | Path | None = None, data: Sequence[Sample] | None = None
-    ) -> Self:
-        """See `Method.build`. A checkpoint decides the sizes and the vocabulary.
+    def network_class(cls, config: Any) -> Any:
+        """CodeBERT's."""
+        return RobertaForMaskedLM
 
-        A checkpoint may be of CodeBERT, GraphCodeBERT, ContraBERT or any other RoBERTa; a head that
-        it lacks begins at random.
-        """
-        if source is not None:
-            network = load_roberta(source)
-            return cls(config.sized_as(network.config), network, load_tokenizer(source))
-        if data is None:
-            return cls(config, RobertaForMaskedLM(config.network_config(pad_id=1)))
-        texts = texts_of(data, lambda sample: (sample.code, sample.comment))
-        tokenizer = learn_bpe(
-            texts, config.vocab_size, specials=ROBERTA_SPECIALS, template="<s> $A </s>"
-        )
-        config = replace(config, vocab_size=len(tokenizer))
-        pad = int(tokenizer.pad_token_id)
-        return cls(config, RobertaForMaskedLM(config.network_config(pad)), tokenizer)
+    @classmethod
+    def network_config(cls, config: Any, vocab_size: int, **more: Any) -> RobertaConfig:
+        """As config.json of CodeBERT has it."""
+        own = {"type_vocab_size": 1, "layer_norm_eps": 1e-5}
+        return super().network_config(config, vocab_size, **(own | more))
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Sample]:
         """See `read_samples`."""
         return read_samples(rows)
 
+    @classmethod
+    def parts(cls, example: Sample) -> Iterable[str]:
+        """Code and comment."""
+        return example.code, example.comment
+
+    @staticmethod
+    def text_of(example: str | Sample) -> str:
+        """A text, or the code of a sample."""
+        return example if isinstance(example, str) else example.code
+
     def stages(self, run: Run) -> Iterator[Stage]:
         """One stage over the samples."""
-        config = self.config
         broken = sum(not seen(sample.code, sample.language).parsed for sample in run.data)
         if broken:
             run.say(
                 f"{broken} of {len(run.data)} codes do not parse: they take part, but of the"
                 " operators on code only sample_lines applies to them"
             )
-        variants = self.variants(run)
-        module = Contrast(self.network, self.tokenizer, config, variants)
-        evaluate = partial(held_out_losses, module, run.held_out, config.batch_size)
-        yield Stage(
-            "train",
-            module,
-            run.data,
-            run.budget,
-            optim=Optim(config.lr, config.weight_decay, warmup=config.warmup),
-            batch_size=config.batch_size,
-            evaluate=evaluate if len(run.held_out) else None,
-            evaluate_every=config.evaluate_every,
+        module = Contrast(self.network, self.tokenizer, self.config, self.variants(run))
+        yield Stage.of(
+            "train", module, run.data, self.config, budget=run.budget, held_out=run.held_out
         )
 
     def variants(self, run: Run | None = None) -> Variants:
@@ -188,28 +149,6 @@ class ContraBERT(Method):
             return found
         comments = [sample.comment for sample in run.data if sample.comment]
         return replace(found, translations=back_translations(comments, config.translators, run))
-
-    # -- abilities --------------------------------------------------------------------------------
-
-    def encode(
-        self, examples: Sequence[str | Sample], *, pooling: Literal["", "first", "mean"] = ""
-    ) -> Tensor:
-        """One vector a text, or a sample's code, whatever its length [N, d].
-
-        Args:
-            examples: texts or samples.
-            pooling: the state of the first token, or the mean of all; "" as in training.
-        """
-        texts = [code_of(item) for item in examples]
-        how: Pooling = pooling or self.config.pooling
-        limit = self.config.max_length
-        return encode(self.network.roberta, self.tokenizer, texts, limit, pooling=how)
-
-    def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
-        """A classifier on a copy of the encoder; its head reads the first token, or all of them."""
-        model = classifier_from(self.network.roberta, num_labels, pooling)
-        limit = self.config.max_length
-        return TextClassifier(model, self.tokenizer, limit, text_of=code_of)
 
     def clone_finder(self) -> CloneFinder:
         """A copy of the encoder that can be fine-tuned to find clones."""
@@ -236,15 +175,6 @@ class ContraBERT(Method):
                     "operators": list(names),
                 }
 
-    def export(self) -> PreTrainedModel:
-        """The encoder with its head, `RobertaForMaskedLM`."""
-        return self.network
-
-    def save(self, folder: Path) -> None:
-        """The encoder with its head and the tokenizer, in the layout of transformers."""
-        self.network.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-
     @classmethod
     def sample_rows(cls) -> list[dict[str, str]]:
         """A handful of rows for tests."""
@@ -261,24 +191,3 @@ class ContraBERT(Method):
         ]
         alone = [{"code": row["code"].replace("total", "result")} for row in rows[:6]]
         return [*rows, *alone, {"code": "def broken(:\n    pass\n", "comment": "Does not parse."}]
-
-
-def load_roberta(source: str | Path) -> Any:
-    """A RoBERTa with a head that names tokens, new where the checkpoint has none.
-
-    Raises:
-        UserError: it is no RoBERTa, or weights are missing.
-    """
-    mend = "give the name or folder of a RoBERTa for code, such as microsoft/codebert-base-mlm"
-    try:
-        config = load_config(source)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{source} holds no checkpoint that can be read: {mend}") from error
-    if config.model_type != "roberta":
-        raise UserError(f"{source} is a {config.model_type} checkpoint: {mend}")
-    if "RobertaForMaskedLM" in (config.architectures or ()):
-        return load_pretrained(RobertaForMaskedLM, source, beside=_BESIDE)
-    encoder = load_pretrained(RobertaModel, source, beside=_BESIDE, add_pooling_layer=False)
-    network: Any = RobertaForMaskedLM(config)
-    network.roberta.load_state_dict(encoder.state_dict())
-    return network

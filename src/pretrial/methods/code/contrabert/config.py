@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from transformers import RobertaConfig
-
+from pretrial.bases.config import published_size
+from pretrial.bases.text_encoder import EncoderConfig
 from pretrial.errors import UserError, nearest
-from pretrial.methods.code.contrabert.variants import CODE_OPERATORS, TEXT_OPERATORS
+from pretrial.methods.code.contrabert.data import CODE_OPERATORS, TEXT_OPERATORS
 from pretrial.models.architectures.text_encoder import Pooling
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(EncoderConfig):
     """Settings of ContraBERT, by default those of CodeBERT continued.
 
     The code that pre-trains ContraBERT was never released; what is marked "assumed" was not found
-    in its paper (arXiv 2301.09072) either. Files are those of shangqing-liu/ContraBERT.
+    in its paper (arXiv 2301.09072) either. Sizes are those of config.json of CodeBERT, rates of
+    masking are BERT's.
 
     Attributes:
-        vocab_size: most entries of the vocabulary that is learned when there is no checkpoint.
-        width: hidden size.
-        num_layers: of the encoder.
-        num_heads: of the encoder.
-        feed_forward: inner width of the feed-forward layers.
         num_positions: rows of the table of positions; the first two stand for padding, as RoBERTa
             has it, so a sequence has two tokens less.
         max_length: tokens of a sequence, special ones included; a comment takes a quarter at most.
-        dropout_prob: of hidden states and attention.
         code_operators: what makes variants of code.
         text_operators: what makes variants of comments.
         num_operators: how many are applied, one after the other, to make a variant.
@@ -42,24 +37,12 @@ class Config:
         batch_negatives: let the other variants of the batch be negatives as well.
         momentum: decay of the momentum encoder.
         pooling: what stands for a sequence: the state of its first token, or the mean of all.
-        mask_ratio: share of the ordinary tokens that is chosen.
-        mask_prob: share of the chosen that becomes the mask token.
-        random_prob: share of the chosen that becomes a random token; the rest stays.
-        lr: peak learning rate.
-        warmup: steps of warm-up, or a share of the budget when below 1.
-        weight_decay: of the weights.
         batch_size: samples a step, each with its variant.
-        evaluate_every: steps between evaluations on held-out data; 0 is at the end only.
     """
 
     vocab_size: int = 50_265  # config.json of CodeBERT
-    width: int = 768  # config.json of CodeBERT
-    num_layers: int = 12  # config.json of CodeBERT
-    num_heads: int = 12  # config.json of CodeBERT
-    feed_forward: int = 3072  # config.json of CodeBERT
     num_positions: int = 514  # config.json of CodeBERT
     max_length: int = 512  # assumed, as CodeBERT
-    dropout_prob: float = 0.1  # config.json of CodeBERT
     code_operators: tuple[str, ...] = tuple(CODE_OPERATORS)
     text_operators: tuple[str, ...] = tuple(TEXT_OPERATORS)
     num_operators: int = 1  # assumed
@@ -72,17 +55,13 @@ class Config:
     batch_negatives: bool = False  # assumed, as MoCo
     momentum: float = 0.999  # assumed, as MoCo
     pooling: Pooling = "first"  # assumed
-    mask_ratio: float = 0.15  # assumed, as BERT
-    mask_prob: float = 0.8  # assumed, as BERT
-    random_prob: float = 0.1  # assumed, as BERT
     lr: float = 5e-5  # assumed
     warmup: float = 0.1  # assumed
-    weight_decay: float = 0.01  # assumed
     batch_size: int = 256  # assumed
-    evaluate_every: int = 0
 
     #: Published parameters of what `export` gives, for each name that `paper` knows.
     published: ClassVar[dict[str, float]] = {"base": 125e6}
+    num_reserved_positions: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         for known, names in (
@@ -155,35 +134,4 @@ class Config:
     @classmethod
     def paper(cls, name: str = "base") -> Self:
         """The published size: "base" (125 M parameters), that of CodeBERT and GraphCodeBERT."""
-        if name != "base":
-            raise UserError(f"the published size is base, not {name!r}")
-        return cls()
-
-    def network_config(self, pad_id: int) -> RobertaConfig:
-        """The encoder's sizes in transformers' terms."""
-        return RobertaConfig(
-            vocab_size=self.vocab_size,
-            hidden_size=self.width,
-            num_hidden_layers=self.num_layers,
-            num_attention_heads=self.num_heads,
-            intermediate_size=self.feed_forward,
-            max_position_embeddings=self.num_positions,
-            type_vocab_size=1,
-            hidden_dropout_prob=self.dropout_prob,
-            attention_probs_dropout_prob=self.dropout_prob,
-            layer_norm_eps=1e-5,
-            pad_token_id=pad_id,
-        )
-
-    def sized_as(self, network: RobertaConfig) -> Self:
-        """The same settings with the sizes of an encoder that was loaded."""
-        return replace(
-            self,
-            vocab_size=network.vocab_size,
-            width=network.hidden_size,
-            num_layers=network.num_hidden_layers,
-            num_heads=network.num_attention_heads,
-            feed_forward=network.intermediate_size,
-            num_positions=network.max_position_embeddings,
-            max_length=min(self.max_length, network.max_position_embeddings - 2),
-        )
+        return published_size(name, {"base": cls()})

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from pretrial import discover
 from pretrial.code_views import view
 from pretrial.code_views.rewrites import rename_variables
 from pretrial.compare.kit.functions import misuse_task
+from pretrial.compare.kit.warm_starts import untrained, warm_start
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import require
@@ -23,13 +22,8 @@ from pretrial.errors import UserError
 from pretrial.evaluate.finetune import finetune
 from pretrial.evaluate.robustness import Renamed, found_again, renamed_functions
 from pretrial.methods.code.contrabert.config import Config
-from pretrial.methods.code.contrabert.variants import CODE_OPERATORS
-from pretrial.train.budget import Budget, Spent
-from pretrial.train.loop import train
-from pretrial.train.run import Run
-
-if TYPE_CHECKING:
-    from pretrial.compare.trial import Context
+from pretrial.methods.code.contrabert.data import CODE_OPERATORS
+from pretrial.train.budget import Budget
 
 _CODE = "builtin:stdlib-code"
 _RENAMES = (0, 1, 2, 4, 8)
@@ -202,34 +196,14 @@ def trial(
             ("contrabert", "random", _METRIC, "higher"),
         ),
         counted=("train",),
-        prepare=partial(_prepare, rows, masking, pretrain_flops),
+        prepare=partial(warm_start, "contrabert", masking, rows, Budget(pretrain_flops, "flops")),
         notes=_NOTES,
     )
 
 
-def _prepare(
-    rows: Callable[[], Data], config: Config, flops: float, seed: int, folder: Path
-) -> Spent:
-    """Pre-trains the encoder that all arms of a seed go on from."""
-    method_class = discover.load("contrabert").method
-    samples = method_class.read(rows().train)
-    torch.manual_seed(seed)
-    method = method_class.build(config, data=samples)
-    run = Run(folder / "run", samples, budget=Budget(flops, "flops"), seed=seed, quiet=True)
-    train(method, run)
-    run.close()
-    method.save(folder)
-    return run.spent
-
-
 def _arms(config: Config, masking: Config) -> tuple[Arm, ...]:
     """The arms; `masking` has masked tokens alone."""
-
-    def untrained(context: Context) -> Any:
-        method_class = discover.load("contrabert").method
-        torch.manual_seed(context.run.seed)
-        return method_class.build(masking, data=method_class.read(context.data.train))
-
+    random_weights = partial(untrained, "contrabert", masking)
     arm = partial(Arm, method="contrabert")
     changed = partial(replace, config)
     ablation = partial(arm, role="ablation", default=False)
@@ -249,7 +223,7 @@ def _arms(config: Config, masking: Config) -> tuple[Arm, ...]:
             config=changed(contrast_weight=0.0),
         ),
         arm("before", "before going on", "control", config=masking, trains=False),
-        Arm("random", "random weights", "control", run=untrained, trains=False),
+        Arm("random", "random weights", "control", run=random_weights, trains=False),
         ablation("code-only", "operators on code", config=changed(text_operators=())),
         ablation("text-only", "operators on comments", config=changed(code_operators=())),
         ablation(

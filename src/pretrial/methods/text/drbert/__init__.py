@@ -84,7 +84,7 @@ class DrBERT(TextEncoder):
         """BERT with its head."""
         return BertForMaskedLM
 
-    def parts(self) -> dict[str, MaskDecoder]:
+    def modules_beside(self) -> dict[str, MaskDecoder]:
         """The decoder."""
         return {"decoder": self.decoder}
 

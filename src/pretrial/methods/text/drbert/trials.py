@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal
 
 from pretrial.compare.kit import packages
+from pretrial.compare.kit.encoder_trial import DOCSTRINGS, Measures, encoder_trial
 from pretrial.compare.kit.masked_scores import masked_scores
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.methods.text import mlm
 from pretrial.methods.text.drbert.config import Config
 from pretrial.train.budget import Budget
-
-_DOCSTRINGS = "builtin:stdlib-docstrings"
 
 _NOTES = (
     "1.1 M parameters in the encoder and a megabyte of docstrings; the paper has 110 M and more.",
@@ -39,7 +37,7 @@ _EQUAL = {
 
 def trial(
     *,
-    data: str = _DOCSTRINGS,
+    data: str = DOCSTRINGS,
     equal: Literal["flops", "steps"] = "flops",
     task: packages.Task = "classify",
     num_labels: int = 300,
@@ -59,16 +57,17 @@ def trial(
     metric = packages.METRICS[task]
     amounts = {"flops": 2e9 if tiny else 3e12, "steps": 4 if tiny else 180}
     name, cost = ("", "equal FLOPs") if equal == "flops" else ("steps", "equal steps")
-    notes = (*_NOTES[:2], _EQUAL[equal], *_NOTES[2:])
-    return Trial(
+    return encoder_trial(
+        data=data,
+        num_labels=num_labels,
+        notes=(*_NOTES[:2], _EQUAL[equal], *_NOTES[2:]),
+        task=task,
+        tiny=tiny,
+        further=_hidden_tokens,
         name=name,
         question="Is an encoder better for having been trained under a decoder that is cut off, at"
         f" {cost}?",
-        data=partial(packages.data, data, num_labels),
         arms=_arms(tiny),
-        measure=partial(_measure, num_labels=num_labels, task=task),
-        metric=metric,
-        direction="higher",
         budget=Budget(amounts[equal], equal),
         claims=(
             ("drbert", "mlm", metric, "higher"),
@@ -78,15 +77,13 @@ def trial(
             ("drbert", "mix", metric, "higher"),
             ("mix", "cut", metric, "higher"),
         ),
-        notes=notes if data == _DOCSTRINGS and not tiny else (packages.RECIPE,),
     )
 
 
 def _arms(tiny: bool) -> tuple[Arm, ...]:
     """The arms; an ablation differs from DrBERT in one setting."""
-    config, masking = Config.small(), mlm.Config.small()
-    if tiny:
-        config, masking = Config.tiny(), mlm.Config.tiny()
+    config = Config.tiny() if tiny else Config.small()
+    masking = mlm.Config.tiny() if tiny else mlm.Config.small()
 
     def ablation(name: str, label: str, **changes: Any) -> Arm:
         return Arm(name, label, "ablation", "drbert", replace(config, **changes), default=False)
@@ -108,15 +105,11 @@ def _arms(tiny: bool) -> tuple[Arm, ...]:
     )
 
 
-def _measure(
-    method: Any, data: Data, seed: int, *, num_labels: int, task: packages.Task
-) -> dict[str, float | list[float]]:
-    """What `packages.measure` gives, and the losses at hidden tokens with and without decoder."""
+def _hidden_tokens(method: Any, data: Data) -> Measures:
+    """The losses at hidden tokens, with the decoder and without."""
     texts, length = [row["text"] for row in data.test[1][::8]], method.config.max_length
     how = {"read": "encoder"} if hasattr(method, "decoder") else {}
-    alone = masked_scores(method, texts, length, **how)
     return {
-        **packages.measure(method, data.test, seed, num_labels=num_labels, task=task),
         "mlm_loss": masked_scores(method, texts, length)["mlm_loss"],
-        "encoder_mlm_loss": alone["mlm_loss"],
+        "encoder_mlm_loss": masked_scores(method, texts, length, **how)["mlm_loss"],
     }

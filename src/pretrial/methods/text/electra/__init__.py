@@ -106,7 +106,7 @@ class ELECTRA(TextEncoder):
         binary = config.objective == "replaced_tokens"
         return ElectraForPreTraining if binary else ElectraForMaskedLM
 
-    def parts(self) -> dict[str, nn.Module]:
+    def modules_beside(self) -> dict[str, nn.Module]:
         """The gate, where there is one."""
         return {} if self.copy_gate is None else {"copy_gate": self.copy_gate}
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from pretrial.compare.kit import packages
-from pretrial.compare.trial import Arm, Data, Trial
+from pretrial.compare.kit.encoder_trial import DOCSTRINGS, encoder_trial
+from pretrial.compare.trial import Arm, Trial
 from pretrial.methods.text import mlm
-from pretrial.methods.text.electra import Config
+from pretrial.methods.text.electra.config import Config
 from pretrial.train.budget import Budget
-
-_DOCSTRINGS = "builtin:stdlib-docstrings"
 
 _NOTES = (
     "1.1 M parameters and a megabyte of docstrings; the paper has 14 M and more, and 3.3 billion"
@@ -26,7 +24,7 @@ _NOTES = (
 
 def trial(
     *,
-    data: str = _DOCSTRINGS,
+    data: str = DOCSTRINGS,
     task: packages.Task = "classify",
     num_labels: int = 300,
     tiny: bool = False,
@@ -40,19 +38,18 @@ def trial(
         num_labels: labelled texts to learn from.
         tiny: networks and a budget small enough for a test.
     """
-    config, masking = Config.small(), mlm.Config.small()
-    if tiny:
-        config, masking = Config.tiny(), mlm.Config.tiny()
+    config = Config.tiny() if tiny else Config.small()
+    masking = mlm.Config.tiny() if tiny else mlm.Config.small()
     metric = packages.METRICS[task]
     ablation = partial(Arm, role="ablation", method="electra", default=False)
-
-    def measure(method: Any, found: Data, seed: int) -> dict[str, float | list[float]]:
-        return packages.measure(method, found.test, seed, num_labels=num_labels, task=task)
-
-    return Trial(
+    return encoder_trial(
+        data=data,
+        num_labels=num_labels,
+        notes=_NOTES,
+        task=task,
+        tiny=tiny,
         question="Does an encoder learn more from detecting replaced tokens than from masked ones,"
         " at an equal budget with the generator counted?",
-        data=lambda: packages.data(data, num_labels),
         arms=(
             Arm("electra", "ELECTRA", "method", "electra", config),
             Arm("mlm", "masked language model", "baseline", "mlm", masking),
@@ -70,14 +67,10 @@ def trial(
                 config=replace(config, objective="all_tokens_mlm"),
             ),
         ),
-        measure=measure,
-        metric=metric,
-        direction="higher",
         budget=Budget(2e9 if tiny else 4e12, "flops"),
         claims=(
             ("electra", "mlm", metric, "higher"),
             ("mlm", "random", metric, "higher"),
             *(("electra", other, metric, "higher") for other in ("masked", "uniform", "untied")),
         ),
-        notes=_NOTES if data == _DOCSTRINGS and not tiny else (packages.RECIPE,),
     )

@@ -65,6 +65,7 @@ CARD = Card(
     ),
 )
 
+_TILE = 64
 _ALIKE = 64  # tokens within which batches count as the same work
 
 
@@ -79,14 +80,19 @@ class MosaicBERT(TextEncoder):
         return MosaicBertForMaskedLM
 
     @classmethod
-    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any]:
-        """The network and the tokenizer of a checkpoint; the public ones have BERT's tokenizer.
+    def new_network(cls, config: Any, vocab_size: int) -> Any:
+        """An untrained network; a vocabulary of 64 entries, or a multiple, is fast to work with."""
+        return super().new_network(config, -(-vocab_size // _TILE) * _TILE)
+
+    @classmethod
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
+        """See `TextEncoder.load`; the public checkpoints have BERT's tokenizer.
 
         Whether padding costs work is a matter of the settings, not of the checkpoint.
         """
         network, tokenizer = load_mosaic_bert(source)
         network.config.unpadded = config.unpadded
-        return network, tokenizer
+        return config.sized_as(network.config), network, tokenizer
 
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
         """Masks windows of token ids, more of them in training mode than in evaluation.
@@ -118,7 +124,6 @@ class MosaicBERT(TextEncoder):
             return network.cls(network.bert.packed(ids, layout, attention_mask=mask, keep=chosen))
         return network.cls(network.bert.packed(ids, layout, attention_mask=mask))[chosen]
 
-    @property
     def optim(self) -> Optim:
         """The recipe's optimiser (yaml), whose decay does not follow the rate."""
         config = self.config

@@ -10,8 +10,6 @@ from pretrial.bases.config import published_size
 from pretrial.bases.text_encoder import EncoderConfig
 from pretrial.methods.text.mosaicbert.network.layers import MosaicBertConfig
 
-_TILE = 64  # a vocabulary of so many entries, or a multiple, is fast to multiply with
-
 
 @dataclass(frozen=True)
 class Config(EncoderConfig):
@@ -84,7 +82,6 @@ class Config(EncoderConfig):
         if self.gated and self.equal_parameters:
             more = {"intermediate_size": round(self.feed_forward * 2 / 3)} | more
         own = {
-            "vocab_size": -(-self.vocab_size // _TILE) * _TILE,
             "attention_probs_dropout_prob": 0.0,
             "alibi": self.alibi,
             "gated": self.gated,

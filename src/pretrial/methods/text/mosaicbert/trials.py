@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from pretrial.compare.kit import packages
+from pretrial.compare.kit.encoder_trial import DOCSTRINGS, Measures, encoder_trial
 from pretrial.compare.kit.masked_scores import beyond, masked_scores
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.methods.text import mlm
 from pretrial.methods.text.mosaicbert.config import Config
 from pretrial.train.budget import Budget
 
-_DOCSTRINGS = "builtin:stdlib-docstrings"
 _LONGER = (128, 256)  # lengths beyond that of training
 
 _NOTES = (
@@ -38,7 +37,7 @@ _NOTES = (
 
 def trial(
     *,
-    data: str = _DOCSTRINGS,
+    data: str = DOCSTRINGS,
     task: packages.Task = "classify",
     num_labels: int = 300,
     tiny: bool = False,
@@ -54,14 +53,17 @@ def trial(
     """
     metric = packages.METRICS[task]
     parts = ("padded", "whole-tail", "positions", "ungated", "mask-15")
-    return Trial(
+    return encoder_trial(
+        data=data,
+        num_labels=num_labels,
+        notes=_NOTES,
+        task=task,
+        tiny=tiny,
+        split=_data,
+        further=_hidden_tokens,
         question="Does an encoder with MosaicBERT's parts learn more than BERT at an equal budget,"
         " with the work on padding counted?",
-        data=partial(_data, data, num_labels),
         arms=_arms(tiny),
-        measure=partial(_measure, num_labels=num_labels, task=task),
-        metric=metric,
-        direction="higher",
         budget=Budget(2e9 if tiny else 4e12, "flops"),
         claims=(
             ("mosaicbert", "mlm", metric, "higher"),
@@ -69,16 +71,13 @@ def trial(
             ("mlm", "random", metric, "higher"),
             *(("mosaicbert", part, "mlm_accuracy", "higher") for part in parts),
         ),
-        notes=_NOTES if data == _DOCSTRINGS and not tiny else (packages.RECIPE,),
     )
 
 
 def _arms(tiny: bool) -> tuple[Arm, ...]:
     """The arms; an ablation leaves out one of MosaicBERT's parts."""
-    config, masking = Config.small(), mlm.Config.small()
-    if tiny:
-        config, masking = Config.tiny(), mlm.Config.tiny()
-    config, masking = replace(config, evaluate_every=40), replace(masking, evaluate_every=40)
+    config = replace(Config.tiny() if tiny else Config.small(), evaluate_every=40)
+    masking = replace(mlm.Config.tiny() if tiny else mlm.Config.small(), evaluate_every=40)
 
     def without(name: str, label: str, **changes: Any) -> Arm:
         changed = replace(config, **changes)
@@ -102,13 +101,8 @@ def _data(source: str, num_labels: int) -> Data:
     return replace(found, held_out=found.test[1][::8])
 
 
-def _measure(
-    method: Any, data: Data, seed: int, *, num_labels: int, task: packages.Task
-) -> dict[str, float | list[float]]:
-    """What `packages.measure` gives, and scores at hidden tokens, of longer texts as well."""
+def _hidden_tokens(method: Any, data: Data) -> Measures:
+    """Scores at hidden tokens, of longer texts as well."""
     texts, length = [row["text"] for row in data.test[1]], method.config.max_length
-    return {
-        **packages.measure(method, data.test, seed, num_labels=num_labels, task=task),
-        **masked_scores(method, texts[::8], length),
-        **beyond(method, texts, (length, *_LONGER)),
-    }
+    scores = masked_scores(method, texts[::8], length)
+    return {**scores, **beyond(method, texts, (length, *_LONGER))}

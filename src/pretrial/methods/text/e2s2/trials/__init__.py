@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-
-from pretrial import discover
 from pretrial.compare.kit import packages
+from pretrial.compare.kit.encoder_trial import DOCSTRINGS, Measures, encoder_trial
+from pretrial.compare.kit.warm_starts import untrained, warm_start
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.methods.text.e2s2.config import Config
 from pretrial.methods.text.e2s2.trials import measures
-from pretrial.train.budget import Budget, Spent
-from pretrial.train.loop import train
-from pretrial.train.run import Run
-
-if TYPE_CHECKING:
-    from pretrial.compare.trial import Context
+from pretrial.train.budget import Budget
 
 _LEAST_TOKENS = 12  # of a text that is edited, shuffled or parted
 
@@ -47,7 +39,7 @@ _NOTES = (
 
 def trial(
     *,
-    data: str = "builtin:stdlib-docstrings",
+    data: str = DOCSTRINGS,
     num_labels: int = 300,
     num_texts: int = 400,
     pretrain_flops: float = 3e11,
@@ -65,16 +57,18 @@ def trial(
     config = Config.small()
     if tiny:
         config, num_texts, pretrain_flops = Config.tiny(), 40, 1e9
-    rows = partial(packages.data, data, num_labels)
     metric = packages.METRICS["probe"]
-    return Trial(
+    start, budget = config.infilling(), Budget(pretrain_flops, "flops")
+    return encoder_trial(
+        data=data,
+        num_labels=num_labels,
+        notes=_NOTES,
+        task="probe",
+        tiny=tiny,
+        further=partial(_further, num_texts=num_texts),
         question="Does an encoder-decoder whose encoder also finds noise and matches views know"
         " more of texts than one that goes on with infilling alone, at equal FLOPs?",
-        data=rows,
         arms=_arms(config),
-        measure=partial(_measure, num_labels=num_labels, num_texts=num_texts),
-        metric=metric,
-        direction="higher",
         budget=Budget(1e9 if tiny else 3e11, "flops"),
         claims=(
             ("e2s2", "infilling", metric, "higher"),
@@ -86,28 +80,22 @@ def trial(
             ("infilling", "random", metric, "higher"),
         ),
         counted=("train",),
-        prepare=partial(_prepare, rows, config.infilling(), pretrain_flops),
-        notes=_NOTES,
+        prepare=partial(
+            warm_start, "e2s2", start, partial(packages.data, data, num_labels), budget
+        ),
     )
 
 
 def _arms(config: Config) -> tuple[Arm, ...]:
     """The arms; `config` has all of E2S2."""
-    changed = partial(replace, config)
+    changed, infilling = partial(replace, config), config.infilling()
     ablation = partial(Arm, role="ablation", method="e2s2", default=False)
-
-    def untrained(context: Context) -> Any:
-        method_class = discover.load("e2s2").method
-        torch.manual_seed(context.run.seed)
-        return method_class.build(
-            config.infilling(), data=method_class.read(context.data.train)
-        ).eval()
-
+    random = partial(untrained, "e2s2", infilling)
     return (
         Arm("e2s2", "E2S2", "method", "e2s2", config),
-        Arm("infilling", "text infilling alone", "baseline", "e2s2", config.infilling()),
-        Arm("before", "before going on", "control", "e2s2", config.infilling(), trains=False),
-        Arm("random", "random weights", "control", run=untrained, trains=False),
+        Arm("infilling", "text infilling alone", "baseline", "e2s2", infilling),
+        Arm("before", "before going on", "control", "e2s2", infilling, trains=False),
+        Arm("random", "random weights", "control", run=random, trains=False),
         ablation("no-denoise", "without finding noise", config=changed(denoise_weight=0.0)),
         ablation("no-contrast", "without the contrast", config=changed(contrast_weight=0.0)),
         ablation("shuffle", "shuffles only", config=changed(replace_ratio=0.0)),
@@ -116,26 +104,8 @@ def _arms(config: Config) -> tuple[Arm, ...]:
     )
 
 
-def _prepare(
-    rows: Callable[[], Data], config: Config, flops: float, seed: int, folder: Path
-) -> Spent:
-    """Trains the model that all arms of a seed go on from."""
-    method_class = discover.load("e2s2").method
-    examples = method_class.read(rows().train)
-    torch.manual_seed(seed)
-    method = method_class.build(config, data=examples)
-    run = Run(folder / "run", examples, budget=Budget(flops, "flops"), seed=seed, quiet=True)
-    train(method, run)
-    run.close()
-    method.save(folder)
-    return run.spent
-
-
-def _measure(
-    method: Any, data: Data, seed: int, *, num_labels: int, num_texts: int
-) -> dict[str, float | list[float]]:
-    """The accuracy of the probe, one number a test text, and the other measures."""
-    found = packages.measure(method, data.test, seed, num_labels=num_labels, task="probe")
+def _further(method: Any, data: Data, *, num_texts: int) -> Measures:
+    """What is measured beside the accuracy of the probe."""
     learn, test = (
         measures.windows_of(method, [row["text"] for row in half], _LEAST_TOKENS, num_texts)
         for half in data.test
@@ -143,7 +113,6 @@ def _measure(
     wrong_learn, wrong_test = (measures.edited_texts(method, each) for each in (learn, test))
     shuffled = [measures.one_window_shuffled(each) for each in (learn, test)]
     return {
-        **found,
         "edit_f05": measures.edit_f05(method, wrong_learn, wrong_test),
         "shuffle_found": measures.shuffled_found(method, *shuffled),
         "half_mrr": measures.half_ranks(method, test),

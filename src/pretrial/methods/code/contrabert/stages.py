@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pretrial.corrupt.masks import chosen_of, mask_windows
 from pretrial.methods.code.contrabert.config import Config
-from pretrial.methods.code.contrabert.variants import Sample, Variants
-from pretrial.models.layers.attention_masks import additive_mask
+from pretrial.methods.code.contrabert.data import Sample, Variants
+from pretrial.models.architectures.text_encoder import hidden_states
 from pretrial.objectives.contrastive import gathered, info_nce
 from pretrial.objectives.momentum import Momentum
 from pretrial.objectives.queue import KeyQueue
@@ -95,19 +95,14 @@ class Contrast(Trainable):
         """Both losses by their weights, and each of them."""
         config, counts = self.config, batch["counts"]
         originals = batch["originals"]
-        states = self.states(
-            self.network.roberta, originals["input_ids"], originals["attention_mask"]
-        )
+        states = self._read(originals)
         parts: dict[str, Tensor] = {}
         total = torch.zeros((), device=states.device)
         if config.mlm_weight:
             mlm = self._token_loss(states, originals, counts["masked"])
             if config.mlm_on_variants:
                 other = batch["variants"]
-                found = self.states(
-                    self.network.roberta, other["input_ids"], other["attention_mask"]
-                )
-                mlm = mlm + self._token_loss(found, other, counts["masked"])
+                mlm = mlm + self._token_loss(self._read(other), other, counts["masked"])
             parts["mlm_loss"] = mlm
             total = total + config.mlm_weight * mlm
         if config.contrast_weight:
@@ -117,6 +112,10 @@ class Contrast(Trainable):
             ratio = batch["num_changed"] / counts["examples"]
             parts["changed_ratio"] = torch.tensor(ratio, device=states.device)
         return {"loss": total, **parts}
+
+    def _read(self, part: dict[str, Any]) -> Tensor:
+        """Last hidden states [B, T, d] of sequences with masks in."""
+        return hidden_states(self.network.roberta, part["input_ids"], part["attention_mask"])
 
     def _token_loss(self, states: Tensor, part: dict[str, Any], count: float) -> Tensor:
         """Cross-entropy at the chosen positions of states [B, T, d]."""
@@ -130,8 +129,9 @@ class Contrast(Trainable):
         queries = self.pooled(states, batch["originals"]["attention_mask"])
         variants = batch["variants"]
         with torch.no_grad():
-            found = self.states(self.momentum, variants["labels"], variants["attention_mask"])
-            keys = self.pooled(found, variants["attention_mask"])
+            mask = variants["attention_mask"]
+            whole = hidden_states(self.momentum.average, variants["labels"], mask)
+            keys = self.pooled(whole, mask)
         loss = info_nce(
             queries,
             keys,
@@ -143,16 +143,11 @@ class Contrast(Trainable):
         self.queue.hold(gathered(keys))
         return loss
 
-    def states(self, encoder: Any, ids: Tensor, real: Tensor) -> Tensor:
-        """Last hidden states [B, T, d] of ids [B, T]; True in `real` where there is a token."""
-        mask = additive_mask("bidirectional", real, dtype=self.network.dtype)
-        return encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-
-    def pooled(self, states: Tensor, real: Tensor) -> Tensor:
+    def pooled(self, states: Tensor, attention_mask: Tensor) -> Tensor:
         """One vector of length 1 a sequence [B, d]."""
         if self.config.pooling == "first":
             return F.normalize(states[:, 0], dim=-1)
-        weights = real[..., None].to(states.dtype)  # [B, T, 1]
+        weights = attention_mask[..., None].to(states.dtype)  # [B, T, 1]
         return F.normalize((states * weights).sum(1), dim=-1)
 
     def after_step(self) -> None:

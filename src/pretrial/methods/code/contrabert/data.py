@@ -1,17 +1,26 @@
-"""Samples of code, and variants of them: five operators on code, four on comments."""
+"""Samples of code, and variants of them: five operators on code, four on comments.
+
+One of the four translates a comment to another language and back, by two public checkpoints.
+"""
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import torch
+
+from pretrial.checkpoints.keys import load_pretrained, load_tokenizer
 from pretrial.code_views import View, view
 from pretrial.code_views.rewrites import PRESERVING, Rewrite, sample_lines
-from pretrial.data.rows import mapped, require
+from pretrial.data.rows import mapped, read_as
 from pretrial.errors import UserError
+from pretrial.train.run import Run
 
 #: Operators on code; the first four keep what it does.
 CODE_OPERATORS: dict[str, Rewrite] = {**PRESERVING, "sample_lines": sample_lines}
@@ -34,6 +43,9 @@ _SHARE = 0.15  # of the words that an operator on comments touches; assumed
 # What lies further on is never read, and a line of megabytes would take minutes to be rewritten.
 _MOST_CHARACTERS = 100_000
 
+_TRANSLATIONS = "translations.json"
+_AT_ONCE = 32  # comments that are translated together
+
 TextOperator = Callable[[list[str], random.Random], list[str]]
 
 
@@ -52,29 +64,21 @@ class Sample:
     language: str = "python"
 
 
-def code_of(sample: Sample | str) -> str:
-    """The code of a sample, which may be the code itself."""
-    return sample if isinstance(sample, str) else sample.code
-
-
 def read_samples(rows: Sequence[dict[str, Any]]) -> Sequence[Sample]:
     """Samples of rows with `code`, and `comment` and `language` where they have them.
 
     Raises:
         UserError: a field is missing or no string, or a row has no code.
     """
-    require(rows, ("code",))
-    return mapped(rows, _sample)
+    return mapped(read_as(rows, Sample), _tidy)
 
 
-def _sample(number: int, row: dict[str, Any]) -> Sample:
-    fields = {name: row.get(name) or "" for name in ("code", "comment", "language")}
-    for name, value in fields.items():
-        if not isinstance(value, str):
-            raise UserError(f"'{name}' of row {number} is a {type(value).__name__}: give a string")
-    if not fields["code"].strip():
+def _tidy(number: int, sample: Sample) -> Sample:
+    if not sample.code.strip():
         raise UserError(f"'code' of row {number} is empty: leave the row out")
-    return Sample(fields["code"], fields["comment"].strip(), fields["language"] or "python")
+    return replace(
+        sample, comment=sample.comment.strip(), language=sample.language or Sample.language
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -185,3 +189,65 @@ class Variants:
         if name == "back_translate" and self.translations is not None:
             return self.translations.get(sample.comment)
         return " ".join(TEXT_OPERATORS[name](sample.comment.split(), rng))
+
+
+# -- translation ----------------------------------------------------------------------------------
+
+
+def back_translations(
+    comments: Sequence[str], translators: Sequence[str], run: Run
+) -> dict[str, str]:
+    """Each comment's translation back, computed once a run and kept with it.
+
+    Args:
+        comments: in the language that the first translator reads.
+        translators: two sequence-to-sequence checkpoints, such as Helsinki-NLP/opus-mt-en-de and
+            Helsinki-NLP/opus-mt-de-en.
+        run: keeps them.
+
+    Raises:
+        UserError: a translator cannot be loaded.
+    """
+
+    def make(folder: Path) -> None:
+        texts = list(dict.fromkeys(comments))
+        found = texts
+        for name in translators:
+            found = translate(found, name, run.device)
+        pairs = dict(zip(texts, found, strict=True))
+        (folder / _TRANSLATIONS).write_text(json.dumps(pairs), encoding="utf-8")
+
+    folder = run.once("translations", make)
+    return json.loads((folder / _TRANSLATIONS).read_text(encoding="utf-8"))
+
+
+@torch.no_grad()
+def translate(texts: Sequence[str], name: str, device: torch.device | str = "cpu") -> list[str]:
+    """What a translator gives for each text, by greedy search.
+
+    Args:
+        texts: in the language that it reads.
+        name: name or folder of a sequence-to-sequence checkpoint.
+        device: where it runs.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    from transformers import AutoModelForSeq2SeqLM
+
+    tokenizer: Any = load_tokenizer(name)
+    model: Any = load_pretrained(AutoModelForSeq2SeqLM, name)
+    model.eval().to(device)
+    found: list[str] = []
+    for start in range(0, len(texts), _AT_ONCE):
+        some = list(texts[start : start + _AT_ONCE])
+        inputs = tokenizer(some, padding=True, truncation=True, max_length=256, return_tensors="pt")
+        ids = model.generate(
+            input_ids=inputs["input_ids"].to(device),
+            attention_mask=inputs["attention_mask"].to(device),
+            max_new_tokens=2 * inputs["input_ids"].shape[1],
+            num_beams=1,
+            do_sample=False,
+        )
+        found += tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return found
