@@ -28,8 +28,7 @@ import tyro
 
 from pretrial.environment import commit, environment
 from pretrial.evaluate.latency import decoding_speed
-from pretrial.methods.text.return_of_encoder.building import new_student
-from pretrial.methods.text.return_of_encoder.config import Config
+from pretrial.methods.text.return_of_encoder import Config, ReturnOfEncoder
 
 
 @torch.no_grad()
@@ -130,8 +129,8 @@ def main(
         vocab_size=4096,
     )  # fmt: skip
     pair = {
-        "encoder-decoder": new_student(config, None, None)[0].eval(),
-        "decoder-only": new_student(config.decoder_only(), None, None)[0].eval(),
+        "encoder-decoder": ReturnOfEncoder.build(config).network.eval(),
+        "decoder-only": ReturnOfEncoder.build(config.decoder_only()).network.eval(),
     }
     sizes = {name: sum(p.numel() for p in model.parameters()) for name, model in pair.items()}
     for name, size in sizes.items():

@@ -23,14 +23,9 @@ from transformers import (
 from pretrial.cli import main
 from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
-from pretrial.methods.text.return_of_encoder import (
-    Config,
-    Example,
-    ReturnOfEncoder,
-    trial,
-)
-from pretrial.methods.text.return_of_encoder.building import new_student
-from pretrial.methods.text.return_of_encoder.teaching import aligned_logits
+from pretrial.methods.text.return_of_encoder import Config, Example, ReturnOfEncoder
+from pretrial.methods.text.return_of_encoder.stages.distillation import aligned_logits
+from pretrial.methods.text.return_of_encoder.trials import trial
 from pretrial.models.architectures.seq2seq import pad_rows, shifted
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import weights_of
@@ -90,7 +85,7 @@ def test_a_teacher_that_thinks_as_the_student_teaches_nothing_and_a_late_one_som
         config = replace(PLAIN, answers=answers)
         for delay in (0, 1):
             method = built(config)
-            length = max(len(method.reader.source(row)) for row in ROWS[:4])
+            length = max(len(method.inputs.source(row)) for row in ROWS[:4])
             method.frozen["teacher"] = Twin(method.network, length, delay)
             batch = method.batch(ROWS[:4], generator())
             loss = float(method.losses(batch)["kd_loss"].detach())
@@ -190,11 +185,13 @@ def test_gold_answers_are_the_targets():
 
 def test_a_source_keeps_its_ending_and_an_empty_one_has_a_token():
     method = built(replace(PLAIN, max_source=6, ending="\n=>"))
-    long = method.reader.source(Example("a b c d e f g h i j k l m n o p"))
+    long = method.inputs.source(Example("a b c d e f g h i j k l m n o p"))
     assert len(long) == 6
     assert method.tokenizer.decode(long).endswith("\n=>")
-    assert built(replace(PLAIN, ending="")).reader.source(Example("")) == [method.reader.end]
-    assert method.reader.target(Example("", ""))[-1] == method.reader.end
+    assert built(replace(PLAIN, ending="")).inputs.source(Example("")) == [
+        method.language_model.end
+    ]
+    assert method.inputs.target(Example("", ""))[-1] == method.language_model.end
 
 
 # -- work -----------------------------------------------------------------------------------------
@@ -299,17 +296,17 @@ def test_the_release_is_a_student_and_comes_back_from_our_layout(tmp_path):
     method.tokenizer.save_pretrained(folder)
     for source in (folder, folder / "model.pt"):
         again = ReturnOfEncoder.build(PLAIN, source=source).eval()
-        assert again.nats(ROWS[:3]) == pytest.approx(method.nats(ROWS[:3]), rel=1e-4)
+        assert again.nll(ROWS[:3]) == pytest.approx(method.nll(ROWS[:3]), rel=1e-4)
     again.save(tmp_path / "ours")
     third = ReturnOfEncoder.build(PLAIN, source=tmp_path / "ours").eval()
-    assert third.nats(ROWS[:3]) == again.nats(ROWS[:3])
+    assert third.nll(ROWS[:3]) == again.nll(ROWS[:3])
 
 
 def test_decoder_only_has_as_many_parameters():
     for config in (PLAIN, Config.small()):
         plain = replace(config, teacher="", teacher_ratio=0.0)
         sizes = [
-            sum(p.numel() for p in new_student(each, None, None)[0].parameters())
+            sum(p.numel() for p in ReturnOfEncoder.new_network(each, each.vocab_size).parameters())
             for each in (plain, plain.decoder_only())
         ]
         assert sizes[0] == pytest.approx(sizes[1], rel=0.01)
@@ -343,7 +340,7 @@ def test_t5gemma_is_a_student_too(teacher, tmp_path):
     train(method, Run(tmp_path / "run", ROWS, budget=Budget(3, "steps"), quiet=True))
     method.save(tmp_path / "again")
     again = ReturnOfEncoder.build(made, source=tmp_path / "again").eval()
-    assert again.nats(ROWS[:2]) == pytest.approx(method.nats(ROWS[:2]), abs=1e-6)
+    assert again.nll(ROWS[:2]) == pytest.approx(method.nll(ROWS[:2]), abs=1e-6)
     assert len(again.generate_texts(["def f(): pass"], max_new_tokens=4)) == 1
 
 
@@ -439,7 +436,7 @@ def test_an_image_without_vision_is_refused_and_a_written_place_is_none(clip):
         built().batch([replace(ROWS[0], image=image(0))], generator())
     method = built(replace(PLAIN, vision=str(clip)))
     place = method.network.config.image_token_id
-    assert place not in method.reader.source(Example("an <image> of it"))
+    assert place not in method.inputs.source(Example("an <image> of it"))
 
 
 # -- the trials -----------------------------------------------------------------------------------
@@ -488,7 +485,7 @@ def test_train_predict_eval_and_export_from_the_command_line(teacher, tmp_path, 
     (tmp_path / "asked.jsonl").write_text('{"source": "def f(): pass"}\n{"source": ""}\n')
     assert main(["predict", str(out), "--data", str(tmp_path / "asked.jsonl")]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [list(row) for row in rows] == [["generate"], ["generate"]]
+    assert [list(row) for row in rows] == [["text"], ["text"]]
     assert main(["eval", str(out), "--task", "generation", "--data", str(data)]) == 0
     assert main(["export", str(out), "--to", str(tmp_path / "model")]) == 0
     told = (tmp_path / "model" / "README.md").read_text()

@@ -16,7 +16,7 @@ Deviations from the paper and its released code:
 5. The encoder's positions begin at 0; the release centres them, which changes no score.
 6. The NTK factor acts in the encoder alone: the decoder's cached keys cannot turn.
 7. Patches of an image stand before the text, without the release's line breaks and pooling.
-8. A teacher of text learns nothing of images: rows with one are learnt from labels alone.
+8. A teacher of text learns nothing of images: rows with one are learned from labels alone.
 
 | field | content |
 | --- | --- |
@@ -27,30 +27,38 @@ Deviations from the paper and its released code:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel
 
+from pretrial.bases.language_model import LanguageMethod
 from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.masks import IGNORE
 from pretrial.data.rows import mapped
-from pretrial.methods.text.return_of_encoder.building import give_sight, load_student, new_student
+from pretrial.methods.text.return_of_encoder.abilities import write_of_images
 from pretrial.methods.text.return_of_encoder.config import SCRATCH, Config
-from pretrial.methods.text.return_of_encoder.lessons import Lessons
-from pretrial.methods.text.return_of_encoder.reading import Example, Reader, example_of_row
-from pretrial.methods.text.return_of_encoder.teaching import aligned_logits, load_teacher
-from pretrial.methods.text.return_of_encoder.training import Training
-from pretrial.methods.text.return_of_encoder.writing import write
+from pretrial.methods.text.return_of_encoder.data import Example, Inputs, example_of_row
+from pretrial.methods.text.return_of_encoder.network.mu import (
+    MuForCausalLM,
+    MuForConditionalGeneration,
+)
+from pretrial.methods.text.return_of_encoder.network.public import load_student
+from pretrial.methods.text.return_of_encoder.network.vision import attach_vision
+from pretrial.methods.text.return_of_encoder.stages import Training
+from pretrial.methods.text.return_of_encoder.stages.distillation import (
+    Distillation,
+    aligned_logits,
+    load_teacher,
+)
 from pretrial.models.architectures.seq2seq import collate, shifted
 from pretrial.objectives.tokens import distillation_loss, token_loss
 from pretrial.train.device import to_device
-from pretrial.train.method import Method
 from pretrial.train.stage import Batch
 
 if TYPE_CHECKING:
@@ -89,65 +97,72 @@ CARD = Card(
     ),
 )
 
-_AT_ONCE = 64  # sources that are written for together
 
-
-class ReturnOfEncoder(Method):
+class ReturnOfEncoder(LanguageMethod):
     """A student, and a teacher while it is trained. See the module's text.
 
     Attributes:
-        network: of transformers, with an encoder or without.
-        tokenizer: the teacher's too.
         frozen: holds "teacher" while training from one.
-        lessons: asks the teacher.
+        distillation: asks the teacher.
     """
 
     Config: ClassVar[type] = Config
     skips_parameters = True  # a micro-batch may hold no image
+    specials: ClassVar[Mapping[str, str]] = {
+        "pad_token": "<pad>",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+    }
 
     def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
-        super().__init__(config)
-        self.network = network
-        self.tokenizer = tokenizer
-        self.reader = Reader(config, tokenizer, network)
-        self.lessons = Lessons(config)
+        super().__init__(config, network, tokenizer)
+        self.inputs = Inputs(config, self.language_model)
+        self.distillation = Distillation(config)
 
     @classmethod
     def build(
         cls, config: Any, source: str | Path | None = None, data: Sequence[Example] | None = None
     ) -> Self:
-        """A student.
-
-        Args:
-            config: settings.
-            source: `model.pt` of the release, a folder written by `save`, or the name or folder of
-                any checkpoint of transformers that writes text; None begins from scratch.
-            data: examples that a vocabulary is learnt from, where no teacher brings one.
+        """See `LanguageMethod.build`; from scratch a student has its teacher's tokenizer.
 
         Raises:
             UserError: a checkpoint or a teacher does not fit.
         """
-        if source is not None:
-            network, tokenizer = load_student(source, config)
-            kind = "encoder_decoder" if network.config.is_encoder_decoder else "decoder_only"
-            config = replace(config, architecture=kind)
-            method = cls(config, network, tokenizer)
+        if source is None and config.teacher not in ("", SCRATCH):
+            teacher, tokenizer = load_teacher(config.teacher, None)
+            method = cls(config, cls.new_network(config, len(tokenizer), tokenizer), tokenizer)
+            method.frozen["teacher"] = teacher.eval().requires_grad_(False)
         else:
-            teacher = tokenizer = None
-            if config.teacher not in ("", SCRATCH):
-                teacher, tokenizer = load_teacher(config.teacher, None)
-            network, tokenizer = new_student(config, tokenizer, data)
-            method = cls(config, network, tokenizer)
-            if teacher is not None:
-                method.frozen["teacher"] = teacher.eval().requires_grad_(False)
+            method = super().build(config, source, data)
         if config.vision:
-            give_sight(network, tokenizer, config)
+            attach_vision(method.network, method.tokenizer, config.vision, config.train_vision)
         return method
+
+    @classmethod
+    def new_network(cls, config: Any, vocab_size: int, tokenizer: Any = None) -> Any:
+        """An untrained Mu, or the decoder-only model of the same layers."""
+        both = config.architecture == "encoder_decoder"
+        sizes = config.network_config(vocab_size, tokenizer)
+        return (MuForConditionalGeneration if both else MuForCausalLM)(sizes)
+
+    @classmethod
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
+        """Of `model.pt` of the release, a folder of ours, or any checkpoint that writes text."""
+        network, tokenizer = load_student(source, config.head_width)
+        both = network.config.is_encoder_decoder
+        config = replace(config, architecture="encoder_decoder" if both else "decoder_only")
+        return config, network, tokenizer
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
         """The rows as examples."""
         return mapped(rows, example_of_row)
+
+    @classmethod
+    def parts(cls, example: Example) -> Iterable[str | None]:
+        """Source and target."""
+        return (example.source, example.target)
 
     # Training
 
@@ -157,32 +172,31 @@ class ReturnOfEncoder(Method):
 
     def batch(self, examples: Sequence[Example], generator: torch.Generator) -> Batch:
         """Sources and targets; with a teacher also answers, and its logits at their tokens."""
-        sources, pixels = self.reader.inputs(examples)
-        targets = [self.reader.target(example) for example in examples]
-        batch = collate(sources, targets, self.reader.pad)
-        if pixels is not None:
-            batch["pixel_values"] = pixels
+        batch = self._plain_batch(examples)
         if "teacher" in self.frozen:
-            self._ask_teacher(batch, examples, sources, targets, generator)
+            self._add_teacher(batch, examples, generator)
         return batch
 
-    def _ask_teacher(
-        self,
-        batch: Batch,
-        examples: Sequence[Example],
-        sources: list[list[int]],
-        targets: list[list[int]],
-        generator: torch.Generator,
+    def _plain_batch(self, examples: Sequence[Example]) -> Batch:
+        sources, pixels = self.inputs.sources(examples)
+        targets = [self.inputs.target(example) for example in examples]
+        batch = collate(sources, targets, self.language_model.pad)
+        return batch if pixels is None else batch | {"pixel_values": pixels}
+
+    def _add_teacher(
+        self, batch: Batch, examples: Sequence[Example], generator: torch.Generator
     ) -> None:
         """Adds answers and what the teacher says of them, for the rows that it can read."""
-        draws = self.lessons.draws(len(examples), generator)
+        draws = self.distillation.draws(len(examples), generator)
         seen = torch.tensor([example.image is None for example in examples]).nonzero().squeeze(1)
-        answers = [targets[row] for row in seen.tolist()]
+        known = [examples[row] for row in seen.tolist()]
+        answers = [self.inputs.target(example) for example in known]
         # on the meta device nothing can be drawn, and any answers will do
         if self.config.answers == "own" and self.device.type != "meta":
-            known = [sources[row] for row in seen.tolist()]
-            answers = self.lessons.answers(self.network, self.reader, known, draws[seen])
-        self.lessons.add(batch, seen, answers, self.frozen["teacher"])
+            masks = batch["attention_mask"].bool()
+            sources = [batch["input_ids"][row][masks[row]].tolist() for row in seen.tolist()]
+            answers = self.distillation.answers(self.language_model, sources, draws[seen])
+        self.distillation.add(batch, seen, answers, self.frozen["teacher"])
 
     @property
     def device(self) -> torch.device:
@@ -243,73 +257,61 @@ class ReturnOfEncoder(Method):
         return torch.stack([part.sum() for part in parts if part.requires_grad]).sum() * 0.0
 
     @torch.no_grad()
-    def nats(self, examples: Sequence[Example], batch_size: int = 64) -> list[float]:
-        """-log p(target | source) of each example, a mean over its tokens."""
+    def nll(self, examples: Sequence[Example], batch_size: int = 64) -> list[float]:
+        """-log p(target | source) in nats of each example, a mean over its tokens."""
         found: list[float] = []
         for start in range(0, len(examples), batch_size):
-            part = examples[start : start + batch_size]
-            sources, pixels = self.reader.inputs(part)
-            targets = [self.reader.target(example) for example in part]
-            batch = collate(sources, targets, self.reader.pad)
-            if pixels is not None:
-                batch["pixel_values"] = pixels
-            batch = to_device(batch, self.device)
-            labels = batch["labels"]
-            logits = self._logits(batch, labels, self._memory(batch)).float()
-            losses = cross_entropy(logits.transpose(1, 2), labels, reduction="none")
-            found += (losses.sum(1) / (labels != IGNORE).sum(1)).tolist()
+            batch = to_device(self._plain_batch(examples[start : start + batch_size]), self.device)
+            logits = self._logits(batch, batch["labels"], self._memory(batch)).float()
+            losses = cross_entropy(logits.transpose(1, 2), batch["labels"], reduction="none")
+            found += (losses.sum(1) / batch["loss_mask"].sum(1)).tolist()
         return found
 
-    def held_out(self, examples: Sequence[Example]) -> dict[str, float]:
+    def held_out_nll(self, examples: Sequence[Example]) -> dict[str, float]:
         """Mean nats a token of targets."""
-        return {"target_nats": sum(self.nats(examples)) / len(examples)}
-
-    # What the user keeps
-
-    def export(self) -> PreTrainedModel:
-        """The student; one from scratch is loaded by the classes in `network.mu`."""
-        return self.network
-
-    def save(self, folder: Path) -> None:
-        """The student and its tokenizer in the layout of transformers."""
-        self.network.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        return {"target_nats": sum(self.nll(examples)) / len(examples)}
 
     # Abilities
 
+    @property
+    def max_written(self) -> int:
+        """As many tokens as a target has."""
+        return int(self.config.max_target)
+
+    def prompts(self, examples: Sequence[Any], max_new_tokens: int) -> list[list[int]]:
+        """The sources."""
+        given = [Example(each) if isinstance(each, str) else each for each in examples]
+        return self.inputs.sources(given)[0]
+
     def generate(
         self,
-        examples: Sequence[Example],
+        examples: Sequence[Any],
         *,
         max_new_tokens: int = 0,
+        num_samples: int = 1,
         num_beams: int = 1,
         temperature: float = 0.0,
-        top_p: float = 1.0,
+        top_p: float = 0.95,
         seed: int = 0,
-    ) -> Iterator[dict[str, str]]:
+    ) -> Iterator[dict[str, Any]]:
         """Writes a target for each source.
 
         Args:
             max_new_tokens: longest text; 0 is as trained.
-            num_beams: above 1, beam search.
+            num_samples: texts for each, with a temperature or beams; of an image one.
+            num_beams: above 1, beam search, which an encoder-decoder can.
             temperature: of sampling; 0 takes the most probable tokens.
             top_p: mass of the nucleus.
             seed: of sampling.
         """
         how: dict[str, Any] = {"num_beams": num_beams, "temperature": temperature}
-        how |= {"top_p": top_p, "seed": seed}
-        most = max_new_tokens or self.config.max_target
-        for start in range(0, len(examples), _AT_ONCE):
-            for text in write(self.reader, examples[start : start + _AT_ONCE], most, **how):
-                yield {"generate": text}
-
-    def generate_texts(
-        self, sources: Sequence[str], *, max_new_tokens: int = 0, num_beams: int = 1
-    ) -> list[str]:
-        """What it writes for each source, the most probable; the options are `generate`'s."""
-        given = [Example(source) for source in sources]
-        how = {"max_new_tokens": max_new_tokens, "num_beams": num_beams}
-        return [row["generate"] for row in self.generate(given, **how)]
+        how |= {"max_new_tokens": max_new_tokens or self.max_written, "top_p": top_p, "seed": seed}
+        for has_image, rows in groupby(examples, lambda each: _image_of(each) is not None):
+            if not has_image:
+                yield from super().generate(list(rows), num_samples=num_samples, **how)
+                continue
+            for text in write_of_images(self.inputs, list(rows), **how):
+                yield {"text": text}
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, Any]]:
@@ -321,3 +323,7 @@ class ReturnOfEncoder(Method):
                 {"source": f"def close_{noun}(x{number}): x.end()", "target": f"Close {noun}"}
             )
         return rows
+
+
+def _image_of(example: Example | str) -> Any:
+    return None if isinstance(example, str) else example.image

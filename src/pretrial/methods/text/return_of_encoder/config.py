@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
+from pretrial.bases.config import Optimisation, published_size
 from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.network.mu import MuConfig
 
@@ -13,7 +14,7 @@ SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Optimisation):
     """Settings of Return of the Encoder.
 
     Sources are files of microsoft/encoder-decoder-slm: `modeling_mu.py` and, for training,
@@ -29,7 +30,7 @@ class Config:
         num_heads: query heads, from scratch.
         num_kv_heads: heads of keys and values, from scratch.
         head_width: of each head; all together may be narrower than `width`.
-        vocab_size: entries of the vocabulary that is learnt from the data, where neither a
+        vocab_size: entries of the vocabulary that is learned from the data, where neither a
             checkpoint nor a teacher brings one.
         dropout_prob: from scratch.
         rope_base: of the rotary positions, from scratch.
@@ -53,11 +54,6 @@ class Config:
         answers: what the teacher judges: the student's "own" answers, or the "gold" ones.
         temperature: of drawing the student's answers.
         top_k: tokens that they are drawn from; 0 draws from all.
-        batch_size: examples a step.
-        micro_batch_size: examples a forward pass; 0 takes the whole batch.
-        lr: peak learning rate.
-        weight_decay: of matrices.
-        warmup: steps, or a share of the budget below 1.
     """
 
     published: ClassVar[dict[str, int]] = {"330m": 330_000_000}
@@ -91,7 +87,6 @@ class Config:
     temperature: float = 0.9  # generate_temperature
     top_k: int = 128  # generate_top_k
     batch_size: int = 128  # global_batch_size
-    micro_batch_size: int = 0
     lr: float = 1e-4  # learning_rate
     weight_decay: float = 0.01  # weight_decay
     warmup: float = 4.0  # warmup_steps
@@ -165,9 +160,7 @@ class Config:
     @classmethod
     def paper(cls, name: str = "330m") -> Self:
         """The published size, 20 layers and 10."""
-        if name not in cls.published:
-            raise UserError(f"published sizes are {', '.join(cls.published)}, not {name!r}")
-        return cls()
+        return published_size(name, {"330m": cls()})
 
     def decoder_only(self, num_layers: int = 0) -> Self:
         """A decoder-only model of as many parameters.

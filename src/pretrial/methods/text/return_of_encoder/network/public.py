@@ -1,4 +1,4 @@
-"""Mu's public checkpoints: one file of weights, under names of their own."""
+"""Checkpoints that a student may begin with; those of Mu have names of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretrial.checkpoints.keys import KeyMap, load_strict, read_weights
+from pretrial.checkpoints.keys import KeyMap, load_strict, load_tokenizer, read_weights
+from pretrial.checkpoints.pretrained import load_generator
 from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.network.mu import MuConfig, MuForConditionalGeneration
 
@@ -33,6 +34,44 @@ _KEYS: KeyMap = (
     (r"\.mlp\.fc2\.", ".mlp.down_proj."),
 )
 _FIRST = "transformer.wte.weight"
+_TOKENIZER = "microsoft/Phi-3.5-mini-instruct"  # of the release, which has none beside it
+
+
+def load_student(source: str | Path, head_width: int) -> tuple[Any, Any]:
+    """The model and the tokenizer of a checkpoint.
+
+    Args:
+        source: `model.pt` of the release, a folder of ours, or any checkpoint of transformers that
+            writes text.
+        head_width: of each head, where the checkpoint does not tell it.
+
+    Raises:
+        UserError: there is none, or it has no tokenizer with an end token.
+    """
+    if is_public_mu(source):
+        network: Any = load_public_mu(source, head_width)
+        folder = Path(source) if Path(source).is_dir() else Path(source).parent
+        tokenizer = _tokenizer_beside(folder)
+        if tokenizer.eos_token_id is not None:
+            network.config.eos_token_id = tokenizer.eos_token_id
+    else:
+        network, tokenizer = load_generator(source)
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"the tokenizer of {source} has no end token: give it one")
+    return network, tokenizer
+
+
+def _tokenizer_beside(folder: Path) -> Any:
+    """The tokenizer in a folder of the release, or the one that it was trained with."""
+    if any(folder.glob("tokenizer*")):
+        return load_tokenizer(folder)
+    try:
+        return load_tokenizer(_TOKENIZER)
+    except UserError as error:
+        raise UserError(
+            f"{folder} holds no tokenizer, and that of the release, {_TOKENIZER}, could not be"
+            " fetched: put its tokenizer.json and tokenizer_config.json beside the weights"
+        ) from error
 
 
 def is_public_mu(source: str | Path) -> bool:

@@ -7,14 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPVisionModel
 
-from pretrial.checkpoints.keys import load_pretrained
 from pretrial.checkpoints.parts import has_part, load_parts, load_value, save_parts
-from pretrial.models.layers.vision import patches, projector
+from pretrial.models.layers.vision import freeze_unread, load_clip, patches, projector
 
-#: Weights in a CLIP checkpoint that are not of its vision model.
-_BESIDE = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
 _PROJECTOR, _NORMS = "projector", "projector_norms"
 #: Whose patches are read, counted from the end; assumed.
 LAYER = -2
@@ -34,10 +30,7 @@ class VisionTower(nn.Module):
         self.vision = vision
         self.norms = norms
         self.projector = projector(vision.config.hidden_size, width, norms)
-        # what lies behind the layer that is read gets no gradient
-        inner = getattr(vision, "vision_model", vision)
-        inner.encoder.layers[LAYER + 1 :].requires_grad_(False)
-        inner.post_layernorm.requires_grad_(False)
+        freeze_unread(vision, LAYER)
 
     @classmethod
     def load(cls, source: str | Path, width: int, norms: bool) -> VisionTower:
@@ -52,7 +45,7 @@ class VisionTower(nn.Module):
         if ours:
             norms = load_value(source, _NORMS)
         with torch.device("cpu"):  # also where the language model has shapes alone
-            made = cls(load_pretrained(CLIPVisionModel, source, beside=_BESIDE), width, norms)
+            made = cls(load_clip(source), width, norms)
             if ours:
                 load_parts(source, {_PROJECTOR: made.projector})
         return made

@@ -18,7 +18,7 @@ from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
 from pretrial.evaluate.generation import exact_match, subtoken_f1
 from pretrial.methods.text.return_of_encoder.config import Config
-from pretrial.methods.text.return_of_encoder.speed import speed_trial
+from pretrial.methods.text.return_of_encoder.trials.speed import speed_trial
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -197,7 +197,7 @@ def _measure(method: ReturnOfEncoder, data: Data, seed: int) -> dict[str, list[f
     wanted = [row["target"] for row in data.test]
     pairs = list(zip(written, wanted, strict=True))
     return {
-        "target_nats": method.nats(test),
+        "target_nats": method.nll(test),
         "token_f1": [subtoken_f1(*pair) for pair in pairs],
         "exact_match": [exact_match(*pair) for pair in pairs],
     }

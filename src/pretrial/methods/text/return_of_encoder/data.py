@@ -14,6 +14,7 @@ from pretrial.data.media.image_tiles import tiles
 from pretrial.data.rows import likely
 from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.config import Config
+from pretrial.models.architectures.language_model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -52,30 +53,17 @@ def example_of_row(number: int, row: Mapping[str, Any]) -> Example:
     return Example(row["source"], target, row.get("image"))
 
 
-class Reader:
+class Inputs:
     """Makes token ids and tiles of examples.
 
     Args:
         config: lengths.
-        tokenizer: of the student.
-        network: its config tells what a source begins with, and where images go.
+        model: the student, whose config tells where images go.
     """
 
-    def __init__(self, config: Config, tokenizer: Any, network: Any) -> None:
+    def __init__(self, config: Config, model: LanguageModel) -> None:
         self.config = config
-        self.tokenizer = tokenizer
-        self.network = network
-
-    @property
-    def end(self) -> int:
-        """The token that ends a target."""
-        return int(self.tokenizer.eos_token_id)
-
-    @property
-    def pad(self) -> int:
-        """What fills shorter rows; it is masked."""
-        pad = self.tokenizer.pad_token_id
-        return self.end if pad is None else int(pad)
+        self.network, self.tokenizer, self.model = model.network, model.tokenizer, model
 
     def source(self, example: Example, num_patches: int = 0) -> list[int]:
         """Token ids of a source, one at least, places for patches first."""
@@ -86,7 +74,7 @@ class Reader:
             ids = self.tokenizer(example.source)["input_ids"][: max(most - len(behind), 0)] + behind
         image = getattr(self.network.config, "image_token_id", None)
         ids = [token for token in ids if token != image]  # one written out in a text is none
-        return [image] * num_patches + ids or [self.end]
+        return [image] * num_patches + ids or [self.model.end]
 
     def target(self, example: Example) -> list[int]:
         """Token ids of a target, the end token last.
@@ -100,9 +88,9 @@ class Reader:
                 " or leave such rows out"
             )
         ids = self.tokenizer(example.target, add_special_tokens=False)["input_ids"]
-        return [*ids[: self.config.max_target - 1], self.end]
+        return [*ids[: self.config.max_target - 1], self.model.end]
 
-    def inputs(self, examples: Sequence[Example]) -> tuple[list[list[int]], Tensor | None]:
+    def sources(self, examples: Sequence[Example]) -> tuple[list[list[int]], Tensor | None]:
         """Token ids of all sources, and the tiles of all images [N, 3, h, w].
 
         Raises:

@@ -1,4 +1,7 @@
-"""The stages: the teacher learns the task, where it is to, and then the student learns from it."""
+"""The stages: the teacher learns the task, where it is to, and then the student learns from it.
+
+`distillation` is what is done for each batch of the latter.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,10 @@ import torch
 from pretrial.data.rows import where
 from pretrial.errors import UserError
 from pretrial.methods.text.return_of_encoder.config import SCRATCH
-from pretrial.methods.text.return_of_encoder.lessons import Ledger
+from pretrial.methods.text.return_of_encoder.data import Example
 from pretrial.methods.text.return_of_encoder.network.low_rank import add_low_rank, merge_low_rank
 from pretrial.methods.text.return_of_encoder.network.mu import MuForCausalLM
-from pretrial.methods.text.return_of_encoder.reading import Example
-from pretrial.methods.text.return_of_encoder.teaching import load_teacher
+from pretrial.methods.text.return_of_encoder.stages.distillation import load_teacher
 from pretrial.train.budget import Budget
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
@@ -53,10 +55,10 @@ class Training:
             if ratio:
                 yield from self._teach_task(teacher, Budget(whole.amount * ratio, whole.unit))
             self.method.frozen["teacher"] = teacher.to(self.run.device).eval()
-            self.method.lessons.ledger = Ledger(self.run)
+            self.method.distillation.book_in(self.run)
         budget = Budget(whole.amount * (1 - ratio), whole.unit)
         yield self._stage("train", self.method, self.run.data, budget, config.lr)
-        self.method.lessons.book_rest()
+        self.method.distillation.book_rest()
         if "teacher" in self.method.frozen:  # no part of what was trained
             del self.method.frozen["teacher"]
 
@@ -101,15 +103,14 @@ class Training:
         if name == "teacher":
             seen = (row for row in seen if row.image is None)
         aside = list(islice(seen, _HELD_OUT))
-        size = min(config.batch_size, len(rows))
-        return Stage(
+        return Stage.of(
             name,
             module,
             rows,
-            budget,
-            Optim(lr, config.weight_decay, schedule="cosine", warmup=config.warmup),
-            batch_size=size,
-            micro_batch_size=config.micro_batch_size or None,
-            evaluate=(lambda: module.held_out(aside)) if aside else None,
+            config,
+            budget=budget,
+            optim=Optim(lr, config.weight_decay, schedule="cosine", warmup=config.warmup),
+            batch_size=min(config.batch_size, len(rows)),
+            evaluate=(lambda: module.held_out_nll(aside)) if aside else None,
             purpose="train" if name == "train" else "teacher_training",
         )

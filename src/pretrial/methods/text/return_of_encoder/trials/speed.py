@@ -27,7 +27,7 @@ def speed_trial(made: Callable[[], Data], tiny: bool) -> Trial:
     """An encoder-decoder against a decoder-only model of as many parameters.
 
     Args:
-        made: gives rows, of which a vocabulary is learnt.
+        made: gives rows, of which a vocabulary is learned.
         tiny: networks small enough for a test.
     """
     config = Config.small()
