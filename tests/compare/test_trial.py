@@ -401,3 +401,23 @@ def test_page_of_arms_that_share_one_training_has_no_costs() -> None:
     assert "masked model" in html
     assert rank(record) == []
     assert recommendation(record).startswith("No arm is trained on its own")
+
+
+RECORDS = sorted(
+    path for path in (ROOT / "results").glob("*.json") if '"setting"' in path.read_text("utf-8")
+)
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_every_record_can_be_held_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PRETRIAL_METHODS")
+    setting = Setting.from_json(json.loads(path.read_text("utf-8"))["setting"])
+    trial = setting.make()
+    assert [trial.arm(name).name for name in setting.arms] == list(setting.arms)
+
+
+def test_an_option_that_a_trial_has_not_is_named() -> None:
+    with pytest.raises(
+        UserError, match="the trial of line has no option 'nose'; the nearest: name"
+    ):
+        make_one("line", {"nose": 1})

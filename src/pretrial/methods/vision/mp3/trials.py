@@ -69,6 +69,10 @@ _SOUND: dict[str, Any] = {
 }
 
 
+#: Options that were called otherwise in records of before.
+RENAMED = {"track": "which"}
+
+
 def trial(
     *,
     which: Literal["digits", "words"] = "digits",
