@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pretrial import discover
 from pretrial.compare import record as records
 from pretrial.compare import worker
 from pretrial.compare.audit import Account, audit
+from pretrial.compare.code import _imported, code_digest
 from pretrial.compare.engine import judge
 from pretrial.compare.making import make_one
 from pretrial.compare.ranking import compose, rank, recommendation
@@ -401,6 +403,42 @@ def test_page_of_arms_that_share_one_training_has_no_costs() -> None:
     assert "masked model" in html
     assert rank(record) == []
     assert recommendation(record).startswith("No arm is trained on its own")
+
+
+def test_a_comparison_has_the_jobs_of_the_trial_that_leads_it() -> None:
+    alone, beside = Setting(("line",), {"steps": 5}), Setting(("line", "curve"), {"steps": 5})
+    one, two = alone.make(), beside.make()
+    method = next(arm for arm in one.arms if arm.role == "method")
+    assert alone.digest(one, method, 0) == beside.digest(two, two.arm("line"), 0)
+    assert alone.digest(one, method, 0) != beside.digest(two, two.arm("curve"), 0)
+    assert alone.digest(one, method, 0) != beside.digest(two, two.arm("line"), 1)
+
+
+def test_another_code_makes_other_jobs(tmp_path, monkeypatch) -> None:
+    shutil.copytree(TOYS, tmp_path / "toys")
+    monkeypatch.setenv("PRETRIAL_METHODS", str(tmp_path / "toys"))
+    first = code_digest.__wrapped__(("line",))
+    assert code_digest.__wrapped__(("line",)) == first
+    assert code_digest.__wrapped__(("other",)) != first
+    path = tmp_path / "toys" / "toy" / "line.py"
+    path.write_text(path.read_text() + "\n# changed\n")
+    assert code_digest.__wrapped__(("line",)) != first
+
+
+def test_the_code_of_a_job_is_all_that_its_method_imports() -> None:
+    import pretrial
+
+    root = Path(pretrial.__file__).parent
+    found, left = set(), [root / "methods/text/electra/__init__.py"]
+    while left:
+        path = left.pop()
+        if path not in found:
+            found.add(path)
+            left += _imported(path.read_text())
+    names = {str(path.relative_to(root)) for path in found}
+    wanted = {"bases/text_encoder.py", "train/run.py", "corrupt/masks.py", "objectives/tokens.py"}
+    assert wanted <= names
+    assert not any(name.startswith(("compare/", "cli/", "methods/vision")) for name in names)
 
 
 RECORDS = sorted(

@@ -232,7 +232,7 @@ def _again(argv: Sequence[str]) -> None:
     old = records.read(parsed.again)
     setting = Setting.from_json(old["setting"])
     new = _hold(setting, Placement(_AGAIN, parsed.on, parsed.workers), parsed.out, old["command"])
-    shutil.rmtree(_AGAIN / "+".join(setting.slugs))  # so that the next time is no mere look-up
+    shutil.rmtree(_AGAIN / setting.lead)  # so that the next time is no mere look-up
     changes = records.changes(old, new)
     print("\n".join(changes) if changes else "every metric and verdict is as it was")
 

@@ -117,8 +117,11 @@ def job_folder(setting: Setting, trial: Trial, arm: Arm | None, seed: int, runs:
 
     Holds `run`, the arm's run, or `prepared`, what the preparation has filled.
     """
-    name = f"{arm.name if arm else 'prepare'}-seed{seed}-{setting.digest(trial, arm, seed)}"
-    return runs.absolute() / "+".join(setting.slugs) / name
+    work = f"seed{seed}-{setting.digest(trial, arm, seed)}"
+    folder = runs.absolute() / setting.lead
+    # the arm may have had another name in another trial
+    known = next(iter(sorted(folder.glob(f"*-{work}"))), None)
+    return known or folder / f"{arm.name if arm else 'prepare'}-{work}"
 
 
 class _Progress:

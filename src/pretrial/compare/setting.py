@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pretrial import discover
+from pretrial.compare.code import code_digest
 from pretrial.compare.making import make_one
 from pretrial.compare.ranking import compose
 from pretrial.compare.trial import Arm, Trial
@@ -94,25 +96,42 @@ class Setting:
             fields=dict(value.get("fields", {})),
         )
 
+    @property
+    def lead(self) -> str:
+        """The method whose trial gives data, task and budget: the first that has one."""
+        return next((slug for slug in self.slugs if discover.load(slug).trial), self.slugs[0])
+
     def digest(self, trial: Trial, arm: Arm | None, seed: int) -> str:
         """Names the work of one job: the same text for the same work, another for any other.
+
+        The work of an arm is the same in the trial of a method and in a comparison that this method
+        leads, whatever the arm is called there.
 
         Args:
             trial: made of this setting.
             arm: the job's arm; None for the preparation of a seed.
             seed: the job's seed.
         """
+        slugs = (self.lead, *((arm.method,) if arm is not None and arm.method else ()))
         work = {
-            "slugs": self.slugs,
+            "lead": self.lead,
+            "code": code_digest(tuple(dict.fromkeys(slugs))),
             "options": plain(self.options),
             "files": {k: _file_state(v) for k, v in self.options.items()},
             "budget": plain(trial.budget),
-            "arm": None if arm is None else plain(arm),
+            "arm": None if arm is None else _work_of(arm),
             "seed": seed,
             **self._named_fields(),
         }
         text = json.dumps(work, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _work_of(arm: Arm) -> dict[str, Any]:
+    """What decides the work of an arm, and not how it is shown."""
+    shown = ("name", "label", "role", "default")
+    work = {name: value for name, value in plain(arm).items() if name not in shown}
+    return work if arm.method else work | {"name": arm.name}
 
 
 def _file_state(value: Any) -> list[int] | None:
