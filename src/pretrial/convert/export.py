@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,7 @@ def export_model(
             save_model(model, str(partial / "model.safetensors"))
         tokenizer = _tokenizer(method)
         if tokenizer is not None:
+            tokenizer.model_max_length = min(tokenizer.model_max_length, _reads(model, method))
             tokenizer.save_pretrained(partial)
         processor = getattr(method, "processor", None)
         if processor is not None:
@@ -93,6 +95,21 @@ def export_gguf(method: Method, path: Path, bits: Bits) -> None:
             " is written of: give --to a folder"
         )
     write_gguf(model, tokenizer, path, bits)
+
+
+def _reads(model: Any, method: Method) -> int:
+    """How many tokens a model reads, so that a pipeline cuts longer texts: its positions, and where
+    it has none those that it was trained with.
+    """
+    config = getattr(model, "config", None)
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None:
+        # RoBERTa and its like begin to count behind the padding token
+        table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+        padding = getattr(table, "padding_idx", None)
+        return int(positions) - (0 if padding is None else int(padding) + 1)
+    names = ("max_length", "max_inputs", "max_source", "max_text", "max_code")
+    return max((int(getattr(method.config, name, 0)) for name in names), default=0) or sys.maxsize
 
 
 def _tokenizer(method: Method) -> Any:
