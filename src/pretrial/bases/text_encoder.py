@@ -275,7 +275,11 @@ class TextEncoder(Method):
         return self.config.max_length
 
     def encode(
-        self, examples: Sequence[Any], *, pooling: Literal["", "first", "mean"] = ""
+        self,
+        examples: Sequence[Any],
+        *,
+        pooling: Literal["", "first", "mean"] = "",
+        batch_size: int = 64,
     ) -> Tensor:
         """One vector each [N, d].
 
@@ -283,11 +287,12 @@ class TextEncoder(Method):
             examples: as `read` gives them, or texts.
             pooling: the state of the first token, or the mean of all; "" is as the settings say,
                 or the mean.
+            batch_size: texts at once.
         """
         own: Pooling = getattr(self.config, "pooling", "mean") if pooling == "" else pooling
         contents = mapped(examples, lambda _, example: self.text_of(example))
         encoder, length = self.network.base_model, self.text_length
-        return encode(encoder, self.tokenizer, contents, length, pooling=own)
+        return encode(encoder, self.tokenizer, contents, length, batch_size, pooling=own)
 
     def token_vectors(self, examples: Sequence[Any]) -> list[tuple[Tensor, list[tuple[int, int]]]]:
         """For each example the last hidden states of its tokens [T, d] and their places."""

@@ -23,8 +23,7 @@ from transformers import (
 
 from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining import Config, FurtherPretraining
-from pretrial.methods.adapt.further_pretraining.trial_data import image_data, text_data
-from pretrial.methods.adapt.further_pretraining.trials import trial
+from pretrial.methods.adapt.further_pretraining.trials import image_data, text_data, trial
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
@@ -80,7 +79,7 @@ def one_stage(stage, run):
         def stages(self, run):
             yield stage
 
-    train(Only(stage.module.network), run)
+    train(Only(stage.module.learner), run)
 
 
 # -- teacher and student --------------------------------------------------------------------------
@@ -89,9 +88,9 @@ def one_stage(stage, run):
 @pytest.mark.parametrize("config", [TINY, TEXT], ids=["image", "text"])
 def test_the_student_begins_where_the_teacher_began_and_the_teacher_stays(config, tmp_path):
     method = make(config)
-    initial = weights(method.network)
+    initial = weights(method.learner)
     stage, run = trained_through(method, tmp_path, "student-1")
-    assert_equal(weights(method.network), initial)
+    assert_equal(weights(method.learner), initial)
     teacher = weights(method.teacher)
     assert any(not torch.equal(value, initial[name]) for name, value in teacher.items())
     assert not method.teacher.training
@@ -105,13 +104,13 @@ def test_without_distillation_a_student_is_the_teacher_again(tmp_path):
     stage, _ = trained_through(method, tmp_path / "one", "student-1")
     again = run_of(tmp_path / "two")
     one_stage(replace(stage, name="teacher"), again)  # the name is part of the seed
-    assert_equal(weights(method.network), weights(method.teacher))
+    assert_equal(weights(method.learner), weights(method.teacher))
 
 
 def test_a_teacher_that_is_the_student_teaches_nothing():
     for config in (TINY, TEXT):
         method = make(config).eval()
-        method.frozen["teacher"] = copy.deepcopy(method.network).eval()
+        method.frozen["teacher"] = copy.deepcopy(method.learner).eval()
         batch = batch_of(method)
         losses = method.losses(batch)
         assert float(losses["distill_loss"].detach()) == 0
@@ -120,7 +119,7 @@ def test_a_teacher_that_is_the_student_teaches_nothing():
 
 def prepared(method, examples):
     with TemporaryDirectory() as folder:
-        return method.prepared(Run(folder, quiet=True), "data", examples)
+        return method.learner.prepared(Run(folder, examples, quiet=True))[0]
 
 
 def batch_of(method, size=8, seed=0):
@@ -133,7 +132,7 @@ def with_other_teacher(config):
     method = make(config)
     torch.manual_seed(1)
     other = FurtherPretraining.build(config, data=DATA[config.input])
-    method.frozen["teacher"] = other.network.eval().requires_grad_(False)
+    method.frozen["teacher"] = other.learner.eval().requires_grad_(False)
     return method
 
 
@@ -142,12 +141,12 @@ def test_two_backward_passes_or_one_sum_give_the_same_gradients(config):
     method = with_other_teacher(replace(config, distill_weight=1.0))
     batch = batch_of(method)
     method.losses(batch)["loss"].backward()
-    one = {name: p.grad.clone() for name, p in method.network.named_parameters() if p.requires_grad}
+    one = {name: p.grad.clone() for name, p in method.learner.named_parameters() if p.requires_grad}
     method.zero_grad()
     losses = method.losses(batch)
     losses["ssl_loss"].backward(retain_graph=True)
     losses["distill_loss"].backward()
-    for name, parameter in method.network.named_parameters():
+    for name, parameter in method.learner.named_parameters():
         if parameter.requires_grad:
             torch.testing.assert_close(parameter.grad, one[name], rtol=1e-4, atol=1e-6)
     assert all(p.grad is None for p in method.teacher.parameters())
@@ -156,13 +155,13 @@ def test_two_backward_passes_or_one_sum_give_the_same_gradients(config):
 def test_the_decoder_is_not_distilled():
     method = with_other_teacher(TINY)
     method.losses(batch_of(method))["distill_loss"].backward()
-    assert all(p.grad is None for p in method.network.model.decoder.parameters())
+    assert all(p.grad is None for p in method.learner.network.decoder.parameters())
 
 
 def test_the_ablation_begins_at_the_teacher(tmp_path):
     method = make(replace(TINY, start="teacher"))
     trained_through(method, tmp_path, "student-1")
-    assert_equal(weights(method.network), weights(method.teacher))
+    assert_equal(weights(method.learner), weights(method.teacher))
 
 
 def test_a_second_round_has_the_first_student_as_its_teacher(tmp_path):
@@ -176,7 +175,7 @@ def test_a_second_round_has_the_first_student_as_its_teacher(tmp_path):
         if "teacher" in method.frozen:
             assert_equal(weights(method.teacher), before)
         one_stage(stage, run)
-        before = weights(method.network)
+        before = weights(method.learner)
     assert names == ["teacher", "student-1", "student-2", "finetune"]
 
 
@@ -184,9 +183,9 @@ def test_the_pull_to_the_start_adds_up_over_micro_batches(tmp_path):
     method = make(replace(TINY, l2_weight=0.5, rounds=0))
     stage = next(method.stages(run_of(tmp_path)))
     with torch.no_grad():
-        for parameter in method.network.parameters():
+        for parameter in method.learner.parameters():
             parameter += 0.01
-    num = sum(p.numel() for p in method.network.encoder.parameters())
+    num = sum(p.numel() for p in method.learner.network.base_model.parameters())
     assert method.distance() == pytest.approx((num * 1e-4) ** 0.5, rel=1e-3)
     whole = method.batch(IMAGES[:8], torch.Generator().manual_seed(0))
     losses = method.losses(whole)
@@ -211,11 +210,11 @@ def pieces(method, size):
 def test_both_losses_are_those_of_the_release():
     """What trainer.py of seanie12/self-distillation computes, with today's transformers."""
     method = with_other_teacher(replace(TINY, normalised=True)).eval()
-    method.network.model.config.norm_pix_loss = True
+    method.learner.network.config.norm_pix_loss = True
     batch = batch_of(method)
-    student: ViTMAEForPreTraining = method.network.model
+    student: ViTMAEForPreTraining = method.learner.network
     teacher = ViTModel(vit_config(student.config), add_pooling_layer=False).eval()
-    teacher.load_state_dict(method.teacher.model.vit.state_dict())
+    teacher.load_state_dict(method.teacher.network.vit.state_dict())
     with torch.no_grad():
         wanted = teacher(batch["pixels"])[0][:, 0]
         mae_loss = student(batch["pixels"], noise=batch["noise"]).loss
@@ -235,11 +234,11 @@ def vit_config(config):
 
 
 def test_features_are_of_whole_images_with_the_patches_in_their_order():
-    network = make().network.eval()
-    pixels = network.inputs(IMAGES[:3])["pixels"]
-    states = network.states(pixels)
-    mae = ViTMAEModel(copy.deepcopy(network.model.config)).eval()
-    mae.load_state_dict(network.model.vit.state_dict())
+    learner = make().learner.eval()
+    pixels = learner.pixels(IMAGES[:3])
+    states = learner.states(pixels)
+    mae = ViTMAEModel(copy.deepcopy(learner.network.config)).eval()
+    mae.load_state_dict(learner.network.vit.state_dict())
     mae.config.mask_ratio = 0.0
     ordered = mae(pixels, noise=torch.arange(16.0).expand(3, -1)).last_hidden_state
     torch.testing.assert_close(states, ordered, rtol=1e-6, atol=1e-6)
@@ -252,23 +251,23 @@ def test_the_loss_of_texts_is_that_of_transformers():
     method = make(TEXT).eval()
     batch = batch_of(method)
     labels = batch["labels"].masked_fill(~batch["loss_mask"], -100)
-    output = method.network.model(
+    output = method.learner.network(
         input_ids=batch["input_ids"],
         attention_mask=batch["attention_mask"].long(),
         labels=labels,
     )
     torch.testing.assert_close(method.losses(batch)["ssl_loss"], output.loss)
-    states = method.network.model.roberta(
+    states = method.learner.network.roberta(
         input_ids=batch["labels"], attention_mask=batch["attention_mask"].long()
     ).last_hidden_state
-    torch.testing.assert_close(method.network.features(batch), states[:, 0])
+    torch.testing.assert_close(method.learner.features(batch), states[:, 0])
 
 
 # -- checkpoints ----------------------------------------------------------------------------------
 
 
 def test_a_mae_loads_with_its_decoder_or_without(tmp_path):
-    theirs = make().network.model
+    theirs = make().learner.network
     theirs.save_pretrained(tmp_path / "whole")
     theirs.vit.save_pretrained(tmp_path / "encoder")
     kept = load_file(tmp_path / "whole" / "model.safetensors")
@@ -278,18 +277,18 @@ def test_a_mae_loads_with_its_decoder_or_without(tmp_path):
     save_file(kept, tmp_path / "vit" / "model.safetensors", metadata={"format": "pt"})
     for name in ("whole", "encoder", "vit"):
         method = make(replace(Config(), finetune_ratio=0.0), tmp_path / name)
-        assert_equal(weights(method.network.model.vit), weights(theirs.vit))
+        assert_equal(weights(method.learner.network.vit), weights(theirs.vit))
         assert method.config.image_size == 8
         assert method.config.pixel_mean == (0.5,)  # those of three channels do not fit one
         if name == "whole":
-            assert_equal(weights(method.network.model), weights(theirs))
+            assert_equal(weights(method.learner.network), weights(theirs))
 
 
 def test_what_is_kept_has_the_keys_of_a_vit(tmp_path):
     method = make()
     exported = method.export()
     assert type(exported) is ViTModel
-    assert exported.state_dict().keys() == method.network.model.vit.state_dict().keys()
+    assert exported.state_dict().keys() == method.learner.network.vit.state_dict().keys()
     method.save(tmp_path)
     saved = load_file(tmp_path / "model.safetensors")
     assert {name.partition(".")[0] for name in saved} == {"vit", "decoder"}
@@ -299,7 +298,7 @@ def test_what_is_kept_has_the_keys_of_a_vit(tmp_path):
 def test_masked_language_models_load_whole(kind, tmp_path):
     if kind == "roberta":
         theirs = make(TEXT)
-        model, tokenizer = theirs.network.model, theirs.tokenizer
+        model, tokenizer = theirs.learner.network, theirs.learner.tokenizer
     else:
         tokenizer = learn_bpe([e.content for e in TEXTS], 300, template="<cls> $A <sep>")
         sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -308,8 +307,8 @@ def test_masked_language_models_load_whole(kind, tmp_path):
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     method = make(replace(Config(), input="text"), tmp_path)
-    assert type(method.network.model) is type(model)
-    assert_equal(weights(method.network.model), weights(model))
+    assert type(method.learner.network) is type(model)
+    assert_equal(weights(method.learner.network), weights(model))
     assert method.config.num_positions == (TINY.num_positions if kind == "roberta" else 40)
     assert method.config.max_length == method.config.num_positions
     long = prepared(method, [replace(TEXTS[0], content="word " * 200)])
@@ -321,7 +320,7 @@ def test_other_checkpoints_are_refused(tmp_path):
     BartConfig().save_pretrained(tmp_path / "bart")
     with pytest.raises(UserError, match="is bart, neither a ViT-MAE nor a masked"):
         make(source=tmp_path / "bart")
-    make().network.model.save_pretrained(tmp_path / "mae")
+    make().learner.network.save_pretrained(tmp_path / "mae")
     saved = load_file(tmp_path / "mae" / "model.safetensors")
     saved.pop("vit.layernorm.weight")
     save_file(saved, tmp_path / "mae" / "model.safetensors", metadata={"format": "pt"})
@@ -329,7 +328,7 @@ def test_other_checkpoints_are_refused(tmp_path):
         make(source=tmp_path / "mae")
     with pytest.raises(UserError, match="nothing that can be read"):
         make(source=tmp_path / "no")
-    make(TEXT).network.model.roberta.save_pretrained(tmp_path / "headless")
+    make(TEXT).learner.network.roberta.save_pretrained(tmp_path / "headless")
     with pytest.raises(UserError, match=r"lacks lm_head.*: give a masked language model with the"):
         make(TEXT, tmp_path / "headless")
 
@@ -342,7 +341,7 @@ def test_published_sizes(name, kept, whole):
     with torch.device("meta"):
         method = FurtherPretraining.build(Config.paper(name))
         assert sum(p.numel() for p in method.export().parameters()) == kept
-    assert sum(p.numel() for p in method.network.parameters()) == whole
+    assert sum(p.numel() for p in method.learner.parameters()) == whole
 
 
 @pytest.mark.parametrize("config", [TINY, TEXT], ids=["image", "text"])
@@ -351,7 +350,7 @@ def test_all_stages_can_be_walked_without_memory(config, tmp_path):
         method = make(config)
     run = run_of(tmp_path, DATA[config.input])
     assert [stage.name for stage in method.stages(run)] == ["teacher", "student-1", "finetune"]
-    assert {p.device.type for p in method.labeller.parameters()} == {"meta"}
+    assert {p.device.type for p in method.trained_classifier.parameters()} == {"meta"}
 
 
 # -- fine-tuning and abilities --------------------------------------------------------------------
@@ -372,9 +371,11 @@ def test_a_whole_run_gives_a_classifier_that_comes_back(config, tmp_path):
     assert again.classes == method.classes
     other = [replace(each, label=f"not {each.label}") for each in data]
     anew = FurtherPretraining.build(config, tmp_path / "model", other)
-    assert anew.labeller is None
+    assert anew.trained_classifier is None
     assert set(anew.classes) == {each.label for each in other}
-    assert torch.equal(again.labeller.logits(data), method.labeller.logits(data))
+    assert torch.equal(
+        again.trained_classifier.logits(data), method.trained_classifier.logits(data)
+    )
     method.export().save_pretrained(tmp_path / "export")
     auto = {"image": AutoModelForImageClassification, "text": AutoModelForSequenceClassification}
     loaded = auto[config.input].from_pretrained(tmp_path / "export")
@@ -390,13 +391,13 @@ def test_a_whole_run_gives_a_classifier_that_comes_back(config, tmp_path):
 def test_the_classifier_starts_from_the_encoder():
     for config, kind in ((TINY, ViTForImageClassification), (TEXT, None)):
         method = make(config)
-        labeller = method.classifier(3)
-        assert kind is None or type(labeller.model) is kind
-        theirs = method.network.encoder.state_dict()
-        for name, value in labeller.model.base_model.state_dict().items():
+        classifier = method.classifier(3)
+        assert kind is None or type(classifier.model) is kind
+        theirs = method.learner.network.base_model.state_dict()
+        for name, value in classifier.model.base_model.state_dict().items():
             assert name not in theirs or torch.equal(theirs[name], value), name
-        assert labeller.logits(DATA[config.input]).shape == (len(DATA[config.input]), 3)
-        assert not any(p is q for p in labeller.parameters() for q in method.parameters())
+        assert classifier.logits(DATA[config.input]).shape == (len(DATA[config.input]), 3)
+        assert not any(p is q for p in classifier.parameters() for q in method.parameters())
 
 
 def test_vectors_do_not_depend_on_the_batch_and_take_bare_contents():
@@ -451,12 +452,13 @@ def test_the_trial_keeps_its_images_apart():
     made = trial(tiny=True)
     assert [arm.name for arm in made.choose()] == ["self", "further", "half", "decay", "l2", "none"]
     found = image_data("builtin:digits", 200, 100, 1000)
-    parts = (found.train, found.held_out, found.test.test)
+    learn, test = found.test
+    parts = (found.train, found.held_out, test)
     numbers = [{row["number"] for row in part} for part in parts]
     assert [len(each) for each in numbers] == [200, 300, 1000]
     assert not numbers[0] & numbers[1]
     assert not numbers[2] & (numbers[0] | numbers[1])
-    labels = [row["label"] for row in found.test.learn]
+    labels = [row["label"] for row in learn]
     assert all(labels.count(digit) == 10 for digit in range(10))
     assert sum("label" in row for row in found.train) == 100
 
@@ -466,10 +468,10 @@ def test_the_trial_of_texts_keeps_its_modules_apart():
     found = text_data("builtin:stdlib-docstrings", "idlelib", 60)
     texts = [{row["text"] for row in part} for part in (found.train, found.held_out)]
     assert not texts[0] & texts[1]
-    assert all(row["text"] in texts[0] for row in found.test.learn)
-    assert all(row["text"] in texts[1] for row in found.test.test)
+    assert all(row["text"] in texts[0] for row in found.test[0])
+    assert all(row["text"] in texts[1] for row in found.test[1])
     assert sum("label" in row for row in found.train) == 60
-    for half in (found.test.learn, found.test.test):
+    for half in found.test:
         labels = [row["label"] for row in half]
         assert labels.count(True) == labels.count(False) > 10
     with pytest.raises(UserError, match="no package 'idlelob'; the nearest: idlelib"):

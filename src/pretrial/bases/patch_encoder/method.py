@@ -19,6 +19,7 @@ from pretrial.corrupt.draws import row_seeds
 from pretrial.models.architectures.patch_classifier import PatchClassifier, Pooling
 from pretrial.models.architectures.patch_encoder import PatchEncoder, glorot_init
 from pretrial.train.budget import Budget
+from pretrial.train.in_batches import in_batches
 from pretrial.train.stage import Optim, Stage
 
 if TYPE_CHECKING:
@@ -118,7 +119,6 @@ class PatchEncoderMethod(FinetunedMethod):
         tokens, given = self.encoder.tokens(images), self.positions()
         return self.encoder.states(tokens if given is None else tokens + given[:, 1:])
 
-    @torch.no_grad()
     def encode(
         self, examples: Sequence[Any], *, pretrained: bool = False, batch_size: int = 64
     ) -> Tensor:
@@ -129,16 +129,12 @@ class PatchEncoderMethod(FinetunedMethod):
             pretrained: of the encoder as it was before fine-tuning.
             batch_size: of a forward pass.
         """
-        device, mode = next(self.parameters()).device, self.training
+        device = next(self.parameters()).device
         tuned = None if pretrained else self.trained_classifier
         states = self.states if tuned is None else tuned.states
-        self.eval()
-        vectors = [
-            states(self.pixels(examples[start : start + batch_size]).to(device)).mean(1)
-            for start in range(0, len(examples), batch_size)
-        ]
-        self.train(mode)
-        return torch.cat(vectors)
+        return in_batches(
+            self, examples, lambda some: states(self.pixels(some).to(device)).mean(1), batch_size
+        )
 
     def classifier(self, num_labels: int, pooling: Pooling = "mean") -> PatchClassifier:
         """A classifier on a copy of the encoder, with its positions and a new head."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from pretrial.train.in_batches import in_batches
 from pretrial.train.stage import Batch, Trainable
 
 
@@ -49,15 +50,11 @@ class Classifier(Trainable):
             "right_ratio": (logits.argmax(-1) == labels).sum() / count,
         }
 
-    @torch.no_grad()
     def logits(self, contents: Sequence[Any], batch_size: int = 64) -> Tensor:
         """[N, num_labels], in eval mode and on the CPU; the mode comes back."""
-        training, device = self.training, next(self.parameters()).device
-        self.eval()
-        parts = []
-        for start in range(0, len(contents), batch_size):
-            inputs = self.inputs(contents[start : start + batch_size])
-            found = self(**{name: value.to(device) for name, value in inputs.items()})
-            parts.append(found.float().cpu())
-        self.train(training)
-        return torch.cat(parts)
+        device = next(self.parameters()).device
+
+        def compute(some: Sequence[Any]) -> Tensor:
+            return self(**{name: value.to(device) for name, value in self.inputs(some).items()})
+
+        return in_batches(self, contents, compute, batch_size)

@@ -81,7 +81,7 @@ class PatchEncoder(nn.Module):
         """
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            vit: Any = ViTModel(self.config, add_pooling_layer=False)
+            vit: Any = ViTModel(plain_config(self.config), add_pooling_layer=False)
         own = self.state_dict()
         renamed = {
             name.replace("patch_embeddings.", "embeddings.patch_embeddings."): value
@@ -96,6 +96,13 @@ class PatchEncoder(nn.Module):
         )
         vit.load_state_dict(renamed)
         return vit.to(next(self.parameters()).device)
+
+
+def plain_config(config: Any) -> ViTConfig:
+    """The sizes of a network with the same encoder, such as a ViT-MAE, as a plain ViT has them."""
+    own = ViTConfig().to_dict().keys() - {"model_type", "architectures", "transformers_version"}
+    known = config.to_dict()
+    return ViTConfig(**{name: known[name] for name in own if name in known})
 
 
 def glorot_init(module: nn.Module) -> None:

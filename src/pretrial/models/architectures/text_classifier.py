@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from pretrial.train.stage import Batch, Trainable
+from pretrial.models.architectures.classifier import Classifier
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-class TextClassifier(Trainable):
-    """What `classifier(num_labels)` of a method returns; examples are (example, class) pairs.
+class TextClassifier(Classifier):
+    """What `classifier(num_labels)` of a method returns; contents are texts.
 
     Args:
         model: such as `BertForSequenceClassification`.
@@ -38,38 +37,12 @@ class TextClassifier(Trainable):
         self.max_length = max_length
         self.text_of = text_of
 
-    def batch(self, examples: Sequence[tuple[Any, int]], generator: torch.Generator) -> Batch:
-        contents, labels = zip(*examples, strict=True)
-        inputs = self._inputs(contents)
-        counts = {
-            "examples": float(len(contents)),
-            "tokens": float(inputs["attention_mask"].sum()),
-        }
-        return {**inputs, "labels": torch.tensor(labels), "counts": counts}
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        logits = self.model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-        ).logits
-        loss = cross_entropy(logits, batch["labels"], reduction="sum")
-        return {"loss": loss / batch["counts"]["examples"]}
-
-    @torch.no_grad()
-    def logits(self, examples: Sequence[Any], batch_size: int = 64) -> Tensor:
-        """[N, num_labels], in eval mode; the mode comes back."""
-        training = self.training
-        self.eval()
-        parts = []
-        for start in range(0, len(examples), batch_size):
-            inputs = self._inputs(examples[start : start + batch_size])
-            inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
-            parts.append(self.model(**inputs).logits)
-        self.train(training)
-        return torch.cat(parts)
-
-    def _inputs(self, examples: Sequence[Any]) -> dict[str, Tensor]:
+    def inputs(
+        self, contents: Sequence[Any], generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Token ids and the tokenizer's mask, which is 1 at tokens [B, T]."""
         inputs = self.tokenizer(
-            list(map(self.text_of, examples) if self.text_of else examples),
+            list(map(self.text_of, contents) if self.text_of else contents),
             truncation=True,
             max_length=self.max_length,
             padding=True,
@@ -77,3 +50,11 @@ class TextClassifier(Trainable):
             split_special_tokens=True,  # one that is written in a text is text like any other
         )
         return {name: inputs[name] for name in ("input_ids", "attention_mask")}
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits [B, num_labels]."""
+        return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+
+    def num_tokens(self, inputs: dict[str, Tensor]) -> int:
+        """Tokens, padding not counted."""
+        return int(inputs["attention_mask"].sum())

@@ -149,19 +149,24 @@ def _mean(states: Tensor, mask: Tensor) -> Tensor:
     return (states * weights).sum(1) / weights.sum(1)
 
 
-def classifier_from(encoder: PreTrainedModel, num_labels: int, pooling: Pooling = "first") -> Any:
+def classifier_from(
+    encoder: PreTrainedModel, num_labels: int, pooling: Pooling = "first", **changes: Any
+) -> Any:
     """A classifier of transformers with a new head on a copy of the encoder's weights.
 
     Args:
         encoder: the base model, such as `model.base_model`.
         num_labels: classes.
         pooling: what the head reads: the first token, or the mean of all.
+        changes: of the config, with "first", such as of dropout; what it does not have is left out.
     """
     if pooling == "mean":
         return MeanPooledClassifier(encoder, num_labels).to(encoder.device)
     config = copy.deepcopy(encoder.config)
     config.num_labels = num_labels
-    model: Any = AutoModelForSequenceClassification.from_config(config)
+    config.update({name: value for name, value in changes.items() if hasattr(config, name)})
+    with encoder.device:
+        model: Any = AutoModelForSequenceClassification.from_config(config)
     base = model.base_model
     base.load_state_dict(base.state_dict() | encoder.state_dict())  # it may lack a pooler
-    return model.to(encoder.device)
+    return model

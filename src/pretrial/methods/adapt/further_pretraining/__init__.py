@@ -28,7 +28,6 @@ Deviations from the paper and its release (seanie12/self-distillation):
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,31 +35,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from pretrial.bases.examples import Example, read_examples
+from pretrial.bases.finetuning import FinetunedMethod, check_classes, classes_of
+from pretrial.bases.patch_encoder.data import sample_images
 from pretrial.card import Card, Claim, Field
-from pretrial.checkpoints.keys import load_strict
-from pretrial.data.rows import mapped, where
-from pretrial.errors import UserError
-from pretrial.evaluate.finetune import likeliest
+from pretrial.data.rows import mapped
+from pretrial.evaluate.probe import probe
 from pretrial.methods.adapt.further_pretraining.config import Config
-from pretrial.methods.adapt.further_pretraining.inputs import (
-    Example,
-    as_example,
-    check_input,
-    read_examples,
-)
-from pretrial.methods.adapt.further_pretraining.labeller import Labeller
-from pretrial.methods.adapt.further_pretraining.network import Network
-from pretrial.methods.adapt.further_pretraining.networks import NETWORKS, kind_of
-from pretrial.methods.adapt.further_pretraining.report import evaluate
-from pretrial.objectives.features import feature_loss, squared_distance
+from pretrial.methods.adapt.further_pretraining.network import NETWORKS, kind_of
 from pretrial.train.budget import Budget
 from pretrial.train.held_out import held_out_losses
-from pretrial.train.method import Method
 from pretrial.train.stage import Batch, Optim, Stage
-from pretrial.train.tokens import token_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -92,29 +79,23 @@ CARD = Card(
     ),
 )
 
-_CLASSIFIER, _CLASSES = "classifier.safetensors", "classes.json"
 
-
-class FurtherPretraining(Method):
+class FurtherPretraining(FinetunedMethod):
     """An encoder, where it began, and while it is a student its teacher.
 
     Args:
-        network: is trained in place.
+        learner: the network that learns without labels; it is trained in place.
         classes: names of the classes that fine-tuning tells apart.
 
     Attributes:
-        labeller: the classifier, once fine-tuning has begun; else None.
-        frozen: "initial", the network as it was, and "teacher", once there is one.
+        frozen: "initial", the learner as it was, and "teacher", once there is one.
     """
 
     Config: ClassVar[type] = Config
 
-    def __init__(self, network: Network, classes: Sequence[Any] = ()) -> None:
-        super().__init__(network.config)
-        self.network = network
-        self.classes = list(classes)
-        self.labeller: Labeller | None = None
-        self.tokenizer = network.tokenizer
+    def __init__(self, learner: Any, classes: Sequence[Any] = ()) -> None:
+        super().__init__(learner.config, classes)
+        self.learner = learner
 
     @classmethod
     def build(
@@ -124,108 +105,87 @@ class FurtherPretraining(Method):
 
         With neither source nor data a network for texts has no tokenizer.
         """
-        classes = sorted({e.label for e in data or () if e.label is not None}, key=str)
-        if source is None:
-            return cls(NETWORKS[config.input].fresh(config, data), classes)
-        method = cls(NETWORKS[kind_of(source)].load(config, source), classes)
-        method._adopt(Path(source))
+        kind = NETWORKS[config.input if source is None else kind_of(source)]
+        method = cls(kind.build(config, source, data), classes_of(data))
+        if source is not None:
+            method.load_classifier(source)
         return method
-
-    def _adopt(self, folder: Path) -> None:
-        """Takes over a classifier that `save` has written, unless the data has other classes."""
-        if not (folder / _CLASSIFIER).is_file():
-            return
-        saved = json.loads((folder / _CLASSES).read_text(encoding="utf-8"))
-        if set(self.classes) <= set(saved):
-            self.classes = saved
-            self.labeller = self.classifier(len(saved))
-            load_strict(self.labeller.model, load_file(folder / _CLASSIFIER), folder)
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
         """The images or texts of the rows, with their labels."""
-        return read_examples(rows)
+        return read_examples(rows, ("image", "text"))
 
-    # Training
+    # -- training ---------------------------------------------------------------------------------
 
     def batch(self, examples: Sequence[Any], generator: torch.Generator) -> Batch:
-        """See `Network.batch`; for texts the examples are windows of token ids."""
-        return self.network.batch(examples, generator)
+        """What the learner's own loss and its features need; of texts the examples are windows."""
+        return self.learner.batch(examples, generator)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The self-supervised loss and, of a student, the distance of its features."""
-        config = self.config
-        parts = {"ssl_loss": self.network.ssl_loss(batch)}
+        config, learner, count = self.config, self.learner, batch["counts"]["examples"]
+        parts = {"ssl_loss": learner.losses(batch)["loss"]}
         total = parts["ssl_loss"]
         if "teacher" in self.frozen:
+            # both read the whole input, from which nothing is hidden
             with torch.no_grad():
                 wanted = self.teacher.features(batch)
-            count = batch["counts"]["examples"]
-            parts["distill_loss"] = feature_loss(self.network.features(batch), wanted, count)
+            parts["distill_loss"] = feature_loss(learner.features(batch), wanted, count)
             total = total + config.distill_weight * parts["distill_loss"]
         if config.l2_weight:
             # each example pays its share, so that micro-batches add up to the whole
-            num = len(batch["noise"] if "noise" in batch else batch["input_ids"])
-            distance = squared_distance(self.network.encoder, self.initial.encoder)
-            parts["l2_loss"] = distance * num / batch["counts"]["examples"]
+            num = len(batch["pixels"] if "pixels" in batch else batch["input_ids"])
+            parts["l2_loss"] = self._squared_distance() * num / count
             total = total + config.l2_weight * parts["l2_loss"]
         return {"loss": total, **parts}
 
     @property
     def teacher(self) -> Any:
-        """The frozen network that a student learns from."""
+        """The frozen learner that a student learns from."""
         return self.frozen["teacher"]
 
     @property
     def initial(self) -> Any:
-        """The frozen network as it was before training."""
+        """The frozen learner as it was before training."""
         return self.frozen["initial"]
+
+    def _squared_distance(self) -> Tensor:
+        return squared_distance(self.learner.network.base_model, self.initial.network.base_model)
 
     @torch.no_grad()
     def distance(self) -> float:
         """Euclidean distance of the encoder's weights from the initial ones; 0 before training."""
-        if "initial" not in self.frozen:
-            return 0.0
-        return float(squared_distance(self.network.encoder, self.initial.encoder).sqrt())
+        return float(self._squared_distance().sqrt()) if "initial" in self.frozen else 0.0
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """The teacher, then each student from the initial weights, then fine-tuning."""
-        config, labelled = self.config, self._labelled(run.data)
-        num_labels = len({each.label for each in run.data} & set(self.classes))
-        if config.finetune_ratio and num_labels < 2:
-            raise UserError(
-                f"the data has {num_labels} label(s), too few to fine-tune on: name their field"
-                " with --fields label=OTHER, or set finetune_ratio to 0"
-            )
-        budget = run.budget
+        config, budget = self.config, run.budget
+        if config.finetune_ratio:
+            check_classes(len({each.label for each in run.data} & set(self.classes)))
         share = budget.amount * (1 - config.finetune_ratio) / (1 + config.rounds)
-        self.labeller = None
-        self.frozen["initial"] = copy.deepcopy(self.network)
-        names = ["further"] if not config.rounds else ["teacher"]
+        self.trained_classifier = None
+        self.frozen["initial"] = copy.deepcopy(self.learner)
+        names = ["teacher" if config.rounds else "further"]
         names += [f"student-{number}" for number in range(1, 1 + config.rounds)]
         for number, name in enumerate(names):
             if number:
-                self.frozen["teacher"] = copy.deepcopy(self.network)
-                if config.start == "initial":
-                    self.network.load_state_dict(self.initial.state_dict())
+                self.frozen["teacher"] = copy.deepcopy(self.learner)
+                if config.start == "initial":  # and not from the teacher's weights
+                    self.learner.load_state_dict(self.initial.state_dict())
             yield self._pretraining(name, run, Budget(share, budget.unit))
         if config.finetune_ratio:
-            with torch.random.fork_rng():
-                torch.manual_seed(run.generator("classifier").initial_seed())
-                self.labeller = self.classifier(len(self.classes))
-            rest = Budget(budget.amount * config.finetune_ratio, budget.unit)
-            yield self.finetuning(self.labeller, run, labelled, rest)
+            yield self.finetuning(run, Budget(budget.amount * config.finetune_ratio, budget.unit))
 
     def _pretraining(self, name: str, run: Run, budget: Budget) -> Stage:
-        config = self.config
-        data = self.prepared(run, "data", run.data)
-        held_out = self.prepared(run, "held-out", run.held_out)
-        labelled, asked = (self._known(part) for part in (run.data, run.held_out))
-        return Stage(
+        config, (data, held_out) = self.config, self.learner.prepared(run)
+        learn, aside = self.labelled(run.data), self.labelled(run.held_out)
+        return Stage.of(
             name,
             self,
             data,
-            budget,
+            config,
+            budget=budget,
             optim=Optim(
                 config.lr,
                 config.weight_decay,
@@ -233,60 +193,45 @@ class FurtherPretraining(Method):
                 warmup=config.warmup,
                 clip_norm=0.0,  # trainer.py
             ),
-            batch_size=config.batch_size,
-            micro_batch_size=config.micro_batch_size or None,
-            evaluate=partial(evaluate, self, data, held_out, labelled, asked),
-            evaluate_every=config.evaluate_every,
+            evaluate=partial(self.evaluate, data, held_out, learn, aside),
             purpose="pretrain",
         )
 
-    def finetuning(
-        self, labeller: Labeller, run: Run, labelled: Sequence[tuple[Example, int]], budget: Budget
-    ) -> Stage:
-        """The stage of fine-tuning a labeller on pairs of example and class."""
-        config, aside = self.config, self._labelled(run.held_out)
-        size = min(config.finetune_batch_size, len(labelled))
-        return Stage(
-            "finetune",
-            labeller,
-            labelled,
-            budget,
-            optim=Optim(config.finetune_lr, config.weight_decay, warmup=config.finetune_warmup),
-            batch_size=size,
-            evaluate=partial(held_out_losses, labeller, aside, size) if aside else None,
-            evaluate_every=config.evaluate_every,
-            purpose="finetune",
-        )
-
-    def prepared(self, run: Run, name: str, examples: Sequence[Example]) -> Sequence[Any]:
-        """Examples as `batch` takes them: texts become windows of token ids.
+    def evaluate(
+        self,
+        learnt: Sequence[Any],
+        held_out: Sequence[Any],
+        labelled: Sequence[tuple[Example, int]],
+        labelled_aside: Sequence[tuple[Example, int]],
+    ) -> dict[str, float]:
+        """What to watch while few data are learnt: overfitting, and how far the weights have gone.
 
         Args:
-            run: keeps the windows of texts on the disk.
-            name: of the examples in the run.
-            examples: as `read` gives them.
+            learnt: what is trained on, as `batch` takes it.
+            held_out: what is not.
+            labelled: examples and their classes, to fit a linear classifier of features to.
+            labelled_aside: others, to measure it on.
 
-        Raises:
-            UserError: they are not what the network reads.
+        Returns:
+            "distance" of the encoder's weights from the initial ones; with held-out data its losses
+            and "gap", by how much its self-supervised loss is above that on as much training data;
+            with labels "probe_accuracy".
         """
-        check_input(examples, self.network.input)
-        if self.network.input == "image":
-            return examples
-        texts = mapped(examples, lambda _, each: each.content)
-        return token_windows(run, name, texts, self.tokenizer, self.config.max_length - 2)
+        numbers, size = {"distance": self.distance()}, self.config.batch_size
+        if held_out:
+            numbers |= held_out_losses(self, held_out, size)
+            known = held_out_losses(self, learnt[: len(held_out)], size)
+            numbers["gap"] = numbers["ssl_loss"] - known["ssl_loss"]
+        if labelled and labelled_aside:
+            (vectors, places), (others, wanted) = (
+                (np.asarray(self.encode(mapped(pairs, _first))), [place for _, place in pairs])
+                for pairs in (labelled, labelled_aside)
+            )
+            numbers["probe_accuracy"] = float(np.mean(probe(vectors, places, others) == wanted))
+        return numbers
 
-    def _known(self, examples: Sequence[Example]) -> Sequence[Example]:
-        """The examples with a known label."""
-        return where(examples, lambda each: each.label in self.classes)
+    # -- abilities --------------------------------------------------------------------------------
 
-    def _labelled(self, examples: Sequence[Example]) -> Sequence[tuple[Example, int]]:
-        """The examples with a known label, and its class."""
-        place = {label: number for number, label in enumerate(self.classes)}
-        return mapped(self._known(examples), lambda _, each: (each, place[each.label]))
-
-    # Abilities
-
-    @torch.no_grad()
     def encode(self, examples: Sequence[Any], *, batch_size: int = 64) -> Tensor:
         """One vector each [N, d], of images or texts: the state of the first token, on the CPU.
 
@@ -294,56 +239,57 @@ class FurtherPretraining(Method):
             examples: as `read` gives them, or bare images or texts.
             batch_size: of a forward pass.
         """
-        if not len(examples):
-            raise UserError("there is nothing to encode: give at least one example")
-        network, training = self.network, self.network.training
-        device = next(network.parameters()).device
-        network.eval()
-        parts = []
-        for start in range(0, len(examples), batch_size):
-            some = [as_example(e, network.input) for e in examples[start : start + batch_size]]
-            inputs = {name: value.to(device) for name, value in network.inputs(some).items()}
-            parts.append(network.features(inputs).float().cpu())
-        network.train(training)
-        return torch.cat(parts)
+        return self.learner.encode(examples, batch_size=batch_size)
 
-    def classify(self, examples: Sequence[Any]) -> Iterator[dict[str, Any]]:
-        """The likeliest label of each example and its probability.
-
-        Raises:
-            UserError: the run was not fine-tuned.
-        """
-        return likeliest(self.labeller, self.classes, examples)
-
-    def classifier(self, num_labels: int, pooling: str = "first") -> Labeller:
+    def classifier(self, num_labels: int, pooling: str = "first") -> Any:
         """A classifier on a copy of the encoder; it reads the first token whatever `pooling` is."""
-        return Labeller(self.network, num_labels)
+        return self.learner.classifier(num_labels)
+
+    def new_classifier(self) -> Any:
+        """See `FinetunedMethod`."""
+        return self.classifier(len(self.classes))
+
+    @property
+    def processor(self) -> Any:
+        """How transformers prepares images for what `export` gives; None for texts."""
+        return getattr(self.learner, "processor", None)
 
     def export(self) -> Any:
         """The classifier; where nothing was fine-tuned, a `ViTModel` or masked language model."""
-        if self.labeller is None:
-            return self.network.exported()
-        model, names = self.labeller.model, [str(name) for name in self.classes]
-        model.config.id2label = dict(enumerate(names))
-        model.config.label2id = {name: place for place, name in enumerate(names)}
+        if self.trained_classifier is None:
+            return self.learner.export()
+        model: Any = self.trained_classifier.model
+        model.config.id2label = {place: str(name) for place, name in enumerate(self.classes)}
+        model.config.label2id = {str(name): place for place, name in enumerate(self.classes)}
         return model
 
     def save(self, folder: Path) -> None:
         """The network with its self-supervised head, tokenizer, and the classifier beside them."""
-        self.network.model.save_pretrained(folder)
-        if self.tokenizer is not None:
-            self.tokenizer.save_pretrained(folder)
-        if self.labeller is not None:
-            save_file(self.labeller.model.state_dict(), folder / _CLASSIFIER)
-            (folder / _CLASSES).write_text(json.dumps(self.classes), encoding="utf-8")
+        self.learner.save(folder)
+        self.save_classifier(folder)
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, Any]]:
-        """A handful of rows for tests: a bright square in one of two corners."""
-        rows = []
-        for number in range(16):
-            image = np.random.default_rng(number).integers(0, 90, (8, 8), dtype=np.uint8)
-            corner = number % 2 * 4
-            image[corner : corner + 4, corner : corner + 4] += 150
-            rows.append({"image": image, "label": ("first", "last")[number % 2]})
-        return rows
+        """See `Method.sample_rows`."""
+        return sample_images()
+
+
+def _first(_: int, pair: tuple[Any, Any]) -> Any:
+    return pair[0]
+
+
+def feature_loss(student: Tensor, teacher: Tensor, count: float) -> Tensor:
+    """Squared distance of features, summed over their dimensions; the teacher gets no gradient.
+
+    Args:
+        student: [B, d].
+        teacher: [B, d].
+        count: what the sum over examples is divided by.
+    """
+    return (student.float() - teacher.detach().float()).square().sum() / count
+
+
+def squared_distance(module: nn.Module, origin: nn.Module) -> Tensor:
+    """Squared distance of a module's parameters from those of another of the same make."""
+    pairs = zip(module.parameters(), origin.parameters(), strict=True)
+    return torch.stack([(own - other.detach()).square().sum() for own, other in pairs]).sum()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -13,8 +14,13 @@ import numpy as np
 import torch
 
 from pretrial import discover
+from pretrial.compare.kit import few_labels
 from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.methods.adapt.further_pretraining import trial_data
+from pretrial.data.builtin.glyphs import glyphs
+from pretrial.data.reading.sources import load
+from pretrial.data.rows import Row, require
+from pretrial.errors import UserError, nearest
+from pretrial.evaluate.probe import probe
 from pretrial.methods.adapt.further_pretraining.config import Config, Input
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
@@ -22,11 +28,10 @@ from pretrial.train.method import Method
 from pretrial.train.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from pretrial.compare.trial import Context
-    from pretrial.data.rows import Row
     from pretrial.train.stage import Stage
+
+_DOCSTRINGS = "builtin:stdlib-docstrings"
 
 _METRIC = "accuracy"
 
@@ -98,13 +103,13 @@ def trial(
         config = replace(Config.tiny(), finetune_ratio=0.0)
         num_test, steps, pretrain_steps, finetune_steps = 100, 16, 8, 8
     config = replace(config, input=input)
-    source = data or (trial_data.DIGITS if input == "image" else trial_data.DOCSTRINGS)
+    source = data or (few_labels.DIGITS if input == "image" else _DOCSTRINGS)
     if input == "image":
-        rows = partial(trial_data.image_data, source, num_target, num_labels, num_test)
-        before = partial(trial_data.letters, config.image_size)
+        rows = partial(image_data, source, num_target, num_labels, num_test)
+        before: Callable[[], list[Row]] = partial(glyphs, config.image_size)  # letters
     else:
-        rows = partial(trial_data.text_data, source, package, num_labels)
-        before = partial(trial_data.other_packages, source, package)
+        rows = partial(text_data, source, package, num_labels)
+        before = partial(_other_packages, source, package)
     alone = replace(config, rounds=0)
     return Trial(
         question="A model is to be fine-tuned on few data unlike what it has learnt: does"
@@ -118,7 +123,7 @@ def trial(
         num_seeds=5,
         claims=_CLAIMS,
         prepare=partial(_prepare, before, alone, pretrain_steps),
-        notes=_NOTES if source == trial_data.DIGITS and not tiny else (),
+        notes=_NOTES if source == few_labels.DIGITS and not tiny else (),
     )
 
 
@@ -145,6 +150,65 @@ def _arms(config: Config, alone: Config) -> tuple[Arm, ...]:
     )
 
 
+def image_data(source: str, num_target: int, num_labels: int, num_test: int) -> Data:
+    """Target images of which some keep their label, others to test on, and a few held out.
+
+    Returns:
+        With `test` as the rows to fine-tune on and those to test on, here and in `text_data`.
+    """
+    found = few_labels.split(source, num_labels, num_test, num_train=num_target, num_held_out=300)
+    return replace(found, test=([row for row in found.train if "label" in row], found.test))
+
+
+def text_data(source: str, package: str, num_labels: int) -> Data:
+    """The docstrings of one package, of which some keep a label: whether of a function or not.
+
+    As many of either are labelled, and tested on; no module is on both sides.
+
+    Args:
+        source: rows with `text`, `label` (the package), `kind` and `module`.
+        package: to adapt to.
+        num_labels: texts that keep their label.
+
+    Raises:
+        UserError: there is no such package, or it has too few texts.
+    """
+    rows = load(source)
+    require(rows, ("text", "label", "kind", "module"))
+    own = [row for row in rows if row["label"] == package]
+    if not own:
+        known = nearest(package, {row["label"] for row in rows})
+        raise UserError(f"{source} has no package {package!r}; the nearest: {known}")
+    modules = sorted({row["module"] for row in own})
+    aside = set(np.random.default_rng(0).permutation(modules)[::2].tolist())
+    sides: dict[bool, list[Row]] = {False: [], True: []}
+    for row in own:
+        named = {"text": row["text"], "label": row["kind"] == "function"}
+        sides[row["module"] in aside].append(named)
+    share = num_labels // 2
+    train = few_labels.keep_labels(sides[False], share)
+    learn = _by_class([row for row in train if "label" in row])
+    labels = [row["label"] for row in sides[True]]
+    most = min(labels.count(name) for name in (False, True))
+    test = _by_class([row for row in few_labels.keep_labels(sides[True], most) if "label" in row])
+    if share < 1 or most < 1 or len(learn) < 2 * share:
+        raise UserError(
+            f"package {package!r} has too few texts for {num_labels} labels: lower --num-labels, or"
+            " name another --package"
+        )
+    name = f"{source}: {len(train)} texts of {package}, {len(learn)} with labels"
+    return Data(train=train, held_out=sides[True], test=(learn, test), name=name)
+
+
+def _by_class(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: row["label"])
+
+
+def _other_packages(source: str, package: str) -> list[Row]:
+    """Texts that the initial model of texts learns from: those of all packages but one."""
+    return [row for row in load(source) if row["label"] != package]
+
+
 def _prepare(
     before: Callable[[], list[Row]], config: Config, steps: int, seed: int, folder: Path
 ) -> Spent:
@@ -167,50 +231,42 @@ def _half(config: Config, context: Context) -> Any:
     run = run.over(*(method_class.read(part) for part in (run.data, run.held_out)))
     method: Any = method_class.build(config, source=context.prepared, data=run.data)
     train(method, run)
-    method.network.load_state_dict(method.teacher.state_dict())
+    method.learner.load_state_dict(method.teacher.state_dict())
     return method.eval()
 
 
 def _measure(method: Any, data: Data, seed: int, *, steps: int) -> dict[str, float | list[float]]:
-    """Fine-tunes, and tells for each test image whether it is classified rightly.
+    """Fine-tunes, and tells for each test example whether it is classified rightly.
 
     Returns:
-        "accuracy"; "gap", by how much the accuracy on the labelled images is above it; "distance"
+        "accuracy"; "gap", by how much the accuracy on the labelled examples is above it; "distance"
         of the encoder from the initial weights before fine-tuning; "probe_accuracy" of a linear
         classifier on frozen features.
     """
-    from pretrial.evaluate.probe import probe
-
-    learn, test = (method.read(rows) for rows in (data.test.learn, data.test.test))
-    place = {label: number for number, label in enumerate(method.classes)}
-    pairs = [(each, place[each.label]) for each in learn]
-    targets = [place[each.label] for each in test]
-    vectors = [method.encode(each).numpy() for each in (learn, test)]
-    probed = probe(vectors[0], [target for _, target in pairs], vectors[1])
+    sides = [method.labelled(method.read(rows)) for rows in data.test]
+    (learn, learn_places), (test, test_places) = (zip(*pairs, strict=True) for pairs in sides)
+    vectors = [method.encode(examples).numpy() for examples in (learn, test)]
+    probed = probe(vectors[0], learn_places, vectors[1])
     torch.manual_seed(seed)
-    labeller = method.classifier(len(place))
+    classifier = method.classifier(len(method.classes))
 
     class Finetuning(Method):
-        """One stage over the labelled images."""
+        """One stage over the labelled examples."""
 
         def stages(self, run: Run) -> Iterator[Stage]:
-            yield method.finetuning(labeller, run, pairs, run.budget)
+            yield method.finetuning_of(classifier, run, run.budget)
 
     with tempfile.TemporaryDirectory() as folder:
         run = Run(folder, learn, budget=Budget(steps, "steps"), seed=seed, quiet=True)
         with closing(run):
             train(Finetuning(None), run)
-    guesses = labeller.logits(test).argmax(-1).tolist()
-    right = [float(guess == target) for guess, target in zip(guesses, targets, strict=True)]
-    known = labeller.logits(learn).argmax(-1).tolist()
-    known_right = np.mean(
-        [guess == target for guess, (_, target) in zip(known, pairs, strict=True)]
+    right, known = (
+        np.equal(classifier.logits(examples).argmax(-1).numpy(), places).astype(float)
+        for examples, places in ((test, test_places), (learn, learn_places))
     )
     return {
-        "accuracy": right,
-        "gap": float(known_right - np.mean(right)),
+        "accuracy": right.tolist(),
+        "gap": float(known.mean() - right.mean()),
         "distance": method.distance(),
-        "probe_accuracy": [
-            float(guess == target) for guess, target in zip(probed, targets, strict=True)
-        ],
+        "probe_accuracy": np.equal(probed, test_places).astype(float).tolist(),
     }

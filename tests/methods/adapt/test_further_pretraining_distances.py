@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pretrial.objectives.features import feature_loss, squared_distance
+from pretrial.methods.adapt.further_pretraining import feature_loss, squared_distance
 
 
 def test_features_are_compared_dimension_by_dimension_and_the_teacher_is_left_alone():

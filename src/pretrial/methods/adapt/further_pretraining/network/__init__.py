@@ -1,19 +1,27 @@
-"""The kinds of network, each with its self-supervised loss and its features."""
+"""The two networks, each a method that learns from data without labels, so with a loss of its own.
+
+Both are built as a method is, and give beyond it: `field`, what they read; `prepared`, the examples
+of a run as `batch` takes them; `features`, what a student and its teacher have alike; `encode`,
+the same of examples; `classifier`, a new head on a copy of the encoder.
+
+- `images`: a masked autoencoder, on the base of patches;
+- `texts`: a masked language model, on the base of encoders of texts.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoModelForMaskedLM
 
 from pretrial.checkpoints.keys import load_config
 from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining.config import Input
-from pretrial.methods.adapt.further_pretraining.images import ImageNetwork
-from pretrial.methods.adapt.further_pretraining.network import Network
-from pretrial.methods.adapt.further_pretraining.texts import TextNetwork
+from pretrial.methods.adapt.further_pretraining.network.images import MaskedAutoencoder
+from pretrial.methods.adapt.further_pretraining.network.texts import MaskedLanguageModel
 
-NETWORKS: dict[Input, type[Network]] = {"image": ImageNetwork, "text": TextNetwork}
+NETWORKS: dict[Input, Any] = {"image": MaskedAutoencoder, "text": MaskedLanguageModel}
 
 
 def kind_of(source: str | Path) -> Input:
