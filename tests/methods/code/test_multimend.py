@@ -11,26 +11,25 @@ import pytest
 
 from pretrial.code_views import view
 from pretrial.errors import UserError
-from pretrial.methods.code.multimend import retrieval
-from pretrial.methods.code.multimend.fixes import (
+from pretrial.methods.code.multimend.abilities import retrieval
+from pretrial.methods.code.multimend.abilities.ranking import Candidate, rank, rank_everywhere
+from pretrial.methods.code.multimend.abilities.repair import query_of
+from pretrial.methods.code.multimend.abilities.retrieval import Retriever, candidates
+from pretrial.methods.code.multimend.abilities.search import Search
+from pretrial.methods.code.multimend.data.fixes import (
     Fix,
     joined,
     made_fixes,
     source_text,
     target_text,
 )
-from pretrial.methods.code.multimend.hunks import (
+from pretrial.methods.code.multimend.data.hunks import (
     Hunk,
     apply,
     enclosing_lines,
     fitted,
-    inverse,
     unified_diff,
 )
-from pretrial.methods.code.multimend.ranking import Candidate, rank, rank_everywhere
-from pretrial.methods.code.multimend.repair import query_of
-from pretrial.methods.code.multimend.retrieval import Retriever, candidates
-from pretrial.methods.code.multimend.search import Search
 
 FILE = """import os
 
@@ -66,6 +65,16 @@ def test_hunks_are_read_and_written(text):
 def test_what_names_no_lines_is_refused(text):
     with pytest.raises(UserError, match=r"a\.py:7-9"):
         Hunk.parse(text)
+
+
+def inverse(text, edits):
+    """The edits that turn `apply(text, edits)` into `text`, if anything is left of it."""
+    back, shift = {}, 0
+    for hunk in sorted(edits, key=lambda hunk: hunk.start):
+        num_new = len(edits[hunk])
+        back[Hunk(hunk.path, hunk.start + shift, num_new)] = hunk.lines(text)
+        shift += num_new - hunk.num_lines
+    return back
 
 
 @pytest.mark.parametrize("end", ["\n", "", "\r\n"])

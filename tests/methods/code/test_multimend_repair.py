@@ -14,10 +14,10 @@ from pretrial.convert.export import export_model
 from pretrial.data.problems.quixbugs import quixbugs_rows
 from pretrial.errors import UserError
 from pretrial.methods.code import multimend
-from pretrial.methods.code.multimend import Config, MultiMend, beams
-from pretrial.methods.code.multimend.fixes import source_text
-from pretrial.methods.code.multimend.model import MultiMend as Model
-from pretrial.methods.code.multimend.ranking import Candidate
+from pretrial.methods.code.multimend import Config, MultiMend
+from pretrial.methods.code.multimend.abilities.ranking import Candidate
+from pretrial.methods.code.multimend.data.fixes import source_text
+from pretrial.methods.code.multimend.network import likeliest
 from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
 from pretrial.train.budget import Budget
@@ -76,7 +76,7 @@ def writes(monkeypatch, *texts):
     def candidates(self, asked, num_beams=0, num_candidates=0):
         return [[Candidate(text, n, -n) for n, text in enumerate(group)] for group in texts]
 
-    monkeypatch.setattr(Model, "candidates", candidates)
+    monkeypatch.setattr(MultiMend, "candidates", candidates)
 
 
 # -- repair ---------------------------------------------------------------------------------------
@@ -181,16 +181,16 @@ def test_numbers_below_nought_are_refused(method, bug, option):
 
 def test_one_beam_is_enough(method):
     source = "Python return a : return b"
-    ids = [method.source_ids(source)]
+    ids = [method.language_model.source_ids(source)]
     options = {"num_candidates": 1, "max_target": 8}
-    [[(text, score)]] = beams.search(method.model, method.tokenizer, ids, num_beams=1, **options)
-    written = method.model.generate(
+    [[(text, score)]] = likeliest(method.network, method.tokenizer, ids, num_beams=1, **options)
+    written = method.network.generate(
         input_ids=torch.tensor(ids),
         num_beams=1,
         do_sample=False,
         max_new_tokens=8,
     )
-    logits = method.model(input_ids=torch.tensor(ids), decoder_input_ids=written[:, :-1]).logits
+    logits = method.network(input_ids=torch.tensor(ids), decoder_input_ids=written[:, :-1]).logits
     logs = logits.log_softmax(-1).gather(-1, written[:, 1:, None])
     assert text == method.tokenizer.decode(written[0], skip_special_tokens=True)
     assert score == pytest.approx(float(logs.detach().mean()), abs=1e-4)
@@ -214,7 +214,7 @@ def test_the_last_checkpoints_are_kept_saved_and_search_together(tmp_path):
     method = MultiMend.build(config, data=data)
     train(method, Run(tmp_path / "run", data, budget=Budget(10, "steps"), quiet=True))
     [earlier] = method.earlier
-    assert not torch.equal(earlier.shared.weight, method.model.shared.weight)
+    assert not torch.equal(earlier.shared.weight, method.network.shared.weight)
     assert not any(parameter.requires_grad for parameter in earlier.parameters())
 
     method.save(tmp_path / "saved")
@@ -233,10 +233,10 @@ def test_the_last_checkpoints_are_kept_saved_and_search_together(tmp_path):
 def test_relative_positions_can_have_a_rate_of_their_own(tmp_path):
     data = MultiMend.read(multimend.MultiMend.sample_rows())
     method = MultiMend.build(Config.tiny(), data=data)
-    before = {name: p.detach().clone() for name, p in method.model.named_parameters()}
+    before = {name: p.detach().clone() for name, p in method.network.named_parameters()}
     method.config = replace(method.config, lr=1e-9, position_lr=0.1)
     train(method, Run(tmp_path, data, budget=Budget(2, "steps"), quiet=True))
-    for name, parameter in method.model.named_parameters():
+    for name, parameter in method.network.named_parameters():
         moved = (parameter - before[name]).abs().max().item()
         assert (moved > 0.01) == ("relative_attention_bias" in name), name
 
@@ -244,14 +244,14 @@ def test_relative_positions_can_have_a_rate_of_their_own(tmp_path):
 def test_pairs_too_long_or_empty_are_left_out(method):
     long = {**PAIR, "removed": "a + " * 400}
     empty, wide = {**PAIR, "added": " "}, {**PAIR, "added": "b + " * 200}
-    fits = [method.fits(fix) for fix in method.read([PAIR, long, empty, wide])]
+    fits = [method.language_model.fits(fix) for fix in method.read([PAIR, long, empty, wide])]
     assert fits == [True, False, False, False]
     batch = method.batch(method.read([{**PAIR, "context": "c + " * 400}]), None)
     assert batch["input_ids"].shape[1] == method.config.max_source
 
 
 def test_an_end_token_written_out_is_unknown(method):
-    ids = method.ids("a </s> b")
+    ids = method.language_model.ids("a </s> b")
     assert ids.count(method.tokenizer.eos_token_id) == 1
     assert method.tokenizer.unk_token_id in ids
 
@@ -260,7 +260,7 @@ def test_the_loss_is_that_of_transformers(method):
     batch = method.batch(method.read([PAIR, *multimend.MultiMend.sample_rows()])[:4], None)
     with torch.no_grad():
         ours = method.losses(batch)["loss"]
-        theirs = method.model(
+        theirs = method.network(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
             labels=batch["labels"],
@@ -269,11 +269,14 @@ def test_the_loss_is_that_of_transformers(method):
 
 
 def test_beams_are_those_of_transformers_whatever_is_beside_them(method):
-    rows = [method.source_ids(text) for text in ("Python a :", "Python b + c : def f(): b + c")]
+    rows = [
+        method.language_model.source_ids(text)
+        for text in ("Python a :", "Python b + c : def f(): b + c")
+    ]
     how = {"num_beams": 4, "num_candidates": 3, "max_target": 8}
-    both = beams.search(method.model, method.tokenizer, rows, **how)
+    both = likeliest(method.network, method.tokenizer, rows, **how)
     for row, beam in zip(rows, both, strict=True):
-        alone = method.model.generate(
+        alone = method.network.generate(
             torch.tensor([row]), num_beams=4, num_return_sequences=3, max_new_tokens=8,
             early_stopping=True, output_scores=True, return_dict_in_generate=True,
         )  # fmt: skip
@@ -302,7 +305,7 @@ def test_a_public_checkpoint_is_taken_and_given_back_unchanged(codet5, tmp_path)
     method = MultiMend.build(Config.tiny(), source=codet5)
     theirs = T5ForConditionalGeneration.from_pretrained(codet5)
     for name, weight in theirs.state_dict().items():
-        assert torch.equal(method.model.state_dict()[name], weight)
+        assert torch.equal(method.network.state_dict()[name], weight)
     export_model(method, tmp_path / "out", multimend.CARD, RECORD)
     again = T5ForConditionalGeneration.from_pretrained(tmp_path / "out")
     assert torch.equal(again.shared.weight, theirs.shared.weight)
@@ -320,7 +323,7 @@ def test_the_last_checkpoints_of_a_training_by_transformers_are_the_ensemble(cod
     method = MultiMend.build(Config.tiny(), source=folder)  # an ensemble of two
     [earlier] = method.earlier
     assert earlier.shared.weight[0, 0].item() == pytest.approx(0.9)
-    assert method.model.shared.weight[0, 0].item() == pytest.approx(1.0)
+    assert method.network.shared.weight[0, 0].item() == pytest.approx(1.0)
 
 
 def test_another_architecture_is_refused(tmp_path):
@@ -329,7 +332,7 @@ def test_another_architecture_is_refused(tmp_path):
     GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=20)).save_pretrained(
         tmp_path
     )
-    with pytest.raises(UserError, match="GPT2"):
+    with pytest.raises(UserError, match="is gpt2, not a T5"):
         MultiMend.build(Config.tiny(), source=tmp_path)
 
 

@@ -5,34 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
+from pretrial.bases.config import Optimisation, TransformerSizes, published_size
 from pretrial.errors import UserError
-from pretrial.methods.code.multimend.retrieval import Retrieval
-from pretrial.methods.code.multimend.search import Strategy
+
+#: What is added to the context at repair: lines near in meaning, random ones (the control), none.
+Retrieval = Literal["embedding", "random", "none"]
+#: How several hunks are searched, see `abilities.search.Search.run`.
+Strategy = Literal["progressive", "cross", "same"]
 
 
 @dataclass(frozen=True)
-class Config:
-    """Settings of MultiMend.
-
-    Sources are files of h4iku/MultiMend.
+class Config(TransformerSizes, Optimisation):
+    """Settings of MultiMend; sources are files of h4iku/MultiMend.
 
     Attributes:
-        width: of a hidden state, from scratch.
-        num_layers: of the encoder, and of the decoder, from scratch.
-        num_heads: from scratch.
-        feed_forward: inner width of the feed-forward layers, from scratch.
-        vocab_size: entries of the vocabulary that is learned from the data, from scratch.
-        dropout_prob: from scratch.
+        num_layers: of the encoder, and of the decoder.
+        vocab_size: entries of the vocabulary that is learned from the data.
         max_source: tokens of a source; longer ones lose their end, which is context.
         max_target: tokens of a patch.
         epochs: passes over the data, where no budget is given.
-        batch_size: pairs a step.
-        micro_batch_size: pairs a forward pass; 0 takes the whole batch.
-        lr: learning rate.
-        position_lr: that of T5's relative positions, 0 for `lr`. They are single numbers, which a
-            rate for matrices moves too slowly for a model from scratch to learn copying soon.
+        position_lr: learning rate of T5's relative positions, 0 for `lr`. They are single numbers,
+            which a rate for matrices moves too slowly for a model from scratch to learn copying.
         schedule: of the learning rate.
-        warmup: steps of warm-up, or a share of the training when below 1.
         checkpoints_per_epoch: checkpoints that the ensemble is taken from.
         num_checkpoints: the last of them are the ensemble; the last one is the exported model.
         retrieval: lines added to the context at repair: by embeddings, at random, or none.
@@ -41,7 +35,8 @@ class Config:
         embedder: sentence encoder of the lines: "minilm", a folder, or a name.
         num_beams: beams of the search for candidates.
         num_candidates: candidates of each checkpoint for each hunk.
-        multi_hunk: how several hunks are searched, see `search.Search.run`.
+        multi_hunk: how several hunks are searched: hunk by hunk, in all combinations, or with the
+            same text everywhere only.
     """
 
     published: ClassVar[dict[str, int]] = {"codet5-small": 60_492_288}
@@ -50,17 +45,15 @@ class Config:
     num_layers: int = 6
     num_heads: int = 8
     feed_forward: int = 2048
-    vocab_size: int = 32100
     dropout_prob: float = 0.1
+    vocab_size: int = 32100
     max_source: int = 512  # train_model.py
     max_target: int = 256  # train_model.py
     epochs: float = 2.0  # train_model.py
     batch_size: int = 8  # train_model.py
-    micro_batch_size: int = 0
     lr: float = 1e-4  # train_model.py
     position_lr: float = 0.0
     schedule: Literal["constant", "linear", "cosine"] = "constant"  # train_model.py
-    warmup: float = 0.0
     checkpoints_per_epoch: int = 5  # train_model.py
     num_checkpoints: int = 5  # generate_primary_candidates.py
     retrieval: Retrieval = "embedding"
@@ -96,8 +89,8 @@ class Config:
             num_layers=2,
             num_heads=2,
             feed_forward=64,
-            vocab_size=400,
             dropout_prob=0.0,
+            vocab_size=400,
             max_source=128,
             max_target=64,
             lr=3e-3,
@@ -115,8 +108,8 @@ class Config:
             num_layers=2,
             num_heads=4,
             feed_forward=256,
-            vocab_size=1024,
             dropout_prob=0.0,
+            vocab_size=1024,
             max_source=160,
             max_target=40,
             batch_size=32,
@@ -132,6 +125,4 @@ class Config:
     @classmethod
     def paper(cls, name: str = "codet5-small") -> Self:
         """The published size, that of CodeT5-small."""
-        if name not in cls.published:
-            raise UserError(f"published sizes are {', '.join(cls.published)}, not {name!r}")
-        return cls()
+        return published_size(name, {"codet5-small": cls()})

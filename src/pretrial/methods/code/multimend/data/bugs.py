@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pretrial.code_views import languages
 from pretrial.errors import UserError, nearest
-from pretrial.methods.code.multimend.hunks import Hunk
+from pretrial.methods.code.multimend.data.fixes import Fix, fix_of_row, made_fixes
+from pretrial.methods.code.multimend.data.hunks import Hunk
 from pretrial.sandbox.commands import Tree, read_tree
 
 _ENDINGS = {
@@ -66,6 +67,29 @@ class Bug:
                 f" {', '.join(languages())}"
             )
         return found
+
+
+def read_examples(rows: Sequence[Mapping[str, Any]]) -> list[Fix | Bug]:
+    """Pairs to learn from, or bugs to repair.
+
+    Raises:
+        UserError: a row is neither.
+    """
+    examples: list[Fix | Bug] = []
+    for number, row in enumerate(rows):
+        if "tree" in row:
+            examples.append(bug_of_row(row))
+        elif {"removed", "added", "context"} <= row.keys():
+            examples.append(fix_of_row(row))
+        elif isinstance(row.get("code"), str):
+            examples += made_fixes(row["code"], row.get("language") or "python")
+        else:
+            raise UserError(
+                f"row {number} has neither removed, added and context, nor code, nor tree,"
+                f" hunks and command (found: {', '.join(row) or 'none'}): name the fields to"
+                " use, such as --fields code=text"
+            )
+    return examples
 
 
 def bug_of_row(row: Mapping[str, Any]) -> Bug:

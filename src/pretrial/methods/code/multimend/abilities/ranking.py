@@ -1,11 +1,11 @@
-"""One ranking from the beams of several checkpoints (mechanism 4)."""
+"""One ranking from the beams of several checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pretrial.methods.code.multimend.retrieval import collapsed
+from pretrial.methods.code.multimend.data.fixes import collapsed
 
 
 class Candidate(NamedTuple):

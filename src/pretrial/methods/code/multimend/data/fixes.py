@@ -11,7 +11,6 @@ from typing import Any
 from pretrial.code_views import View, view
 from pretrial.corrupt.mutations import Mutation, mutate
 from pretrial.errors import UserError
-from pretrial.methods.code.multimend.retrieval import collapsed
 from pretrial.train.seeds import seed_of
 
 #: What sources call a language (release), by its name in `code_views`.
@@ -45,6 +44,16 @@ class Fix:
     context: str
     language: str = "Python"
 
+    @property
+    def source(self) -> str:
+        """What the model reads."""
+        return source_text(self.removed, self.context, self.language)
+
+
+def collapsed(text: str) -> str:
+    """The text with each run of white space turned into one space."""
+    return " ".join(text.split())
+
 
 def joined(lines: str) -> str:
     """Lines as one, without the white space around each."""
@@ -54,7 +63,8 @@ def joined(lines: str) -> str:
 def source_text(
     removed: str, context: str, language: str = "Python", retrieved: Sequence[str] = ()
 ) -> str:
-    """What the model reads (mechanisms 1 and 3)."""
+    """What the model reads; retrieved lines there are at repair only."""
+    # the release's form: language, wrong lines, a colon, lines from elsewhere, the function
     return " ".join([language, joined(removed), ":", *retrieved, collapsed(context)])
 
 

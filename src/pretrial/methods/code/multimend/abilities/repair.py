@@ -5,27 +5,30 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pretrial.code_views import view
-from pretrial.methods.code.multimend import hunks as edit
-from pretrial.methods.code.multimend.bugs import Bug
-from pretrial.methods.code.multimend.fixes import (
+from pretrial.methods.code.multimend.abilities.ranking import Candidate
+from pretrial.methods.code.multimend.abilities.retrieval import Retriever, candidates
+from pretrial.methods.code.multimend.abilities.search import Assignment, Found, Search
+from pretrial.methods.code.multimend.config import Strategy
+from pretrial.methods.code.multimend.data import hunks as edit
+from pretrial.methods.code.multimend.data.bugs import Bug
+from pretrial.methods.code.multimend.data.fixes import (
+    collapsed,
     joined,
     language_name,
     source_text,
     without_comments,
 )
-from pretrial.methods.code.multimend.hunks import Hunk
-from pretrial.methods.code.multimend.ranking import Candidate
-from pretrial.methods.code.multimend.retrieval import Retriever, candidates, collapsed
-from pretrial.methods.code.multimend.search import Assignment, Found, Search, Strategy
+from pretrial.methods.code.multimend.data.hunks import Hunk
 from pretrial.sandbox import TestCommand
 
+#: Gives the ranked candidates for each (wrong lines, source).
+Write = Callable[[Sequence[tuple[str, str]]], list[list[Candidate]]]
 
-@dataclass(frozen=True)
-class Query:
+
+class Query(NamedTuple):
     """What the model is asked about a hunk.
 
     Attributes:
@@ -69,46 +72,62 @@ def patched(bug: Bug, assignment: Assignment) -> dict[str, str]:
     return {path: edit.apply(bug.text(path), changes) for path, changes in edits.items()}
 
 
-class Repairer:
-    """Repairs bugs with the candidates of a model.
+def repaired(
+    bug: Bug,
+    command: TestCommand,
+    write: Write,
+    retriever: Retriever,
+    strategy: Strategy = "progressive",
+    max_validations: int = 0,
+    num_patches: int = 10,
+) -> dict[str, Any]:
+    """The answer for a bug, as JSON takes it.
+
+    `plausible` says that no test fails with a patch. Whether it is correct only a person can say.
 
     Args:
-        write: gives the ranked candidates for each (wrong lines, source).
+        bug: what is repaired.
+        command: its tests.
+        write: the model.
         retriever: finds lines for the sources.
         strategy: for several hunks, see `Search.run`.
-        max_validations: most runs of the tests of a bug; 0 is no limit.
+        max_validations: most runs of the tests; 0 is no limit.
+        num_patches: most patches that are told.
     """
+    before = command.num_failing(command.run())
+    queries = queries_of(bug, retriever)
+    ranked: list[list[Candidate]] = [[] for _ in queries]
+    if before:
+        ranked = write([(query.removed, query.source) for query in queries])
 
-    def __init__(
-        self,
-        write: Callable[[Sequence[tuple[str, str]]], list[list[Candidate]]],
-        retriever: Retriever,
-        strategy: Strategy = "progressive",
-        max_validations: int = 0,
-    ) -> None:
-        self.write = write
-        self.retriever = retriever
-        self.strategy = strategy
-        self.max_validations = max_validations
+    def failing(assignment: Assignment) -> float:
+        return command.num_failing(command.run(patched(bug, assignment)))
 
-    def repair(self, bug: Bug, command: TestCommand, num_patches: int = 10) -> dict[str, Any]:
-        """The answer for a bug, as JSON takes it; at most so many patches of it are told."""
-        before = command.num_failing(command.run())
-        queries = queries_of(bug, self.retriever)
-        ranked: list[list[Candidate]] = [[] for _ in queries]
-        if before:
-            ranked = self.write([(query.removed, query.source) for query in queries])
-
-        def failing(assignment: Assignment) -> float:
-            return command.num_failing(command.run(patched(bug, assignment)))
-
-        found = Search(ranked, failing, before, self.max_validations).run(self.strategy)
-        return {
-            **report(bug, queries, ranked, found, num_patches),
-            "tests": command.num_tests,
-            "isolation": command.isolation,
-            "note": _note(before, found.plausible is not None),
-        }
+    found = Search(ranked, failing, before, max_validations).run(strategy)
+    return {
+        "name": bug.name,
+        "localisation": "given",
+        "hunks": [
+            {"lines": str(hunk), "removed": query.removed, "retrieved": list(query.retrieved)}
+            for hunk, query in zip(bug.hunks, queries, strict=True)
+        ],
+        "failing_before": _number(before),
+        "plausible": found.plausible is not None,
+        "validations": found.num_validations,
+        "all_tried": found.exhausted,
+        "patches": [
+            {
+                "diff": diff_of(bug, assignment),
+                "plausible": None if math.isnan(num_failing) else num_failing == 0,
+                "failing": _number(num_failing),
+                "identical": is_identical(bug, assignment),
+            }
+            for assignment, num_failing in _best_first(found, ranked)[:num_patches]
+        ],
+        "tests": command.num_tests,
+        "isolation": command.isolation,
+        "note": _note(before, found.plausible is not None),
+    }
 
 
 def diff_of(bug: Bug, assignment: Assignment) -> str:
@@ -131,45 +150,15 @@ def is_identical(bug: Bug, assignment: Assignment) -> bool | None:
     )
 
 
-def report(
-    bug: Bug,
-    queries: Sequence[Query],
-    ranked: Sequence[Sequence[Candidate]],
-    found: Found,
-    num_patches: int,
-) -> dict[str, Any]:
-    """The answer for a bug, as JSON takes it.
-
-    `plausible` says that no test fails with a patch. Whether it is correct only a person can say.
-    """
-    tried = list(found.tried)
-    if len(bug.hunks) == 1:  # those that were not run are ranked all the same
-        known = {assignment for assignment, _ in tried}
-        tried += [((one,), math.nan) for one in ranked[0] if (one,) not in known]
-        tried.sort(key=lambda each: each[1] != 0)
-    else:
-        tried.sort(key=lambda each: each[1])
-    return {
-        "name": bug.name,
-        "localisation": "given",
-        "hunks": [
-            {"lines": str(hunk), "removed": query.removed, "retrieved": list(query.retrieved)}
-            for hunk, query in zip(bug.hunks, queries, strict=True)
-        ],
-        "failing_before": _number(found.before),
-        "plausible": found.plausible is not None,
-        "validations": found.num_validations,
-        "all_tried": found.exhausted,
-        "patches": [
-            {
-                "diff": diff_of(bug, assignment),
-                "plausible": None if math.isnan(failing) else failing == 0,
-                "failing": _number(failing),
-                "identical": is_identical(bug, assignment),
-            }
-            for assignment, failing in tried[:num_patches]
-        ],
-    }
+def _best_first(
+    found: Found, ranked: Sequence[Sequence[Candidate]]
+) -> list[tuple[Assignment, float]]:
+    """Assignments with the tests that fail; of a single hunk also those not run, with NaN."""
+    if len(ranked) > 1:
+        return sorted(found.tried, key=lambda each: each[1])
+    known = {assignment for assignment, _ in found.tried}
+    rest = [((one,), math.nan) for one in ranked[0] if (one,) not in known]
+    return sorted([*found.tried, *rest], key=lambda each: each[1] != 0)
 
 
 def _note(before: float, plausible: bool) -> str:

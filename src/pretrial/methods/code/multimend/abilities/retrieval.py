@@ -1,24 +1,18 @@
-"""Context augmentation (mechanism 3): lines of the file that resemble the wrong ones."""
+"""Context augmentation: lines of the file that resemble the wrong ones."""
 
 from __future__ import annotations
 
 import random
 import string
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from pretrial.methods.code.multimend.config import Retrieval
+from pretrial.methods.code.multimend.data.fixes import collapsed
 from pretrial.models.architectures.sentence_encoder import SentenceEncoder, load_sentence_encoder
 
-Retrieval = Literal["embedding", "random", "none"]
-
 _MARKS = string.punctuation + string.whitespace
-
-
-def collapsed(text: str) -> str:
-    """The text with each run of white space turned into one space."""
-    return " ".join(text.split())
 
 
 def candidates(before: str, after: str, query: str) -> list[str]:
@@ -66,6 +60,7 @@ class Retriever:
             return []
         if self.kind == "random":
             return random.Random(query).sample(lines, min(self.num_lines, len(lines)))
+        # rag_utils.py: the nearest by cosine, none beyond max_distance; there by an index
         vectors = self._embedded([query, *lines])
         distances = (1 - vectors[1:] @ vectors[0]).tolist()
         order = sorted(range(len(lines)), key=lambda place: (distances[place], place))

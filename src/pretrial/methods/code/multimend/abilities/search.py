@@ -1,4 +1,4 @@
-"""Which candidates to try, and when to stop (mechanisms 5 and 6).
+"""Which candidates to try, and when to stop.
 
 An assignment gives each hunk a candidate, or None to leave it as it was. To validate one is to
 apply it and count the tests that fail.
@@ -10,11 +10,10 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from pretrial.methods.code.multimend.ranking import Candidate, rank_everywhere
+from pretrial.methods.code.multimend.abilities.ranking import Candidate, rank_everywhere
+from pretrial.methods.code.multimend.config import Strategy
 
-Strategy = Literal["progressive", "cross", "same"]
 Assignment = tuple[Candidate | None, ...]
 Failing = Callable[[Assignment], float]
 

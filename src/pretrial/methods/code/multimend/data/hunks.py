@@ -84,17 +84,6 @@ def apply(text: str, edits: Edits) -> str:
     return "\n".join(lines)
 
 
-def inverse(text: str, edits: Edits) -> dict[Hunk, list[str]]:
-    """The edits that turn `apply(text, edits)` into `text`, if anything is left of it."""
-    back: dict[Hunk, list[str]] = {}
-    shift = 0
-    for hunk in sorted(edits, key=lambda hunk: hunk.start):
-        num_new = len(edits[hunk])
-        back[Hunk(hunk.path, hunk.start + shift, num_new)] = hunk.lines(text)
-        shift += num_new - hunk.num_lines
-    return back
-
-
 def fitted(text: str, hunk: Hunk, patch: str) -> list[str]:
     """The lines of a patch, indented as the lines of the hunk, or as their neighbours.
 

@@ -1,4 +1,4 @@
-"""The last checkpoints of a training (mechanisms 2 and 4), kept in the folder of the run.
+"""The last checkpoints of a training, kept in the folder of the run.
 
 Each is written when its part of the budget is spent. A run that goes on after a stop writes the
 same ones again, or finds them.
@@ -42,16 +42,16 @@ def keeper(run: Run, budget: Budget, num_parts: int, num_kept: int) -> Callable[
     return keep
 
 
-def kept(run: Run, model: Any, num_parts: int, num_kept: int) -> nn.ModuleList:
+def kept(run: Run, model: Any, num_parts: int, num_kept: int) -> list[nn.Module]:
     """The checkpoints that were kept, the oldest first, as models like `model`.
 
     Those of a training too short for so many parts are not there.
     """
-    found = nn.ModuleList()
+    found = []
     for part in range(num_parts - num_kept, num_parts):
         folder = run.folder / "checkpoints" / str(part)
         if folder.exists():
             older = copy.deepcopy(model)
             checkpoint.load_weights(older, checkpoint.read_tensors(folder, _SET), folder)
             found.append(older)
-    return found.eval().requires_grad_(False)
+    return found

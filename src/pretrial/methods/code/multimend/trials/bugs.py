@@ -23,12 +23,16 @@ from pretrial.code_views import View, view
 from pretrial.corrupt.mutations import Edit, Mutation, edits, mutate
 from pretrial.data.problems.problem import Problem
 from pretrial.data.splits import split_by_group
-from pretrial.methods.code.multimend.bugs import Bug
-from pretrial.methods.code.multimend.fixes import fix_of_mutation, target_text, without_comments
-from pretrial.methods.code.multimend.hunks import Hunk
-from pretrial.methods.code.multimend.ranking import Candidate
-from pretrial.methods.code.multimend.repair import patched
-from pretrial.methods.code.multimend.search import Assignment
+from pretrial.methods.code.multimend.abilities.ranking import Candidate
+from pretrial.methods.code.multimend.abilities.repair import patched
+from pretrial.methods.code.multimend.abilities.search import Assignment
+from pretrial.methods.code.multimend.data.bugs import Bug
+from pretrial.methods.code.multimend.data.fixes import (
+    fix_of_mutation,
+    target_text,
+    without_comments,
+)
+from pretrial.methods.code.multimend.data.hunks import Hunk
 from pretrial.sandbox import File, Limits, Outcome, Runner
 from pretrial.sandbox.tests import Tests
 from pretrial.train.seeds import seed_of

@@ -1,0 +1,1 @@
+"""What MultiMend reads: `fixes` to learn from, `bugs` to repair, and the `hunks` of both."""
