@@ -182,7 +182,8 @@ class Stage:
         settings["micro_batch_size"] = settings.get("micro_batch_size") or None  # 0 is all at once
         stage = cls(name, module, data, budget, optim, **settings)
         if stage.evaluate is None and len(held_out):
-            stage.evaluate = partial(held_out_losses, module, held_out, stage.batch_size)
+            size = stage.micro_batch_size or stage.batch_size
+            stage.evaluate = partial(held_out_losses, module, held_out, size)
         return stage
 
     @property

@@ -14,9 +14,8 @@ from pretrial.code_views import view
 from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
 from pretrial.methods.code.codet5 import CodeT5, Config
-from pretrial.methods.code.codet5.examples import Example, read_examples, take_docstring
-from pretrial.methods.code.codet5.inputs import Inputs
-from pretrial.methods.code.codet5.pretraining import BothWays, Denoising, DualGeneration
+from pretrial.methods.code.codet5.data import Example, Inputs, read_examples, take_docstring
+from pretrial.methods.code.codet5.stages.pretraining import BothWays, Denoising, DualGeneration
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -184,14 +183,14 @@ def test_tags_mark_identifiers_and_nothing_else(inputs):
 
 def test_tagging_leaves_the_decoder_without_gradients(method):
     inputs = Inputs(method.tokenizer, LONG)
-    module = Denoising(method.model, method.tagger, inputs, LONG)
+    module = Denoising(method.network, method.tagger, inputs, LONG)
     module.objectives = {"tagging": inputs.tags}
     method.zero_grad(set_to_none=True)
     losses = module.losses(module.batch(EXAMPLES, generator()))
     losses["loss"].backward()
     assert losses["loss"] == losses["tagging_loss"]
-    assert all(p.grad is None for p in method.model.decoder.block.parameters())
-    assert all(p.grad is not None for p in method.model.encoder.block.parameters())
+    assert all(p.grad is None for p in method.network.decoder.block.parameters())
+    assert all(p.grad is not None for p in method.network.encoder.block.parameters())
     assert method.tagger.weight.grad.abs().sum() > 0
     method.zero_grad(set_to_none=True)
 
@@ -207,7 +206,7 @@ def test_tagging_alone_is_refused():
 
 
 def test_objectives_are_drawn_equally_often(method, inputs):
-    module = Denoising(method.model, method.tagger, inputs, LONG)
+    module = Denoising(method.network, method.tagger, inputs, LONG)
     source, drawn = generator(), dict.fromkeys(module.objectives, 0)
     for _ in range(60):
         for name, count in module.batch(EXAMPLES, source)["num_rows"].items():
@@ -217,11 +216,11 @@ def test_objectives_are_drawn_equally_often(method, inputs):
 
 
 def test_the_loss_is_the_mean_of_the_objectives(method, inputs):
-    module = Denoising(method.model, method.tagger, inputs, LONG)
+    module = Denoising(method.network, method.tagger, inputs, LONG)
     losses = module.losses(module.batch(EXAMPLES * 3, generator()))
     parts = [losses[f"{name}_loss"] for name in ("spans", "identifiers", "tagging")]
     torch.testing.assert_close(losses["loss"], sum(parts) / 3)
-    spans = Denoising(method.model, None, inputs, replace(LONG, tagging=False, identifiers=False))
+    spans = Denoising(method.network, None, inputs, replace(LONG, tagging=False, identifiers=False))
     assert set(spans.losses(spans.batch(EXAMPLES, generator()))) == {
         "loss",
         "spans_loss",
@@ -239,7 +238,7 @@ def test_dual_generation_asks_both_ways_behind_language_tokens(method, inputs):
     assert (to_words.source[1], to_words.target[1]) == (python, english)
     assert inputs.tokenizer.decode(to_code.target[2:-1]) == EXAMPLES[0].text
     assert inputs.tokenizer.decode(to_words.target[2:-1]) == EXAMPLES[0].comment
-    loss = DualGeneration(method.model, inputs)
+    loss = DualGeneration(method.network, inputs)
     assert torch.isfinite(loss.losses(loss.batch(both[:4], generator()))["loss"])
 
 
@@ -274,14 +273,14 @@ def test_code_that_does_not_parse_is_kept_as_tokens_and_counted(method, inputs):
     for objective in (inputs.spans, inputs.names, inputs.tags):
         assert not objective(broken, generator()).parsed
     assert "<extra_id_2>" in inputs.tokenizer.decode(inputs.names(broken, generator()).source)
-    module = Denoising(method.model, method.tagger, inputs, LONG)
+    module = Denoising(method.network, method.tagger, inputs, LONG)
     batch = module.batch([broken, *EXAMPLES[:3]], generator())
     assert module.losses(batch)["unparsed_ratio"] == 0.25
 
 
 @pytest.mark.parametrize("code", ["def f():\n    pass\n", "pass", "1", "# a note\n", "</s><pad>"])
 def test_small_and_odd_texts_make_instances(method, inputs, code):
-    module = Denoising(method.model, method.tagger, inputs, LONG)
+    module = Denoising(method.network, method.tagger, inputs, LONG)
     for seed in range(6):
         batch = module.batch([Example(code)] * 3, generator(seed))
         assert torch.isfinite(module.losses(batch)["loss"])

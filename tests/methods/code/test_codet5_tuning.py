@@ -13,8 +13,9 @@ from pretrial.compare.kit import functions
 from pretrial.errors import UserError
 from pretrial.evaluate.tasks import evaluate
 from pretrial.methods.code.codet5 import CodeT5, Config
+from pretrial.methods.code.codet5.network import EosClassifier, end_positions
+from pretrial.methods.code.codet5.stages.tuning import TaskMixture, Tasks
 from pretrial.methods.code.codet5.trials import trial
-from pretrial.methods.code.codet5.tuning import EosClassifier, TaskMixture, Tasks, end_positions
 from pretrial.models.architectures.language_model import TextToText
 from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe, sentinel_ids
@@ -44,7 +45,7 @@ def trained(folder, rows, steps=60, held_out=(), **changes):
 @pytest.fixture(scope="module")
 def classifier():
     method = build(ROWS)
-    return EosClassifier(method.model, method.tokenizer, 3, 64).eval()
+    return EosClassifier(method.network, method.tokenizer, 3, 64).eval()
 
 
 # -- classes from the state at the end token ------------------------------------------------------
@@ -60,7 +61,7 @@ def test_the_end_state_does_not_depend_on_padding(classifier):
 def test_the_end_state_has_seen_all_before_the_end_token_and_not_the_token(classifier):
     batch = classifier.batch([("def f(x): return x", 0)], torch.Generator())
     vector = classifier.vectors(batch)
-    shifted = classifier.model._shift_right(batch["input_ids"])
+    shifted = classifier.network._shift_right(batch["input_ids"])
     assert shifted[0, batch["ends"][0]] == batch["input_ids"][0, -2]
     assert classifier.tokenizer.eos_token_id not in shifted
     longer = {**batch, "input_ids": torch.cat([batch["input_ids"], torch.tensor([[9]])], 1)}
@@ -81,14 +82,14 @@ def test_unequal_numbers_of_end_tokens_are_refused():
 def test_logits_are_those_of_the_release(pairs):
     """Short references of DefectModel and CloneModel, from what their forward passes compute."""
     method = build(ROWS)
-    ours = EosClassifier(method.model, method.tokenizer, 2, 64, pairs).eval()
+    ours = EosClassifier(method.network, method.tokenizer, 2, 64, pairs).eval()
     chosen = [example.text for example in EXAMPLES[:6]]
     texts = list(zip(chosen[::2], chosen[1::2], strict=True)) if pairs else chosen
     ids = method.tokenizer(
         chosen, padding="max_length", max_length=64, return_tensors="pt"
     ).input_ids
     mask = ids.ne(0)
-    outputs = method.model.eval()(
+    outputs = method.network.eval()(
         input_ids=ids,
         attention_mask=mask,
         labels=ids,
@@ -167,7 +168,7 @@ def test_prefixes_tell_tasks_apart(tmp_path):
 
 def tasks_of(patience=2):
     method = build(ROWS)
-    writer = TextToText(method.model, method.tokenizer, 64, 32)
+    writer = TextToText(method.network, method.tokenizer, 64, 32)
     return Tasks(writer, ["a", "b", ""], patience)
 
 
@@ -243,7 +244,7 @@ def test_a_public_checkpoint_loads_with_its_keys_and_answers_the_same(public, tm
     ids = method.tokenizer("def f(x): <extra_id_0>", return_tensors="pt").input_ids
     target = torch.tensor([[1, 9, 8]])
     with torch.no_grad():
-        ours = method.model(input_ids=ids, decoder_input_ids=target).logits
+        ours = method.network(input_ids=ids, decoder_input_ids=target).logits
         expected = theirs(input_ids=ids, decoder_input_ids=target).logits
     assert torch.equal(ours, expected)
     drawn = theirs.generate(ids, max_new_tokens=8, do_sample=False)

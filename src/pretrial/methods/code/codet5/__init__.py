@@ -35,23 +35,29 @@ default. Control prefixes (field `task`) mean nothing to a model that was not fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
+from pretrial.bases.language_model import TextToTextMethod
 from pretrial.card import Card, Claim, Field
+from pretrial.checkpoints.parts import has_part, load_parts, load_value, save_parts
 from pretrial.errors import UserError
-from pretrial.methods.code.codet5 import building, stages
 from pretrial.methods.code.codet5.config import Config
-from pretrial.methods.code.codet5.examples import Example, Examples, read_examples
-from pretrial.methods.code.codet5.inputs import ENGLISH, Inputs
-from pretrial.methods.code.codet5.tuning import EosClassifier
-from pretrial.models.architectures.language_model import TextToText
-from pretrial.models.architectures.seq2seq import generate_texts
-from pretrial.models.architectures.text_encoder import encode
-from pretrial.train.method import Method
+from pretrial.methods.code.codet5.data import (
+    ENGLISH,
+    LANGUAGES,
+    Example,
+    Examples,
+    Inputs,
+    read_examples,
+)
+from pretrial.methods.code.codet5.network import EosClassifier
+from pretrial.methods.code.codet5.stages.pretraining import pretraining
+from pretrial.methods.code.codet5.stages.tuning import classification, generation, texts_of
+from pretrial.models.tokenizers import add_task_tokens
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -94,80 +100,122 @@ CARD = Card(
 )
 
 
-class CodeT5(Method):
-    """A T5 with a tagger of identifiers and, after fine-tuning, a classifier.
+_LANGUAGE_TOKENS = tuple(f"<{language}>" for language in LANGUAGES)
 
-    Args:
-        config: the settings.
-        model: the T5.
-        tokenizer: None in a model that is neither trained nor used, such as one on the meta device.
-        labels: the classes of its classifier; none without one.
+
+class CodeT5(TextToTextMethod):
+    """A T5 with a tagger of identifiers and, for the tasks with labels, a classifier.
 
     Attributes:
         tagger: from an encoder's state to the logit of "identifier".
-        head: classifies, sharing `model`; None where nothing was learnt to classify.
+        labels: the classes of its classifier; none without one.
+        head: classifies, sharing the network; None where nothing is learned to classify.
     """
 
-    Config = Config
+    Config: ClassVar[type] = Config
+    known = "Salesforce/codet5-base"
+    num_sentinels = 100  # names that one example can hide
 
-    def __init__(
-        self, config: Any, model: Any, tokenizer: Any = None, labels: Sequence[str] = ()
-    ) -> None:
-        super().__init__(config)
-        self.model = model
-        self.tokenizer = tokenizer
-        self.labels = list(labels)
-        self.tagger = nn.Linear(model.config.d_model, 1)
-        pairs = config.task == "compare"
-        self.head = (
-            EosClassifier(model, tokenizer, len(labels), config.max_source, pairs)
-            if labels
-            else None
-        )
+    def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
+        super().__init__(config, network, tokenizer)
+        self.tagger = nn.Linear(network.config.d_model, 1)
+        self.labels: list[str] = []
+        self.head: EosClassifier | None = None
+
+    # Where it comes from, and how it is kept
 
     @classmethod
     def build(
-        cls,
-        config: Any,
-        source: str | Path | None = None,
-        data: Sequence[Example] | None = None,
+        cls, config: Any, source: str | Path | None = None, data: Sequence[Example] | None = None
     ) -> Self:
-        """See `Method.build`. `source` is a T5 checkpoint with sentinels, as Salesforce/codet5-*.
-
-        With neither source nor data there is no tokenizer, only the network.
-        """
-        labels = sorted({e.label for e in data or ()}) if config.task in _LABELLED else []
-        if source is None:
-            return cls(config, *building.from_scratch(config, data), labels)
-        model, tokenizer = building.load(config, source)
-        method = cls(config, model, tokenizer, labels or building.saved_labels(source))
-        building.load_heads(method, source)
+        """See `Method.build`. `source` is a T5 with sentinels, such as Salesforce/codet5-*."""
+        method = super().build(config, source, data)
+        if config.learns_classes:
+            method.add_classifier(sorted({e.label for e in data or ()}), source)
         return method
 
     @classmethod
+    def vocabulary(cls, config: Any, data: Sequence[Example], **more: Any) -> Any:
+        """Byte-level BPE with sentinels, and a token for each language."""
+        own = {"task_tokens": _LANGUAGE_TOKENS, "min_frequency": config.min_frequency}
+        return super().vocabulary(config, data, **(own | more))
+
+    @classmethod
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any, Any]:
+        """A T5 and its tokenizer, with tokens for languages where they are needed."""
+        config, network, tokenizer = super().load(config, source)
+        if config.task == "pretrain" and config.dual_ratio:
+            add_task_tokens(tokenizer, network, _LANGUAGE_TOKENS)
+        return config, network, tokenizer
+
+    def adopt(self, source: str | Path) -> None:
+        """Takes over the tagger of a folder of ours."""
+        if has_part(source, "tagger"):
+            load_parts(source, {"tagger": self.tagger})
+
+    def add_classifier(self, labels: list[str], source: str | Path | None) -> None:
+        """Adds a classifier of these labels, or of those saved; saved weights if they are of it."""
+        task, has_saved = self.config.task, source is not None and has_part(source, "classes")
+        saved = load_value(source, "classes") if source is not None and has_saved else {}
+        self.labels = labels or saved.get("labels", [])
+        if not self.labels:
+            return
+        longest = self.config.max_source
+        self.head = EosClassifier(
+            self.network, self.tokenizer, len(self.labels), longest, pairs=task == "compare"
+        )
+        if source is not None and saved == {"task": task, "labels": self.labels}:
+            load_parts(source, {"classifier": self.head.classifier})
+
+    def save(self, folder: Path) -> None:
+        """The T5 and its tokenizer in the layout of transformers, and the heads beside it."""
+        super().save(folder)
+        parts: dict[str, Any] = {"tagger": self.tagger}
+        if self.head is not None:
+            parts["classifier"] = self.head.classifier
+            parts["classes"] = {"task": self.config.task, "labels": self.labels}
+        save_parts(folder, parts)
+
+    # Examples
+
+    @classmethod
     def read(cls, rows: Sequence[dict[str, Any]], skip_bad: bool = False) -> Examples:
-        """See `examples.read_examples`."""
+        """See `data.read_examples`."""
         return read_examples(rows, skip_bad)
+
+    @staticmethod
+    def text_of(example: Example | str) -> str:
+        """What the encoder reads, with its control prefix."""
+        return example if isinstance(example, str) else example.source
+
+    @classmethod
+    def parts(cls, example: Example) -> Iterable[str]:
+        """All texts of an example."""
+        return (example.text, example.comment, example.target, example.other)
+
+    # Training
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """Denoising, then dual generation; or one stage of fine-tuning."""
-        if self.config.task == "pretrain":
-            yield from stages.pretraining(self, run)
-        elif self.config.task == "generate":
-            yield from stages.generation(self, run)
+        config = self.config
+        if config.task == "pretrain":
+            inputs = Inputs(self.tokenizer, config)
+            yield from pretraining(self.network, self.tagger, inputs, config, run)
+        elif config.task == "generate":
+            yield generation(self.language_model, config, run, self.save)
         else:
-            yield stages.classification(self, run)
+            yield classification(self.head, self.labels, config, run)
 
     # Abilities
 
     def generate(
         self,
-        examples: Sequence[Example],
+        examples: Sequence[Any],
         *,
         to: str = "",
         max_new_tokens: int = 0,
-        num_beams: int = 1,
         num_samples: int = 1,
+        num_beams: int = 1,
         temperature: float = 0.0,
         top_p: float = 0.95,
         spans: bool = False,
@@ -179,40 +227,32 @@ class CodeT5(Method):
             to: language to write in, such as python or en, for a model that has learnt dual
                 generation and no task of its own.
             max_new_tokens: longest text, in tokens; 0 takes the model's own limit.
-            num_beams: above 1, beam search.
             num_samples: texts for each example, with a temperature or beams.
+            num_beams: above 1, beam search.
             temperature: of sampling; 0 takes the most probable token each time.
             top_p: mass of the nucleus, when sampling.
             spans: the text has gaps <extra_id_0>, ...; keep these signs between what fills them.
             seed: of sampling.
         """
-        sources: Any = [example.source for example in examples]
         forced: list[int] = []
+        prompts = self.prompts(examples, 0)
         if to:
             inputs = Inputs(self.tokenizer, self.config)
             forced = [inputs.begin, inputs.language_token(to)]
-            marks = [inputs.language_token(_read_in(example, to)) for example in examples]
-            ids = inputs.encode([example.source for example in examples])
-            sources = [
-                inputs.source((), [mark, *row[: self.config.max_source - 3]])
-                for mark, row in zip(marks, ids, strict=True)
-            ]
-        groups = generate_texts(
-            self.model,
-            self.tokenizer,
-            sources,
-            max_source=self.config.max_source,
-            max_new_tokens=max_new_tokens or self.config.max_target,
+            prompts = [inputs.marked(example, to) for example in examples]
+        groups = self.written(
+            prompts,
+            max_new_tokens=max_new_tokens or self.max_written,
             num_samples=num_samples,
+            num_beams=num_beams,
             temperature=temperature,
             top_p=top_p,
-            num_beams=num_beams,
             forced=forced,
-            keep_special=spans,
             seed=seed,
         )
         for group in groups:
-            yield {"text": group[0].strip(), **({"texts": group} if num_samples > 1 else {})}
+            texts = [self.language_model.text(ids[len(forced) :], spans) for ids in group]
+            yield self.row_of(texts) | {"text": texts[0].strip()}
 
     def summarise(
         self, examples: Sequence[Example], *, max_new_tokens: int = 0, num_beams: int = 1
@@ -227,17 +267,6 @@ class CodeT5(Method):
             examples, to=ENGLISH, max_new_tokens=max_new_tokens, num_beams=num_beams
         )
 
-    def generate_texts(
-        self, sources: Sequence[str], *, max_new_tokens: int = 0, num_beams: int = 1
-    ) -> list[str]:
-        """What the model writes for each text; the ability of the task "generation"."""
-        rows = self.generate(
-            [Example(source) for source in sources],
-            max_new_tokens=max_new_tokens,
-            num_beams=num_beams,
-        )
-        return [row["text"] for row in rows]
-
     def classify(self, examples: Sequence[Example]) -> Iterator[dict[str, Any]]:
         """The label of each piece of code, and the probability of each."""
         return self._classified(examples, "classify")
@@ -251,54 +280,29 @@ class CodeT5(Method):
     ) -> Iterator[dict[str, Any]]:
         if self.head is None or self.config.task != task:
             raise UserError(f"the model was not taught to {task}: train it with --task {task}")
-        probs = self.head.logits(stages.texts_of(examples, task)).softmax(-1)
+        probs = self.head.logits(texts_of(examples, task)).softmax(-1)
         for row in probs.tolist():
             named = dict(zip(self.labels, row, strict=True))
             yield {"label": max(named, key=lambda label: named[label]), "probabilities": named}
 
     def encode(self, examples: Sequence[Example | str]) -> Tensor:
         """One vector a text: the mean of the encoder's last states over its tokens [N, d]."""
-        texts = [each if isinstance(each, str) else each.text for each in examples]
-        return encode(self.model.encoder, self.tokenizer, texts, self.config.max_source)
-
-    # What tasks start from
+        return super().encode([each if isinstance(each, str) else each.text for each in examples])
 
     def classifier(self, num_labels: int, pooling: str = "eos") -> EosClassifier:
         """A classifier on a copy of the model; it reads the end state whatever `pooling` says."""
-        copied = building.copy_of(self.model)
-        return EosClassifier(copied, self.tokenizer, num_labels, self.config.max_source)
-
-    def writer(self, max_target: int = 0) -> TextToText:
-        """A text-to-text model on a copy of the weights, to be fine-tuned on (source, target)."""
-        copied = building.copy_of(self.model)
-        config = self.config
-        return TextToText(
-            copied, self.tokenizer, config.max_source, max_target or config.max_target
-        )
-
-    def export(self) -> Any:
-        """The `T5ForConditionalGeneration`."""
-        return self.model
-
-    def save(self, folder: Path) -> None:
-        """The T5 and its tokenizer in the layout of transformers, and the heads beside it."""
-        building.save(self, folder)
+        return EosClassifier(self.copied(), self.tokenizer, num_labels, self.config.max_source)
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, str]]:
         """A handful of rows for tests."""
         verbs = (("add", "+"), ("subtract", "-"), ("multiply", "*"), ("divide", "/"))
-        rows = []
-        for verb, sign in verbs:
-            for first, second in (("left", "right"), ("price", "rate"), ("total", "part")):
-                code = f"def {verb}({first}, {second}):\n    return {first} {sign} {second}\n"
-                rows.append({"code": code, "comment": f"{verb.title()} {first} and {second}."})
-        return rows
-
-
-_LABELLED = ("classify", "compare")
-
-
-def _read_in(example: Example, to: str) -> str:
-    """The language of what is read: code is described in words, and words give code."""
-    return example.language if to == ENGLISH else ENGLISH
+        names = (("left", "right"), ("price", "rate"), ("total", "part"))
+        return [
+            {
+                "code": f"def {verb}({first}, {second}):\n    return {first} {sign} {second}\n",
+                "comment": f"{verb.title()} {first} and {second}.",
+            }
+            for verb, sign in verbs
+            for first, second in names
+        ]

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
+from pretrial.bases.config import Optimisation, TransformerSizes, published_size
 from pretrial.errors import UserError
-
-#: What a run does with its data.
-Aim = Literal["pretrain", "generate", "classify", "compare"]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(TransformerSizes, Optimisation):
     """Settings of CodeT5.
 
     Files are those of salesforce/CodeT5; "assumed" marks what neither the paper's text, as known
@@ -30,22 +28,12 @@ class Config:
         corruption_ratio: share of the words that masked span prediction hides.
         mean_length: of a hidden span, in words; lengths are uniform from 1 to 2 * mean - 1.
         whole_words: spans are drawn over whole words; without it over pieces of words.
-        width: of a hidden state, from scratch.
-        num_layers: of the encoder, and of the decoder, from scratch.
-        num_heads: from scratch.
-        feed_forward: inner width of the feed-forward layers, from scratch.
+        num_layers: of the encoder, and of the decoder.
         vocab_size: entries of the vocabulary that is learned from the data, from scratch.
         min_frequency: pairs met less often are not merged in it.
-        dropout_prob: from scratch.
         max_source: tokens that the encoder reads.
         max_target: tokens that the decoder writes.
-        lr: peak learning rate.
-        warmup: steps of warm-up, or a share of a stage when below 1.
-        weight_decay: of the weights.
-        batch_size: examples a step.
-        micro_batch_size: examples a forward pass; 0 takes the whole batch.
         alpha: tasks of the field `task` are drawn in proportion to their sizes to this power.
-        evaluate_every: steps between measurements on held-out data; 0 measures at the end.
         patience: measurements without a better held-out loss before training for a task ends; 0
             trains on. The best weights are then kept.
     """
@@ -56,7 +44,7 @@ class Config:
         "large": 737_639_424,
     }
 
-    task: Aim = "pretrain"
+    task: Literal["pretrain", "generate", "classify", "compare"] = "pretrain"
     spans: bool = True
     tagging: bool = True
     identifiers: bool = True
@@ -68,18 +56,16 @@ class Config:
     num_layers: int = 12
     num_heads: int = 12
     feed_forward: int = 3072
+    dropout_prob: float = 0.1  # of T5
     vocab_size: int = 32100  # tokenizer/train_tokenizer.py, and 100 sentinels
     min_frequency: int = 3  # tokenizer/train_tokenizer.py
-    dropout_prob: float = 0.1  # of T5
     max_source: int = 512  # (unverified)
     max_target: int = 256  # (unverified)
     lr: float = 2e-4  # section 4: peak, with linear decay
     warmup: float = 0.02  # assumed
     weight_decay: float = 0.05  # assumed: that of CodeRL's pre-training
     batch_size: int = 1024  # section 4
-    micro_batch_size: int = 0
     alpha: float = 0.7  # run_multi_gen.py
-    evaluate_every: int = 0
     patience: int = 0
 
     def __post_init__(self) -> None:
@@ -98,6 +84,11 @@ class Config:
         if self.patience and not self.evaluate_every:
             raise UserError("patience counts measurements: set evaluate_every as well")
 
+    @property
+    def learns_classes(self) -> bool:
+        """Whether the task is to tell the label."""
+        return self.task in ("classify", "compare")
+
     @classmethod
     def tiny(cls) -> Self:
         """Small enough for a test."""
@@ -106,9 +97,9 @@ class Config:
             num_layers=1,
             num_heads=2,
             feed_forward=64,
+            dropout_prob=0.0,
             vocab_size=480,
             min_frequency=0,
-            dropout_prob=0.0,
             max_source=64,
             max_target=32,
             lr=3e-3,
@@ -123,8 +114,8 @@ class Config:
             num_layers=2,
             num_heads=4,
             feed_forward=384,
-            vocab_size=2048,
             dropout_prob=0.0,
+            vocab_size=2048,
             max_source=96,
             max_target=64,
             lr=2e-3,
@@ -141,6 +132,4 @@ class Config:
             "base": base,
             "large": replace(base, width=1024, num_layers=24, num_heads=16, feed_forward=4096),
         }
-        if name not in sizes:
-            raise UserError(f"published sizes are {', '.join(sizes)}, not {name!r}")
-        return sizes[name]
+        return published_size(name, sizes)

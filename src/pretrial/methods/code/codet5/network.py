@@ -1,22 +1,17 @@
-"""Fine-tuning: text to text, several tasks at once, and classes from the decoder's last state."""
+"""What classifies code: a head on the decoder's state at the end of the text."""
 
 from __future__ import annotations
 
-import math
-import shutil
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretrial.data.reading.mixture import Mixture, temperature_weights
 from pretrial.errors import UserError
-from pretrial.models.architectures.language_model import TextToText
-from pretrial.models.architectures.seq2seq import pad_rows
-from pretrial.train.checkpoint import whole_folder
+from pretrial.models.architectures.seq2seq import pad_rows, shifted
+from pretrial.train.device import to_device
 from pretrial.train.stage import Batch, Trainable
 
 Texts = str | tuple[str, str]
@@ -41,13 +36,13 @@ class PairHead(nn.Module):
 
 
 class EosClassifier(Trainable):
-    """Classes from the decoder's state at the end token (mechanism 8); examples are (texts, class).
+    """Classes from the decoder's state at the end token; examples are (texts, class).
 
-    The source is the decoder's text too. The state at the end token has seen all tokens before it,
-    and not that token itself.
+    The source is the decoder's text too, as in DefectModel and CloneModel of the release. The state
+    at the end token has seen all tokens before it, and not that token itself.
 
     Args:
-        model: the T5.
+        network: the T5.
         tokenizer: its tokenizer.
         num_labels: classes.
         max_length: tokens of a text; longer ones are cut, and end all the same.
@@ -55,17 +50,17 @@ class EosClassifier(Trainable):
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, num_labels: int, max_length: int, pairs: bool = False
+        self, network: Any, tokenizer: Any, num_labels: int, max_length: int, pairs: bool = False
     ) -> None:
         super().__init__()
-        self.model = model
+        self.network = network
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.pairs = pairs
-        width = int(model.config.d_model)
+        width = int(network.config.d_model)
         self.classifier = PairHead(width, num_labels) if pairs else nn.Linear(width, num_labels)
-        if not model.config.tie_word_embeddings:
-            model.lm_head.weight.requires_grad_(False)  # a classifier writes nothing
+        if not network.config.tie_word_embeddings:
+            network.lm_head.weight.requires_grad_(False)  # a classifier writes nothing
 
     def batch(self, examples: Sequence[tuple[Texts, int]], generator: torch.Generator) -> Batch:
         texts, classes = zip(*examples, strict=True)
@@ -92,10 +87,10 @@ class EosClassifier(Trainable):
     def vectors(self, batch: Batch) -> Tensor:
         """The decoder's last states at the end tokens [B, d]; of pairs [2 B, d]."""
         ids, mask = batch["input_ids"], batch["attention_mask"]
-        states = self.model.decoder(
-            input_ids=self.model._shift_right(ids),
+        states = self.network.decoder(
+            input_ids=shifted(self.network, ids),
             attention_mask=mask,
-            encoder_hidden_states=self.model.encoder(
+            encoder_hidden_states=self.network.encoder(
                 input_ids=ids, attention_mask=mask
             ).last_hidden_state,
             encoder_attention_mask=mask,
@@ -117,8 +112,7 @@ class EosClassifier(Trainable):
         self.eval()
         parts = []
         for start in range(0, len(texts), batch_size):
-            batch = self._inputs(texts[start : start + batch_size])
-            batch = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+            batch = to_device(self._inputs(texts[start : start + batch_size]), device)
             parts.append(self.classifier(self.vectors(batch)).float().cpu())
         self.train(training)
         return torch.cat(parts)
@@ -137,76 +131,3 @@ def end_positions(rows: Sequence[Sequence[int]], eos: int) -> list[int]:
             f" {sorted(numbers)}: use the tokenizer of a CodeT5 checkpoint"
         )
     return [len(row) - 1 - list(row)[::-1].index(eos) for row in rows]
-
-
-class Tasks(TextToText):
-    """Text to text on several tasks at once, each stopped for itself (mechanism 8).
-
-    A task whose held-out loss has not fallen for `patience` measurements is closed: its places in
-    the data go to the open ones. The last open one stays open. The best weights of each are kept
-    in a folder of its name.
-
-    Args:
-        writer: model, tokenizer and lengths.
-        names: of the tasks.
-        patience: see above; 0 closes none.
-
-    Attributes:
-        best: the lowest held-out loss of each task so far.
-        waited: measurements since then.
-    """
-
-    best: Tensor
-    waited: Tensor
-
-    def __init__(self, writer: TextToText, names: Sequence[str], patience: int) -> None:
-        super().__init__(writer.network, writer.tokenizer, writer.max_source, writer.max_target)
-        self.names = list(names)
-        self.patience = patience
-        self.register_buffer("best", torch.full((len(names),), torch.inf))
-        self.register_buffer("waited", torch.zeros(len(names), dtype=torch.long))
-
-    def open_tasks(self) -> list[int]:
-        """Places of the tasks that are still learnt."""
-        waited = self.waited.tolist()
-        chosen = [i for i, times in enumerate(waited) if not self.patience or times < self.patience]
-        return chosen or [min(range(len(waited)), key=lambda i: waited[i])]
-
-    def see(self, losses: Sequence[float], folder: Path, save: Callable[[Path], None]) -> None:
-        """Takes the held-out loss of each task, and keeps the weights of those that fell.
-
-        Args:
-            losses: one a task.
-            folder: where the best weights are kept.
-            save: writes the method into a folder; called in the first process alone.
-        """
-        still_open = self.open_tasks()
-        for place in still_open:
-            if math.isinf(losses[place]):  # nothing held out: it is never closed
-                continue
-            if losses[place] < self.best[place]:
-                self.best[place], self.waited[place] = losses[place], 0
-                target = folder / (self.names[place].replace("/", "-") or "no prefix")
-                shutil.rmtree(target, ignore_errors=True)
-                with whole_folder(target) as partial:
-                    save(partial)
-            else:
-                self.waited[place] += 1
-
-
-class TaskMixture(Mixture):
-    """Pairs of several tasks in proportion to size ** alpha; closed tasks give way to open ones."""
-
-    def __init__(self, parts: Sequence[Sequence[Any]], alpha: float, tasks: Tasks) -> None:
-        super().__init__(parts, temperature_weights([len(part) for part in parts], alpha))
-        self.tasks = tasks
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        part, number = self.where(index)
-        still_open = self.tasks.open_tasks()
-        if part not in still_open:
-            part = still_open[index % len(still_open)]
-            number = index % len(self.parts[part])
-        return self.parts[part][number]

@@ -1,8 +1,8 @@
-"""The two stages of pre-training: identifier-aware denoising, then dual generation."""
+"""Pre-training: identifier-aware denoising, then dual generation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,25 +11,25 @@ from torch import Tensor, nn
 
 from pretrial.corrupt.masks import IGNORE
 from pretrial.methods.code.codet5.config import Config
-from pretrial.methods.code.codet5.examples import Example
-from pretrial.methods.code.codet5.inputs import Inputs, Written
-from pretrial.models.architectures.seq2seq import collate, pad_rows, sequence_loss
+from pretrial.methods.code.codet5.data import Example, Inputs, Written
+from pretrial.models.architectures.seq2seq import collate, pad_rows, sequence_loss, shifted
 from pretrial.objectives.tokens import token_loss
-from pretrial.train.device import to_device
-from pretrial.train.stage import Batch, Trainable
+from pretrial.train.budget import Budget
+from pretrial.train.run import Run
+from pretrial.train.stage import Batch, Stage, Trainable
 
 Objective = Callable[[Example, torch.Generator], Written]
 
 
 class Denoising(Trainable):
-    """Masked spans, masked identifiers and identifier tagging (mechanisms 2 to 5).
+    """Masked spans, masked identifiers and identifier tagging (section 3.2).
 
     Every example draws one of the objectives. The loss is the mean over the objectives of their
     losses, each a mean over its own tokens, which is what alternating between them gives on
     average.
 
     Args:
-        model: the T5.
+        network: the T5.
         tagger: from an encoder's state to the logit of "identifier"; None without tagging.
         inputs: makes the instances.
         config: which objectives there are.
@@ -37,9 +37,9 @@ class Denoising(Trainable):
 
     skips_parameters = True  # a micro-batch may hold nothing to write
 
-    def __init__(self, model: Any, tagger: nn.Linear | None, inputs: Inputs, config: Config):
+    def __init__(self, network: Any, tagger: nn.Linear | None, inputs: Inputs, config: Config):
         super().__init__()
-        self.model = model
+        self.network = network
         self.tagger = tagger if config.tagging else None
         self.inputs = inputs
         named: dict[str, tuple[bool, Objective]] = {
@@ -67,20 +67,22 @@ class Denoising(Trainable):
         batch = collate([row.source for row in rows], targets or [[]], pad)
         width = batch["input_ids"].shape[1]
         tags = [row.tags + [IGNORE] * (width - len(row.tags)) for row in rows if row.tags]
-        batch["labels"] = batch["labels"] if targets else torch.empty(0, 0, dtype=torch.long)
+        if not targets:
+            batch["labels"] = torch.empty(0, 0, dtype=torch.long)
+        batch["loss_mask"] = batch["labels"] != IGNORE
         batch["tags"] = pad_rows(tags, IGNORE) if tags else torch.empty(0, width)
         batch["num_rows"] = {name: len(group) for name, group in groups.items()}
         batch["num_unparsed"] = float(sum(not row.parsed for row in rows))
         for name, group in groups.items():
-            asked = [row.tags if name == "tagging" else row.target for row in group]
-            batch["counts"][name] = float(sum(t != IGNORE for row in asked for t in row))
+            labels = [row.tags if name == "tagging" else row.target for row in group]
+            batch["counts"][name] = float(sum(t != IGNORE for row in labels for t in row))
         return batch
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of each objective, 0 where no example drew it, their mean, and what share of the
         code did not parse.
         """
-        states = self.model.encoder(
+        states = self.network.encoder(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
         ).last_hidden_state
         num_written = len(batch["labels"])
@@ -89,11 +91,11 @@ class Denoising(Trainable):
             parts |= self._written_losses(states[:num_written], batch)
         if self.tagger is not None:
             logits = self.tagger(states[num_written:]).squeeze(-1).float()  # [B - W, T]
-            asked = batch["tags"] != IGNORE
-            sums = F.binary_cross_entropy_with_logits(
+            is_code = batch["tags"] != IGNORE  # True at tokens of the code [B - W, T]
+            losses = F.binary_cross_entropy_with_logits(
                 logits, batch["tags"].clamp(min=0).to(logits.dtype), reduction="none"
-            ).masked_fill(~asked, 0.0)
-            parts["tagging_loss"] = sums.sum() / max(batch["counts"]["tagging"], 1.0)
+            ).masked_fill(~is_code, 0.0)
+            parts["tagging_loss"] = losses.sum() / max(batch["counts"]["tagging"], 1.0)
         total = torch.stack(list(parts.values())).sum() / len(self.objectives)
         unparsed = torch.tensor(batch["num_unparsed"] / batch["counts"]["examples"])
         return {"loss": total, **parts, "unparsed_ratio": unparsed}
@@ -101,10 +103,10 @@ class Denoising(Trainable):
     def _written_losses(self, states: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy of what is written, by objective; states [W, T, d]."""
         labels = batch["labels"]
-        logits = self.model(
+        logits = self.network(
             encoder_outputs=(states,),
             attention_mask=batch["attention_mask"][: len(labels)],
-            decoder_input_ids=self.model._shift_right(labels),
+            decoder_input_ids=shifted(self.network, labels),
             use_cache=False,
         ).logits  # [W, U, V]
         parts, done = {}, 0
@@ -138,11 +140,11 @@ class BothWays(Sequence[tuple[Example, bool]]):
 
 
 class DualGeneration(Trainable):
-    """Code from comments and comments from code (mechanism 6); examples are those of `BothWays`."""
+    """Code from comments and comments from code; examples are those of `BothWays`."""
 
-    def __init__(self, model: Any, inputs: Inputs) -> None:
+    def __init__(self, network: Any, inputs: Inputs) -> None:
         super().__init__()
-        self.model = model
+        self.network = network
         self.inputs = inputs
 
     def batch(self, examples: Sequence[tuple[Example, bool]], generator: torch.Generator) -> Batch:
@@ -151,22 +153,21 @@ class DualGeneration(Trainable):
         return collate([row.source for row in rows], [row.target for row in rows], pad)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        return {"loss": sequence_loss(self.model, batch)}
+        return {"loss": sequence_loss(self.network, batch)}
 
 
-@torch.no_grad()
-def held_out_losses(
-    module: Trainable, examples: Sequence[Any], batch_size: int
-) -> dict[str, float]:
-    """Means of the losses over examples, weighed by batches, always with the same draws."""
-    generator = torch.Generator().manual_seed(0)
-    device = next(module.parameters()).device
-    sums: dict[str, float] = {}
-    seen: dict[str, int] = {}
-    for start in range(0, len(examples), batch_size):
-        chosen = examples[start : start + batch_size]
-        batch = to_device(module.batch(chosen, generator), device)
-        for name, value in module.losses(batch).items():
-            sums[name] = sums.get(name, 0.0) + len(chosen) * float(value)
-            seen[name] = seen.get(name, 0) + len(chosen)
-    return {name: total / seen[name] for name, total in sums.items()}
+def pretraining(
+    network: Any, tagger: nn.Linear, inputs: Inputs, config: Config, run: Run
+) -> Iterator[Stage]:
+    """Denoising and, where there are comments, dual generation in its share of the budget."""
+    both, held_out = BothWays(run.data), BothWays(run.held_out)
+    share = config.dual_ratio if len(both) else 0.0
+    if len(both) < len(run.data):
+        run.say(f"{len(both) // 2} of {len(run.data)} examples have a comment")
+    amount, unit = run.budget.amount, run.budget.unit
+    module = Denoising(network, tagger, inputs, config)
+    budget = Budget(amount * (1 - share), unit)
+    yield Stage.of("denoise", module, run.data, config, budget=budget, held_out=run.held_out)
+    if share:
+        dual, budget = DualGeneration(network, inputs), Budget(amount * share, unit)
+        yield Stage.of("dual", dual, both, config, budget=budget, held_out=held_out)

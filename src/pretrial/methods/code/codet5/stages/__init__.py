@@ -1,0 +1,1 @@
+"""The stages of CodeT5: `pretraining` in two, or one of fine-tuning (`tuning`)."""
