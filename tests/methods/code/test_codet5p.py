@@ -9,15 +9,17 @@ import pytest
 import torch
 from torch import nn
 
+from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
-from pretrial.methods.code.codet5p import CodeT5p, Config, bimodal
-from pretrial.methods.code.codet5p.bimodal import Bimodal
-from pretrial.methods.code.codet5p.network import CLM, MATCH, TASK_TOKENS, match_logits, task_ids
-from pretrial.methods.code.codet5p.reading import read_rows, without_docstring
-from pretrial.methods.code.codet5p.retrieval import embeddings, pair_logits
-from pretrial.methods.code.codet5p.unimodal import Unimodal, joins, word_starts
-from pretrial.methods.code.codet5p.writing import completions
-from pretrial.models.architectures.seq2seq import IGNORE, encode_texts
+from pretrial.methods.code.codet5p import CodeT5p, Config
+from pretrial.methods.code.codet5p.abilities.retrieval import embeddings, pair_logits
+from pretrial.methods.code.codet5p.abilities.writing import completions
+from pretrial.methods.code.codet5p.data import read_rows, without_docstring
+from pretrial.methods.code.codet5p.network.t5 import CLM, MATCH, TASK_TOKENS, match_logits, task_ids
+from pretrial.methods.code.codet5p.stages import bimodal
+from pretrial.methods.code.codet5p.stages.bimodal import Bimodal
+from pretrial.methods.code.codet5p.stages.unimodal import Unimodal, joins, word_starts
+from pretrial.models.architectures.seq2seq import encode_texts
 from pretrial.models.tokenizers import sentinel_ids
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
@@ -166,7 +168,7 @@ def test_queue_holds_exactly_the_last_batches(tmp_path):
         batch = part.batch(chosen, generator(step))
         part.losses(batch)["loss"].backward()
         part.after_step()
-        marks.append(batch["marks"])
+        marks.append(batch["checksums"])
     last = torch.cat(marks[-2:])
     for queue, column in ((part.texts, 0), (part.codes, 1)):
         assert sorted(queue.ids[:, 0].tolist()) == sorted(last[:, column].tolist())

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from pretrial.errors import UserError
-from pretrial.methods.code.codet5p.cross_attention import add_cross_attention
+from pretrial.methods.code.codet5p.network.cross_attention import add_cross_attention
 
 
 def decoders():

@@ -17,10 +17,10 @@ from transformers import (
     GPT2LMHeadModel,
 )
 
+from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
 from pretrial.methods.code.codet5p import CodeT5p, Config
-from pretrial.methods.code.codet5p.frozen import beside_decoder
-from pretrial.models.architectures.seq2seq import IGNORE
+from pretrial.methods.code.codet5p.network.frozen import beside_decoder
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import frozen_prefixes, weights_of
@@ -56,27 +56,27 @@ def test_only_encoder_bridge_and_projection_learn(config, tmp_path):
     torch.manual_seed(0)
     data = CodeT5p.read(ROWS)
     method = CodeT5p.build(config, data=data)
-    before = {k: v.clone() for k, v in method.beside.frozen.state_dict().items()}
+    before = {k: v.clone() for k, v in method.network.frozen.state_dict().items()}
     started = {k: v.clone() for k, v in weights_of(method).items()}
     width, ours = 24, config.width
-    encoder = sum(p.numel() for p in method.beside.encoder.parameters())
+    encoder = sum(p.numel() for p in method.network.encoder.parameters())
     trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
     assert trained == encoder + 4 * width**2 + ours * width + width
     train(method, Run(tmp_path, data, budget=Budget(6), quiet=True))
-    for name, weight in method.beside.frozen.state_dict().items():
+    for name, weight in method.network.frozen.state_dict().items():
         assert torch.equal(weight, before[name]), name
     assert not any(name.startswith(frozen_prefixes(method)) for name in started)
     moved = {k for k, v in weights_of(method).items() if not torch.equal(v, started[k])}
-    assert {name.split(".")[1] for name in moved} == {"encoder", "bridge"}
+    assert {name.split(".")[2] for name in moved} == {"encoder", "bridge"}
 
 
 def test_zeroed_bridge_is_the_bare_model(config):
     beside = beside_decoder(config).eval()
     batch = beside.batch([("add one", "return one")], torch.Generator())
-    states = beside.read(batch["sources"], batch["real"]).last_hidden_state
+    states = beside.read(batch["input_ids"], batch["attention_mask"]).last_hidden_state
     torch.nn.init.zeros_(beside.cross[0].out_proj.weight)
-    bare = beside.frozen["decoder"](batch["inputs"]).logits
-    found = beside((states,), batch["real"], batch["inputs"]).logits
+    bare = beside.frozen["decoder"](batch["decoder_input_ids"]).logits
+    found = beside((states,), batch["attention_mask"], batch["decoder_input_ids"]).logits
     torch.testing.assert_close(found, bare, atol=1e-6, rtol=0)
 
 
@@ -89,9 +89,11 @@ def test_the_loss_is_on_the_response_only(config):
     kept = labels[0][labels[0] != IGNORE].tolist()
     assert tokenizer.decode(kept[:-1]) == "9 + 1"
     assert kept[-1] == tokenizer.eos_token_id
-    num_prompt = int(batch["real"][0].sum())
+    num_prompt = int(batch["attention_mask"][0].sum())
     assert (labels[0, :num_prompt] == IGNORE).all()
-    assert batch["inputs"][0, 1 : num_prompt + 1].tolist() == batch["sources"][0].tolist()
+    assert (
+        batch["decoder_input_ids"][0, 1 : num_prompt + 1].tolist() == batch["input_ids"][0].tolist()
+    )
     assert batch["counts"]["targets"] == float((labels != IGNORE).sum())
 
 

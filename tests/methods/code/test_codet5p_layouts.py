@@ -18,7 +18,7 @@ from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration
 
 from pretrial.errors import UserError
 from pretrial.methods.code.codet5p import CodeT5p, Config
-from pretrial.methods.code.codet5p.network import TASK_TOKENS, task_ids
+from pretrial.methods.code.codet5p.network.t5 import TASK_TOKENS, task_ids
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import read_tensors
@@ -150,7 +150,7 @@ def test_two_processes_equal_one(tmp_path):
         port = free.getsockname()[1]
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),

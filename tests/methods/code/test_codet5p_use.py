@@ -10,8 +10,8 @@ import torch
 
 from pretrial.errors import UserError
 from pretrial.methods.code.codet5p import CodeT5p, Config
-from pretrial.methods.code.codet5p.network import TO_CODE, TO_TEXT, decoder_logits, task_ids
-from pretrial.methods.code.codet5p.training import stages
+from pretrial.methods.code.codet5p.network.t5 import TO_CODE, TO_TEXT, decoder_logits, task_ids
+from pretrial.methods.code.codet5p.stages.plan import stages
 from pretrial.methods.code.codet5p.trials import search_of, trial
 from pretrial.models.architectures.seq2seq import encode_texts
 from pretrial.train.budget import Budget
@@ -90,7 +90,7 @@ def test_greedy_writing_equals_step_by_step(method):
             if best == tokenizer.eos_token_id:
                 break
             written.append(best)
-        assert answer["written"] == [tokenizer.decode(written, skip_special_tokens=True)]
+        assert answer["text"] == tokenizer.decode(written, skip_special_tokens=True)
         assert network.config.decoder_start_token_id == tokenizer.pad_token_id
 
 
@@ -101,7 +101,7 @@ def test_retrieved_code_stands_behind_the_text(method, corpus):
     assert with_code["retrieved"] == [result["code"] for result in nearest]
     joined = "\n".join([QUERIES[0].text, *with_code["retrieved"]])
     (wanted,) = method.generate(CodeT5p.read([{"text": joined}]), max_new_tokens=4)
-    assert with_code["written"] == wanted["written"]
+    assert with_code["text"] == wanted["text"]
     assert plain["source"] == with_code["source"]
 
 
@@ -117,11 +117,11 @@ def test_completions_are_drawn_anew_by_seed_and_cut(method):
         list(method.complete(codes, num_samples=3, temperature=1.0, seed=seed)) for seed in (0, 1)
     )
     assert one != other
-    assert [len(row["completions"]) for row in one] == [3, 3]
+    assert [len(row["texts"]) for row in one] == [3, 3]
     shorter = method.complete(codes, max_new_tokens=2)
     longer = method.complete(codes, max_new_tokens=20)
     for few, many in zip(shorter, longer, strict=True):
-        assert len(few["completions"][0]) <= len(many["completions"][0])
+        assert len(few["text"]) <= len(many["text"])
 
 
 @pytest.mark.parametrize(

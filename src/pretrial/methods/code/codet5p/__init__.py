@@ -30,32 +30,36 @@ Deviations from the paper and its release:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
+from pretrial.bases.language_model import TextToTextMethod
 from pretrial.card import Card, Claim, Field
 from pretrial.errors import UserError
-from pretrial.methods.code.codet5p import training
-from pretrial.methods.code.codet5p.config import Config
-from pretrial.methods.code.codet5p.frozen import FrozenDecoder, beside_decoder
-from pretrial.methods.code.codet5p.network import learn_tokenizer, load_network, new_network
-from pretrial.methods.code.codet5p.reading import Example, query_of, read_rows
-from pretrial.methods.code.codet5p.retrieval import (
+from pretrial.methods.code.codet5p.abilities.retrieval import (
     corpus_index,
     embeddings,
     pair_logits,
     ranked,
-    whole,
 )
-from pretrial.methods.code.codet5p.writing import completed, written
-from pretrial.models.tokenizers import texts_of
-from pretrial.train.method import Method
-from pretrial.train.run import Run
-from pretrial.train.stage import Stage
+from pretrial.methods.code.codet5p.abilities.writing import completions, with_retrieved, written
+from pretrial.methods.code.codet5p.config import Config
+from pretrial.methods.code.codet5p.data import Example, query_of, read_rows, wanted_of
+from pretrial.methods.code.codet5p.network.frozen import FrozenDecoder, beside_decoder
+from pretrial.methods.code.codet5p.network.t5 import TASK_TOKENS, load_network, with_heads
+from pretrial.methods.code.codet5p.stages.plan import stages
+from pretrial.models.architectures.language_model import TextToText
+
+if TYPE_CHECKING:
+    from pretrial.evaluate.index import Index
+    from pretrial.train.run import Run
+    from pretrial.train.stage import Stage
+
+__all__ = ["CARD", "CodeT5p", "Config"]
 
 CARD = Card(
     slug="codet5p",
@@ -93,80 +97,99 @@ CARD = Card(
     ),
 )
 
-To = Literal["auto", "code", "text"]
 _AT_ONCE = 64
 
 
-class CodeT5p(Method):
-    """An encoder-decoder for code. See the module's text.
+class CodeT5p(TextToTextMethod):
+    """An encoder-decoder for code; with `config.decoder` an encoder beside a frozen decoder.
 
-    Attributes:
-        network: the T5, with `proj` and `itm_head`.
-            None beside a frozen decoder.
-        tokenizer: None in a model that is neither trained nor used, such as one on the meta device.
-        beside: an encoder beside a frozen decoder, where `config.decoder` names one; else None.
+    Its network is a T5 with `proj` and `itm_head`, or a `FrozenDecoder`.
     """
 
     Config: ClassVar[type] = Config
 
-    def __init__(
-        self,
-        config: Any,
-        network: Any,
-        tokenizer: Any = None,
-        beside: FrozenDecoder | None = None,
-    ) -> None:
-        super().__init__(config)
-        self.network = network
-        self.tokenizer = tokenizer
-        self.beside = beside
+    def new_language_model(self, network: Any, tokenizer: Any) -> TextToText:
+        """Learns instructions."""
+        longest = self.config.max_text + self.config.max_code
+        return TextToText(network, tokenizer, longest, self.config.max_code)
+
+    # Where it comes from, and how it is kept
 
     @classmethod
     def build(
         cls, config: Any, source: str | Path | None = None, data: Sequence[Example] | None = None
     ) -> Self:
         """See `Method.build`. With neither source nor data there is no tokenizer, only networks."""
-        if config.decoder:
-            beside = beside_decoder(config, source)
-            return cls(config, None, beside.tokenizer, beside)
-        if source is not None:
-            return cls(*load_network(source, config))
-        if data is None:
-            return cls(config, new_network(config))
-        texts = texts_of(data, lambda e: (e.text, e.code, e.prompt, e.response))
-        tokenizer = learn_tokenizer(texts, config)
-        config = replace(config, vocab_size=len(tokenizer))
-        ids = tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id
-        return cls(config, new_network(config, *ids), tokenizer)
+        if not config.decoder:
+            return super().build(config, source, data)
+        frozen = beside_decoder(config, source)
+        return cls(config, frozen, frozen.tokenizer)
+
+    @classmethod
+    def vocabulary(cls, config: Any, data: Sequence[Example], **more: Any) -> Any:
+        """Byte-level BPE with sentinels and task tokens."""
+        own = {"num_sentinels": config.num_sentinels, "task_tokens": TASK_TOKENS}
+        return super().vocabulary(config, data, **(own | more))
+
+    @classmethod
+    def new_network(cls, config: Any, vocab_size: int) -> Any:
+        """An untrained T5 with its heads."""
+        return with_heads(super().new_network(config, vocab_size), config.embed_width)
+
+    @classmethod
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any, Any]:
+        """See `load_network`."""
+        network, tokenizer = load_network(source, config.embed_width)
+        sized = config.sized_as(network.config)
+        return replace(sized, embed_width=network.config.embed_dim), network, tokenizer
+
+    def save(self, folder: Path) -> None:
+        """Network, heads and tokenizer in the layout of the public bimodal checkpoints."""
+        if isinstance(self.network, FrozenDecoder):
+            self.network.save(folder)
+        else:
+            super().save(folder)
+
+    # Examples and training
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
         """Codes, pairs and instructions; a row is whatever its fields make it."""
         return read_rows(rows)
 
+    @staticmethod
+    def text_of(example: Example | str) -> str:
+        """An example's code, else its text."""
+        return example if isinstance(example, str) else example.content
+
+    @classmethod
+    def parts(cls, example: Example) -> Iterable[str]:
+        """All texts of an example."""
+        return (example.text, example.code, example.prompt, example.response)
+
     def stages(self, run: Run) -> Iterator[Stage]:
         """Code alone, pairs, instructions: those of `config.stages` that there are data for."""
-        return training.stages(self, run)
-
-    def export(self) -> Any:
-        """The T5, `T5ForConditionalGeneration`, with its heads; or all that is beside a decoder."""
-        return self.network if self.beside is None else self.beside
-
-    def save(self, folder: Path) -> None:
-        """Network, heads and tokenizer in the layout of the public bimodal checkpoints."""
-        if self.beside is not None:
-            self.beside.save(folder)
-            return
-        self.network.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        return stages(self, run)
 
     # Abilities
 
+    def whole(self, ability: str) -> tuple[Any, Any]:
+        """The T5 and its tokenizer.
+
+        Raises:
+            UserError: there is a frozen decoder in its place.
+        """
+        if isinstance(self.network, FrozenDecoder):
+            raise UserError(
+                f"{ability} needs a CodeT5+ of its own: a model beside a frozen decoder can only"
+                " generate; train one without --decoder"
+            )
+        return self.network, self.tokenizer
+
     def encode(self, examples: Sequence[str | Example]) -> Tensor:
         """One vector of length 1 for each text, or for each example's code, else its text."""
-        whole(self, "encode")
-        texts = [e if isinstance(e, str) else e.content for e in examples]
-        return embeddings(self.network, self.tokenizer, texts, self.config.max_code)
+        texts = [self.text_of(each) for each in examples]
+        return embeddings(*self.whole("encode"), texts, self.config.max_code)
 
     def match(self, examples: Sequence[Example]) -> Iterator[dict[str, Any]]:
         """Whether text and code of each example belong together.
@@ -174,15 +197,14 @@ class CodeT5p(Method):
         Raises:
             UserError: an example lacks one of them.
         """
-        whole(self, "match")
+        whole = self.whole("match")
         for number, example in enumerate(examples):
             if not example.is_pair:
                 raise UserError(f"row {number} is no pair: match needs a 'text' and a 'code'")
         lengths = self.config.max_text, self.config.max_code
         for start in range(0, len(examples), _AT_ONCE):
             part = examples[start : start + _AT_ONCE]
-            texts, codes = [e.text for e in part], [e.code for e in part]
-            logits = pair_logits(self.network, self.tokenizer, texts, codes, *lengths)
+            logits = pair_logits(*whole, [e.text for e in part], [e.code for e in part], *lengths)
             for logit, prob in zip(logits.tolist(), logits.sigmoid().tolist(), strict=True):
                 yield {"match_logit": logit, "match_prob": prob}
 
@@ -207,23 +229,29 @@ class CodeT5p(Method):
         if top < 1 or rerank < 0:
             raise UserError(f"top is at least 1 and rerank at least 0, not {top} and {rerank}")
         queries = [query_of(example, number) for number, example in enumerate(examples)]
-        rows, kept = corpus_index(self, corpus, index)
-        codes = [row["code"] for row in rows]
+        kept = self.index(corpus, index)
+        codes = [row["code"] for row in kept.rows]
         lengths = self.config.max_text, self.config.max_code
-        found = ranked(self.network, self.tokenizer, queries, kept, codes, lengths, top, rerank)
+        found = ranked(*self.whole("search"), queries, kept, codes, lengths, top, rerank)
         for query, results in zip(queries, found, strict=True):
-            yield {"text": query, "results": [each | rows[each["place"]] for each in results]}
+            yield {"text": query, "results": [each | kept.rows[each["place"]] for each in results]}
+
+    def index(self, corpus: str, folder: str) -> Index:
+        """The embeddings of a corpus; see `corpus_index`."""
+        network, _ = self.whole("encode")
+        return corpus_index(network, self.encode, corpus, folder)
 
     def generate(
         self,
-        examples: Sequence[Example],
+        examples: Sequence[Any],
         *,
-        to: To = "auto",
+        to: Literal["auto", "code", "text"] = "auto",
         corpus: str = "",
         index: str = "",
         num_retrieved: int = 1,
         max_new_tokens: int = 128,
         num_samples: int = 1,
+        num_beams: int = 1,
         temperature: float = 0.0,
         top_p: float = 0.95,
         seed: int = 0,
@@ -237,20 +265,27 @@ class CodeT5p(Method):
             index: folder where the corpus' embeddings are kept, made the first time.
             num_retrieved: how many codes are put behind a text.
             max_new_tokens: longest text, in tokens.
-            num_samples: texts an example; more than one needs a temperature.
+            num_samples: texts an example; more than one needs a temperature, or as many beams.
+            num_beams: above 1, beam search, which a frozen decoder cannot.
             temperature: of sampling; 0 takes the most probable token each time.
             top_p: of nucleus sampling.
             seed: of sampling.
         """
-        how = {
-            "max_new_tokens": max_new_tokens,
-            "num_samples": num_samples,
-            "temperature": temperature,
-            "top_p": top_p,
-            "seed": seed,
-        }
-        found = corpus_index(self, corpus, index) if corpus else None
-        yield from written(self, examples, to, found, num_retrieved, how)
+        how = {"num_samples": num_samples, "temperature": temperature, "top_p": top_p, "seed": seed}
+        how |= {"max_new_tokens": max_new_tokens or 128}
+        if not isinstance(self.network, FrozenDecoder):
+            how["num_beams"] = num_beams
+        found = self.index(corpus, index) if corpus else None
+        longest = self.language_model.max_source
+        for number, each in enumerate(examples):
+            example = Example(prompt=each) if isinstance(each, str) else each
+            kind, source = wanted_of(example, to, number)
+            answer: dict[str, Any] = {"source": source, "to": kind}
+            if found is not None and kind == "code":
+                source, codes = with_retrieved(source, found, self.encode, num_retrieved)
+                answer["retrieved"] = codes
+            texts = written(self.network, self.tokenizer, source, kind, longest, how)
+            yield answer | self.row_of(texts)
 
     def complete(
         self,
@@ -270,15 +305,24 @@ class CodeT5p(Method):
             temperature: of sampling; 0 takes the most probable token each time.
             top_p: of nucleus sampling.
             seed: of sampling.
+
+        Raises:
+            UserError: an example has no code, or several are wanted without sampling.
         """
-        how = {
-            "max_new_tokens": max_new_tokens,
-            "num_samples": num_samples,
-            "temperature": temperature,
-            "top_p": top_p,
-            "seed": seed,
-        }
-        yield from completed(self, examples, how)
+        whole = self.whole("complete")
+        for number, example in enumerate(examples):
+            if not example.code:
+                raise UserError(f"row {number} has no 'code' to go on from")
+        if num_samples > 1 and not temperature:
+            raise UserError(f"{num_samples} continuations need a temperature above 0")
+        how: dict[str, Any] = {"num_samples": num_samples, "temperature": temperature}
+        how |= {"max_new_tokens": max_new_tokens, "top_p": top_p}
+        for start in range(0, len(examples), _AT_ONCE):
+            codes = [example.code for example in examples[start : start + _AT_ONCE]]
+            longest = self.config.max_code
+            found = completions(*whole, codes, max_prefix=longest, seed=seed + start, **how)
+            for code, texts in zip(codes, found, strict=True):
+                yield {"code": code} | self.row_of(texts)
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, str]]:
@@ -293,6 +337,3 @@ class CodeT5p(Method):
             for verb, sign in verbs.items()
             for name in names
         ]
-
-
-__all__ = ["CARD", "CodeT5p", "Config"]

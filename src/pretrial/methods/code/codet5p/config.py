@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
+from pretrial.bases.config import Optimisation, TransformerSizes, published_size
 from pretrial.errors import UserError
 
 Objective = Literal["span", "prefix", "decoder"]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(TransformerSizes, Optimisation):
     """Settings of CodeT5+, by default those of the 220 M model.
 
     Sections are those of arXiv 2305.07922; "release" is github.com/salesforce/CodeT5, "CodeT5+".
@@ -21,11 +22,7 @@ class Config:
     Attributes:
         vocab_size: most entries of the vocabulary that is learned when there is no checkpoint.
         num_sentinels: sentinel tokens in a vocabulary that is learned.
-        width: of hidden states.
         num_layers: of the encoder, and of the decoder.
-        num_heads: of the attention.
-        feed_forward: inner width of the feed-forward layers.
-        dropout_prob: of hidden states and attention.
         embed_width: numbers of an embedding.
         max_code: tokens of a code, special tokens included; longer ones are cut.
         max_text: tokens of a text, likewise.
@@ -58,13 +55,13 @@ class Config:
         instruct_lr: of the tuning on instructions.
         embedding_lr_ratio: learning rate of the token embeddings over that of the other weights;
             T5's begin at ten and more times the others' size, and Adam's steps are all of one size.
-        warmup: steps of warm-up, or a share of the budget when below 1.
-        weight_decay: of the weights.
         batch_size: codes a step in the unimodal stage.
         pair_batch_size: pairs or instructions a step.
         micro_batch_size: codes or instructions a forward pass; 0 takes the whole batch. Pairs are
             compared with one another and always take the whole.
     """
+
+    published: ClassVar[dict[str, float]] = {"220m": 222.9e6, "770m": 737.6e6}
 
     vocab_size: int = 32_100  # release, CodeT5's vocabulary
     num_sentinels: int = 100  # release
@@ -103,14 +100,9 @@ class Config:
     pair_lr: float = 1e-4  # section 4
     instruct_lr: float = 2e-5  # release, instruct_tune_codet5p.py
     embedding_lr_ratio: float = 1.0
-    warmup: float = 0.0
     weight_decay: float = 0.1  # section 4
     batch_size: int = 2048  # section 4, denoising
     pair_batch_size: int = 256  # section 4
-    micro_batch_size: int = 0
-
-    #: Published parameters of what `export` gives, for each name that `paper` knows.
-    published: ClassVar[dict[str, float]] = {"220m": 222.9e6, "770m": 737.6e6}
 
     def __post_init__(self) -> None:
         if not self.objectives or not (self.contrastive or self.matching or self.generation):
@@ -174,12 +166,6 @@ class Config:
 
     @classmethod
     def paper(cls, name: str = "220m") -> Self:
-        """The published sizes: "220m" and "770m"."""
+        """The published sizes: "220m" and "770m"; larger ones have a frozen `decoder`."""
         large = replace(cls(), width=1024, num_layers=24, num_heads=16, feed_forward=4096)
-        sizes = {"220m": cls(), "770m": large}
-        if name not in sizes:
-            raise UserError(
-                f"published sizes are {', '.join(sizes)}, not {name!r}; those of 2 B and more"
-                " have decoder=NAME, a frozen language model such as Salesforce/codegen-2B-mono"
-            )
-        return sizes[name]
+        return published_size(name, {"220m": cls(), "770m": large})

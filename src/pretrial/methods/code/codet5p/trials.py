@@ -15,10 +15,10 @@ from pretrial.data.builtin.catalogue import builtin
 from pretrial.data.windows.packing import blocks
 from pretrial.evaluate.index import Index
 from pretrial.evaluate.retrieval import Search, bm25_scores, ranking_metrics
+from pretrial.methods.code.codet5p.abilities.retrieval import ranked
 from pretrial.methods.code.codet5p.config import Config, Objective
-from pretrial.methods.code.codet5p.reading import without_docstring
-from pretrial.methods.code.codet5p.retrieval import ranked
-from pretrial.methods.code.codet5p.unimodal import Unimodal
+from pretrial.methods.code.codet5p.data import without_docstring
+from pretrial.methods.code.codet5p.stages.unimodal import Unimodal
 from pretrial.train.budget import Budget
 from pretrial.train.held_out import held_out_losses
 

@@ -8,29 +8,28 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CodeGenModel, T5Config, T5EncoderModel
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
-from pretrial.checkpoints.keys import load_pretrained, load_strict, load_tokenizer, read_weights
+from pretrial.checkpoints.keys import load_pretrained, load_strict, load_tokenizer
+from pretrial.checkpoints.parts import load_parts, save_parts
 from pretrial.checkpoints.pretrained import load_generator
+from pretrial.corrupt.masks import IGNORE
 from pretrial.corrupt.prefix import prefix_split
 from pretrial.errors import UserError
 from pretrial.methods.code.codet5p.config import Config
-from pretrial.methods.code.codet5p.cross_attention import add_cross_attention
-from pretrial.methods.code.codet5p.released import kind_of, load_released
-from pretrial.models.architectures.seq2seq import IGNORE, pad_rows
-from pretrial.models.decoding.sample import sample
+from pretrial.methods.code.codet5p.network.cross_attention import add_cross_attention
+from pretrial.methods.code.codet5p.network.released import kind_of, load_released
+from pretrial.methods.code.codet5p.network.t5 import continued
+from pretrial.models.architectures.seq2seq import collate, pad_rows
 from pretrial.models.layers.attention_masks import additive_mask
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.stage import Batch, Trainable
 
-_BRIDGE = "bridge.safetensors"
-
 
 class FrozenDecoder(Trainable):
-    """An encoder, a projection and cross-attention are trained; the decoder is not.
+    """An encoder, a projection and cross-attention are trained; the decoder is not (section 3.3).
 
     The prompt goes to both: the encoder reads it in both directions, the decoder goes on from it.
     Examples are (prompt, target) pairs of texts, or lists of token ids that are parted at random.
@@ -41,6 +40,7 @@ class FrozenDecoder(Trainable):
         decoder: a causal language model of transformers.
         tokenizer: the decoder's, and the encoder's.
         config: the settings.
+        rotary_dim: see `CrossAttention`.
 
     Attributes:
         bridge: the cross-attention, and the projection where the widths differ.
@@ -128,25 +128,15 @@ class FrozenDecoder(Trainable):
         return self.bridge["cross"]
 
     def batch(self, examples: Sequence[Any], generator: torch.Generator) -> Batch:
-        """Prompts for the encoder; prompts and targets for the decoder."""
+        """Prompts for the encoder; prompts and targets for the decoder, `decoder_input_ids`."""
         pairs = [self._ids(example, generator) for example in examples]
         end, start = self.tokenizer.eos_token_id, self.config.decoder_start_token_id
-        sources = pad_rows([prompt for prompt, _ in pairs], self.pad_id)
-        real = pad_rows([[1] * len(prompt) for prompt, _ in pairs], 0)
-        inputs = pad_rows([[start, *prompt, *target] for prompt, target in pairs], self.pad_id)
+        inputs = [[start, *prompt, *target] for prompt, target in pairs]
         labels = [[IGNORE] * len(prompt) + [*target, end] for prompt, target in pairs]
-        num_targets = float(sum(len(target) + 1 for _, target in pairs))
-        return {
-            "sources": sources,
-            "real": real,
-            "inputs": inputs,
-            "labels": pad_rows(labels, IGNORE),
-            "counts": {
-                "examples": float(len(pairs)),
-                "targets": num_targets,
-                "tokens": float(real.sum()) + float(sum(map(len, labels))),
-            },
-        }
+        batch = collate([prompt for prompt, _ in pairs], labels, self.pad_id)
+        batch["decoder_input_ids"] = pad_rows(inputs, self.pad_id)
+        batch["counts"]["targets"] = float(sum(len(target) + 1 for _, target in pairs))
+        return batch
 
     def _ids(self, example: Any, generator: torch.Generator) -> tuple[list[int], list[int]]:
         """Token ids of a prompt, one at least, and of a target."""
@@ -160,52 +150,23 @@ class FrozenDecoder(Trainable):
         return prompt or [self.config.decoder_start_token_id], target
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the targets."""
-        states = self.read(batch["sources"], batch["real"]).last_hidden_state
-        logits = self((states,), batch["real"], batch["inputs"]).logits
-        labels = batch["labels"]
+        """Cross-entropy of the targets, as in the release: on the response only."""
+        mask, labels = batch["attention_mask"], batch["labels"]
+        states = self.read(batch["input_ids"], mask).last_hidden_state
+        logits = self((states,), mask, batch["decoder_input_ids"]).logits
         loss = token_loss(logits.flatten(0, 1), labels.flatten(), batch["counts"]["targets"])
         return {"loss": loss}
 
-    @torch.no_grad()
-    def write(
-        self,
-        prompts: Sequence[str],
-        *,
-        max_new_tokens: int,
-        num_samples: int = 1,
-        temperature: float = 0.0,
-        top_p: float = 0.95,
-        seed: int = 0,
-    ) -> list[list[str]]:
-        """Continuations of prompts; the arguments are those of `seq2seq.generate_texts`."""
-        generator = torch.Generator().manual_seed(seed)
+    def write(self, prompts: Sequence[str], **how: Any) -> list[list[str]]:
+        """Continuations of prompts, which the encoder and the decoder read; see `continued`."""
+        generator = torch.Generator()  # nothing is drawn for texts
         ids = [self._ids((prompt, ""), generator)[0] for prompt in prompts]
-        rows = sample(
-            self,  # type: ignore[arg-type]  # it has what `sample` asks of a model
-            ids,
-            num_samples=num_samples,
-            max_new_tokens=max(map(len, ids)) + max_new_tokens,
-            eos_token_id=self.tokenizer.eos_token_id,
-            pad_token_id=self.pad_id,
-            temperature=temperature or 1.0,
-            top_p=top_p,
-            greedy=not temperature,
-            prefixes=[[prompt] * num_samples for prompt in ids],
-            generator=generator,
-        )
-        return [
-            [
-                self.tokenizer.decode(row[len(prompt) :][:max_new_tokens], skip_special_tokens=True)
-                for row in group
-            ]
-            for prompt, group in zip(ids, rows, strict=True)
-        ]
+        return continued(self, self.tokenizer, ids, ids, **how)
 
     def save(self, folder: Path) -> None:
         """Encoder, bridge and tokenizer; the decoder stays where it was loaded from."""
         self.encoder.save_pretrained(folder / "encoder")
-        save_file(self.bridge.state_dict(), folder / _BRIDGE)
+        save_parts(folder, {"bridge": self.bridge})
         self.tokenizer.save_pretrained(folder)
 
 
@@ -235,22 +196,16 @@ def beside_decoder(config: Config, source: str | Path | None = None) -> FrozenDe
         encoder, rotary_dim = _new_encoder(config, decoder), 0
     if source is not None:
         encoder = load_pretrained(type(encoder), Path(source) / "encoder")
-        bridge, tokenizer = read_weights(Path(source) / _BRIDGE), load_tokenizer(source)
+        tokenizer = load_tokenizer(source)
     made = FrozenDecoder(encoder, decoder, tokenizer, config, rotary_dim)
-    if bridge:
-        load_strict(made.bridge, bridge, source or config.decoder)
+    if source is not None:
+        load_parts(source, {"bridge": made.bridge})
+    elif bridge:
+        load_strict(made.bridge, bridge, config.decoder)
     return made
 
 
 def _new_encoder(config: Config, decoder: Any) -> Any:
-    return T5EncoderModel(
-        T5Config(
-            vocab_size=decoder.get_input_embeddings().num_embeddings,
-            d_model=config.width,
-            d_kv=config.width // config.num_heads,
-            d_ff=config.feed_forward,
-            num_layers=config.num_layers,
-            num_heads=config.num_heads,
-            dropout_rate=config.dropout_prob,
-        )
-    )
+    num_tokens = decoder.get_input_embeddings().num_embeddings
+    head_size = config.width // config.num_heads
+    return T5EncoderModel(config.network_config(T5Config, vocab_size=num_tokens, d_kv=head_size))

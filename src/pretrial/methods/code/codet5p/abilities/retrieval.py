@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +12,8 @@ from torch import Tensor
 from pretrial.data.reading.sources import load
 from pretrial.errors import UserError
 from pretrial.evaluate.index import Index, fingerprint, kept_index
-from pretrial.methods.code.codet5p.network import MATCH, embed, match_logits, task_ids
+from pretrial.methods.code.codet5p.network.t5 import MATCH, embed, match_logits, task_ids
 from pretrial.models.architectures.seq2seq import encode_texts, pad_rows
-
-if TYPE_CHECKING:
-    from pretrial.methods.code.codet5p import CodeT5p
 
 _BATCH = 64
 
@@ -29,8 +26,8 @@ def embeddings(network: Any, tokenizer: Any, texts: Sequence[str], max_length: i
     """
     rows = encode_texts(tokenizer, texts, max_length, plain=True)
     vectors = torch.empty(len(rows), network.proj.out_features)
-    for places, ids, real in _batches(rows, tokenizer.pad_token_id, network.device):
-        states = network.encoder(input_ids=ids, attention_mask=real).last_hidden_state
+    for places, ids, mask in _batches(rows, tokenizer.pad_token_id, network.device):
+        states = network.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         vectors[places] = embed(network.proj, states).float().cpu()
     return vectors
 
@@ -52,24 +49,27 @@ def pair_logits(
     code_rows = encode_texts(tokenizer, codes, max_code, plain=True)
     pad, match_id = tokenizer.pad_token_id, task_ids(tokenizer)[MATCH]
     logits = torch.empty(len(code_rows))
-    for places, ids, real in _batches(code_rows, pad, network.device):
-        asked = [text_rows[place] for place in places]
-        single = list(dict.fromkeys(map(tuple, asked)))
+    for places, ids, code_mask in _batches(code_rows, pad, network.device):
+        wanted = [text_rows[place] for place in places]
+        single = list(dict.fromkeys(map(tuple, wanted)))
         source = pad_rows(single, pad).to(network.device)
         mask = (source != pad).long()
         states = network.encoder(input_ids=source, attention_mask=mask).last_hidden_state
         place_of = {row: place for place, row in enumerate(single)}
-        owner = torch.tensor([place_of[tuple(row)] for row in asked], device=network.device)
-        both = match_logits(network, match_id, states[owner], mask[owner], ids, real)
+        owner = torch.tensor([place_of[tuple(row)] for row in wanted], device=network.device)
+        both = match_logits(network, match_id, states[owner], mask[owner], ids, code_mask)
         logits[places] = both[:, 1].float().cpu()
     return logits
 
 
-def corpus_index(method: CodeT5p, corpus: str, folder: str) -> tuple[list[dict[str, Any]], Index]:
+def corpus_index(
+    network: Any, encode: Callable[[Sequence[str]], Tensor], corpus: str, folder: str
+) -> Index:
     """The rows of a corpus that hold code, and the index of their embeddings.
 
     Args:
-        method: embeds them.
+        network: which made an index that is found.
+        encode: embeds codes.
         corpus: as `data.reading.sources.load` takes it.
         folder: where the index is kept, made the first time; "" for nowhere.
 
@@ -79,25 +79,12 @@ def corpus_index(method: CodeT5p, corpus: str, folder: str) -> tuple[list[dict[s
     rows = [row for row in load(corpus) if str(row.get("code") or "").strip()]
     if not rows:
         raise UserError(f"{corpus} has no rows with 'code' to search in")
-    whole(method, "encode")
-    encoder = method.network.encoder
-    parts = encoder.final_layer_norm.weight, method.network.proj.weight
-    name = fingerprint(str(part.detach().float().flatten().tolist()) for part in parts)
+    weights = network.encoder.final_layer_norm.weight, network.proj.weight
+    name = fingerprint(str(part.detach().float().flatten().tolist()) for part in weights)
     codes = [row["code"] for row in rows]
-    return rows, kept_index(Path(folder) if folder else None, rows, codes, method.encode, name)
-
-
-def whole(method: CodeT5p, ability: str) -> None:
-    """Makes sure that there is an encoder-decoder of its own.
-
-    Raises:
-        UserError: there is a frozen decoder in its place.
-    """
-    if method.beside is not None:
-        raise UserError(
-            f"{ability} needs a CodeT5+ of its own: a model beside a frozen decoder can only"
-            " generate; train one without --decoder"
-        )
+    index = kept_index(Path(folder) if folder else None, rows, codes, encode, name)
+    index.rows = rows
+    return index
 
 
 def _batches(
@@ -124,7 +111,7 @@ def ranked(
     """The best codes of each text.
 
     The nearest by cosine are found; of these the first `rerank` are ordered anew by the sum of
-    their matching logit and their cosine, and the others stay below them, as released.
+    their matching logit and their cosine, and the others stay below them, as in the release.
 
     Args:
         network: the network.

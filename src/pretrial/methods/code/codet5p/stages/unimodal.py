@@ -1,4 +1,4 @@
-"""The first stage: code alone, read and written in three ways."""
+"""The first stage (section 3.1): code alone, read and written in three ways."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from pretrial.corrupt.prefix import prefix_split
 from pretrial.corrupt.spans import span_corruption
 from pretrial.methods.code.codet5p.config import Config, Objective
-from pretrial.methods.code.codet5p.network import CLM, decoder_logits, task_ids
+from pretrial.methods.code.codet5p.network.t5 import CLM, decoder_logits, task_ids
 from pretrial.models.architectures.seq2seq import collate
 from pretrial.models.tokenizers import sentinel_ids
 from pretrial.objectives.tokens import token_loss
@@ -61,7 +61,7 @@ class Unimodal(Trainable):
                 block.layer[1].requires_grad_(False)  # cross-attention
 
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
-        """Sources and targets of blocks of token ids, one group a way."""
+        """Sources and targets of blocks of token ids, one group a way; see `seq2seq.collate`."""
         groups: dict[Objective, list[tuple[list[int], list[int]]]] = {
             n: [] for n in self.objectives
         }
@@ -75,11 +75,10 @@ class Unimodal(Trainable):
             counts[f"{name}_targets"] = 0.0
             if pairs:
                 sources, targets = zip(*pairs, strict=True)
-                group = collate(sources, targets, self.tokenizer.pad_token_id)
-                numbers = group.pop("counts")
-                counts[f"{name}_targets"] = numbers["targets"]
-                counts["tokens"] += numbers["tokens"]
-                batch[name] = group
+                batch[name] = collate(sources, targets, self.tokenizer.pad_token_id)
+                own = batch[name].pop("counts")
+                counts[f"{name}_targets"] = own["targets"]
+                counts["tokens"] += own["tokens"]
         return batch
 
     def _pair(

@@ -1,4 +1,4 @@
-"""The network of CodeT5+: a T5 with a projection and a matching head, and its tokenizer.
+"""The network of CodeT5+: a T5 with a projection and a matching head.
 
 The heads are submodules of the T5 itself, so that what is saved has the layout of the public
 bimodal checkpoints (`encoder.*`, `decoder.*`, `proj.*`, `itm_head.*`), and any T5 loads it.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +18,15 @@ from transformers import PreTrainedConfig, T5Config, T5ForConditionalGeneration
 from transformers.utils import cached_file
 
 from pretrial.checkpoints.keys import load_pretrained, load_strict, load_tokenizer, read_weights
+from pretrial.corrupt.masks import IGNORE
 from pretrial.errors import UserError
-from pretrial.methods.code.codet5p.config import Config
-from pretrial.models.architectures.seq2seq import IGNORE, new_t5
-from pretrial.models.tokenizers import ROBERTA_SPECIALS, add_task_tokens, learn_bpe
+from pretrial.models.decoding.sample import sample
+from pretrial.models.tokenizers import add_task_tokens
 
 CLM, MATCH, TO_CODE, TO_TEXT = "[CLM]", "[ENC]", "[CDEC]", "[TDEC]"
 TASK_TOKENS = (MATCH, TO_TEXT, TO_CODE, CLM)
 _HEADS = ("proj.", "itm_head.")
 _SIZES = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads")
-
-
-def new_network(config: Config, pad_id: int = 0, bos_id: int = 1, eos_id: int = 2) -> Any:
-    """An untrained network."""
-    network = new_t5(
-        config.vocab_size,
-        width=config.width,
-        num_layers=config.num_layers,
-        num_heads=config.num_heads,
-        feed_forward=config.feed_forward,
-        dropout_prob=config.dropout_prob,
-        pad_id=pad_id,
-        bos_id=bos_id,
-        eos_id=eos_id,
-    )
-    return with_heads(network, config.embed_width)
 
 
 def with_heads(network: Any, embed_width: int) -> Any:
@@ -58,53 +41,44 @@ def with_heads(network: Any, embed_width: int) -> Any:
     return network
 
 
-def learn_tokenizer(texts: Iterator[str], config: Config) -> Any:
-    """A vocabulary of the data, with sentinels and task tokens."""
-    return learn_bpe(
-        texts,
-        config.vocab_size,
-        num_sentinels=config.num_sentinels,
-        task_tokens=TASK_TOKENS,
-        specials=ROBERTA_SPECIALS,
-        template="<s> $A </s>",
-    )
-
-
-def load_network(source: str | Path, config: Config) -> tuple[Config, Any, Any]:
+def load_network(source: str | Path, embed_width: int) -> tuple[Any, Any]:
     """A checkpoint in the layout of T5, of the embedding model or of the bimodal model.
 
-    Heads that it lacks begin at random, and so does the decoder of an embedding model.
+    Heads that it lacks are randomly initialised, and so is the decoder of an embedding model.
+
+    Args:
+        source: the checkpoint.
+        embed_width: of a projection that it lacks.
 
     Returns:
-        The settings with the sizes found, the network and the tokenizer.
+        The network and the tokenizer.
 
     Raises:
         UserError: there is none, or it is of another architecture.
     """
     found = _t5_config(source)
     model_type = found.pop("model_type", "t5")
-    embed_width = found.get("embed_dim", config.embed_width)
     sizes = T5Config(**found)
     network: Any
+    state = _weights(source)
     if "embedding" in model_type:
         network = T5ForConditionalGeneration(sizes)
-        state = _weights(source)
-        body = {k: v for k, v in state.items() if k.startswith("encoder.")}
-        if "encoder.embed_tokens.weight" not in body:
-            body["encoder.embed_tokens.weight"] = state["shared.weight"]
-        inner = {k.removeprefix("encoder."): v for k, v in body.items()}
-        load_strict(network.encoder, inner, source)
+        if "encoder.embed_tokens.weight" not in state:
+            state["encoder.embed_tokens.weight"] = state["shared.weight"]
+        load_strict(network.encoder, _part(state, "encoder."), source)
     else:
         network = load_pretrained(T5ForConditionalGeneration, source, beside=_HEADS, config=sizes)
-    network = with_heads(network, embed_width)
-    state = _weights(source)
+    network = with_heads(network, found.get("embed_dim", embed_width))
     for name in _HEADS:
-        part = {k.removeprefix(name): v for k, v in state.items() if k.startswith(name)}
-        if part:
+        if part := _part(state, name):
             load_strict(getattr(network, name[:-1]), part, source)
     tokenizer = load_tokenizer(source)
     add_task_tokens(tokenizer, network, TASK_TOKENS)
-    return _sized(config, network), network.float(), tokenizer
+    return network.float(), tokenizer
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _t5_config(source: str | Path) -> dict[str, Any]:
@@ -140,19 +114,6 @@ def _weights(source: str | Path) -> dict[str, Tensor]:
     raise UserError(f"{source} has neither model.safetensors nor pytorch_model.bin")
 
 
-def _sized(config: Config, network: Any) -> Config:
-    sizes = network.config
-    return replace(
-        config,
-        vocab_size=sizes.vocab_size,
-        width=sizes.d_model,
-        num_layers=sizes.num_layers,
-        num_heads=sizes.num_heads,
-        feed_forward=sizes.d_ff,
-        embed_width=sizes.embed_dim,
-    )
-
-
 class Embedder(nn.Module):
     """The projected state of the first token, of length 1: what a momentum encoder copies."""
 
@@ -172,7 +133,7 @@ def embed(proj: nn.Module, states: Tensor) -> Tensor:
 
 
 def match_logits(
-    network: Any, match_id: int, states: Tensor, mask: Tensor, codes: Tensor, real: Tensor
+    network: Any, match_id: int, states: Tensor, mask: Tensor, codes: Tensor, code_mask: Tensor
 ) -> Tensor:
     """Logits of "does not belong" and "belongs together" [B, 2].
 
@@ -180,22 +141,22 @@ def match_logits(
     the text through cross-attention; its state at the end token is classified.
 
     Args:
-        network: see `new_network`.
+        network: see `with_heads`.
         match_id: the token that asks for a match.
         states: of the texts [B, T, w].
         mask: 1 at tokens of the texts [B, T].
         codes: token ids, the end token last [B, U].
-        real: 1 at tokens of the codes [B, U].
+        code_mask: 1 at tokens of the codes [B, U].
     """
     first = torch.full_like(codes[:, :1], match_id)
     output = network.decoder(
         input_ids=torch.cat([first, codes[:, 1:]], dim=1),
-        attention_mask=real,
+        attention_mask=code_mask,
         encoder_hidden_states=states,
         encoder_attention_mask=mask,
         use_cache=False,
     ).last_hidden_state
-    last = (real.sum(1) - 1).clamp(min=0)[:, None, None].expand(-1, 1, output.shape[-1])
+    last = (code_mask.sum(1) - 1).clamp(min=0)[:, None, None].expand(-1, 1, output.shape[-1])
     return network.itm_head(output.gather(1, last)[:, 0])
 
 
@@ -233,3 +194,54 @@ def task_ids(tokenizer: Any) -> dict[str, int]:
 def fixed_rows(rows: Sequence[Sequence[int]], width: int, pad_id: int) -> Tensor:
     """Token ids [B, width], padded on the right."""
     return torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in rows])
+
+
+@torch.no_grad()
+def continued(
+    network: Any,
+    tokenizer: Any,
+    sources: Sequence[Sequence[int]],
+    prefixes: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    num_samples: int = 1,
+    temperature: float = 0.0,
+    top_p: float = 0.95,
+    seed: int = 0,
+) -> list[list[str]]:
+    """What the decoder writes behind a prefix of its own.
+
+    Args:
+        network: as `sample` takes it.
+        tokenizer: its tokenizer.
+        sources: what the encoder reads, token ids.
+        prefixes: what the decoder goes on from, token ids; one a source.
+        max_new_tokens: longest continuation, in tokens.
+        num_samples: continuations a source.
+        temperature: of sampling; 0 takes the most probable token each time.
+        top_p: of nucleus sampling.
+        seed: of sampling.
+
+    Returns:
+        `num_samples` texts a source, without the prefix.
+    """
+    rows = sample(
+        network,
+        sources,
+        num_samples=num_samples,
+        max_new_tokens=max(map(len, prefixes)) + max_new_tokens,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=network.config.pad_token_id,
+        temperature=temperature or 1.0,
+        top_p=top_p,
+        greedy=not temperature,
+        prefixes=[[prefix] * num_samples for prefix in prefixes],
+        generator=torch.Generator().manual_seed(seed),
+    )
+    return [
+        [
+            str(tokenizer.decode(row[len(prefix) :][:max_new_tokens], skip_special_tokens=True))
+            for row in group
+        ]
+        for prefix, group in zip(prefixes, rows, strict=True)
+    ]

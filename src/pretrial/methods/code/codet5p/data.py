@@ -6,10 +6,9 @@ import ast
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
-from pretrial.data.rows import field_names, likely, mapped, where
+from pretrial.data.rows import likely, mapped, text_in, where
 from pretrial.errors import UserError
 
 _FIELDS = ("code", "text", "instruction", "input", "output")
@@ -56,21 +55,17 @@ def read_rows(rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
     Raises:
         UserError: a row has none of the fields, or a field is no string.
     """
-    return mapped(rows, partial(_example, rows))
+    return mapped(rows, _example)
 
 
-def _example(rows: Sequence[dict[str, Any]], number: int, row: dict[str, Any]) -> Example:
-    found = {name: row[name] for name in _FIELDS if row.get(name) is not None}
+def _example(number: int, row: dict[str, Any]) -> Example:
+    found = {name: text_in(row, number, name) for name in _FIELDS if row.get(name) is not None}
     if not {"code", "text", "instruction"} & found.keys():
-        names = field_names(rows)
         raise UserError(
             f"row {number} has no 'code', 'text' or 'instruction' (found:"
             f" {', '.join(row) or 'none'}): name the one to use with --fields"
-            f" code={likely('code', names)}"
+            f" code={likely('code', row)}"
         )
-    for name, value in found.items():
-        if not isinstance(value, str):
-            raise UserError(f"{name!r} of row {number} is a {type(value).__name__}: give a string")
     prompt = ""
     if "instruction" in found:
         frame = _WITH_INPUT if found.get("input", "").strip() else _WITHOUT_INPUT
@@ -126,7 +121,7 @@ def query_of(example: Example, number: int) -> str:
     return query
 
 
-def asked_of(example: Example, to: str, number: int) -> tuple[str, str]:
+def wanted_of(example: Example, to: str, number: int) -> tuple[str, str]:
     """What is to be written ("code", "text" or "response"), and from what."""
     if to == "auto":
         if example.prompt:

@@ -1,4 +1,4 @@
-"""The second stage: texts and codes that belong together."""
+"""The second stage (section 3.2): texts and codes that belong together."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pretrial.corrupt.masks import IGNORE
 from pretrial.methods.code.codet5p.config import Config
-from pretrial.methods.code.codet5p.network import (
+from pretrial.methods.code.codet5p.data import Example
+from pretrial.methods.code.codet5p.network.t5 import (
     MATCH,
     TO_CODE,
     TO_TEXT,
@@ -23,8 +25,7 @@ from pretrial.methods.code.codet5p.network import (
     match_logits,
     task_ids,
 )
-from pretrial.methods.code.codet5p.reading import Example
-from pretrial.models.architectures.seq2seq import IGNORE, encode_texts
+from pretrial.models.architectures.seq2seq import encode_texts
 from pretrial.objectives.contrastive import gathered, hard_negatives, info_nce
 from pretrial.objectives.momentum import Momentum
 from pretrial.objectives.queue import KeyQueue
@@ -85,14 +86,14 @@ class Bimodal(Trainable):
         codes = encode_texts(
             self.tokenizer, [e.code for e in examples], config.max_code, plain=True
         )
-        marks = [[_mark(example.text), _mark(example.code)] for example in examples]
+        checksums = [[_checksum(e.text), _checksum(e.code)] for e in examples]
         return {
-            "texts": fixed_rows(texts, config.max_text, pad),
-            "codes": fixed_rows(codes, config.max_code, pad),
-            "marks": torch.tensor(marks),
+            "text_ids": fixed_rows(texts, config.max_text, pad),
+            "code_ids": fixed_rows(codes, config.max_code, pad),
+            "checksums": torch.tensor(checksums),
             # of what is drawn for a pair: they hang on it alone, and so not on how the batch is
             # spread over processes; plain numbers, for generators are made from them
-            "seeds": np.array([(text << 31 | code, code << 31 | text) for text, code in marks]),
+            "seeds": np.array([(text << 31 | code, code << 31 | text) for text, code in checksums]),
             "counts": {
                 "examples": float(len(examples)),
                 "tokens": float(sum(map(len, texts)) + sum(map(len, codes))),
@@ -103,32 +104,31 @@ class Bimodal(Trainable):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The sum of the losses that are on, and each of them."""
+        # section 3.2: the sum of contrastive, matching and both generation losses, alike in weight
         config, network = self.config, self.network
-        text_real, code_real = (self._real(batch[name]) for name in ("texts", "codes"))
-        texts = network.encoder(batch["texts"], attention_mask=text_real).last_hidden_state
+        text_mask, code_mask = (self._mask(batch[name]) for name in ("text_ids", "code_ids"))
+        texts = network.encoder(batch["text_ids"], attention_mask=text_mask).last_hidden_state
         parts: dict[str, Tensor] = {}
-        codes = None
+        codes = texts  # not read without these two losses
         if config.contrastive or config.generation:
-            codes = network.encoder(batch["codes"], attention_mask=code_real).last_hidden_state
+            codes = network.encoder(batch["code_ids"], attention_mask=code_mask).last_hidden_state
         alike: tuple[Tensor, Tensor] | None = None
         if config.contrastive:
-            assert codes is not None
             vectors = embed(network.proj, texts), embed(network.proj, codes)
-            keys = self._keys(batch, text_real, code_real, vectors)
+            keys = self._keys(batch, text_mask, code_mask, vectors)
             parts["contrastive_loss"] = self._contrast(batch, vectors, keys)
             if config.hard_negatives:
                 alike = self._likeness(vectors, keys)
         if config.matching:
-            parts["matching_loss"] = self._match(batch, alike, texts, text_real)
+            parts["matching_loss"] = self._match(batch, alike, texts, text_mask)
         if config.generation:
-            assert codes is not None
             written = (
-                ("code", texts, text_real, batch["codes"], self.tasks[TO_CODE]),
-                ("text", codes, code_real, batch["texts"], self.tasks[TO_TEXT]),
+                ("code", texts, text_mask, batch["code_ids"], self.tasks[TO_CODE]),
+                ("text", codes, code_mask, batch["text_ids"], self.tasks[TO_TEXT]),
             )
-            for name, states, real, rows, start in written:
-                labels = rows[:, 1:].masked_fill(~self._real(rows[:, 1:]).bool(), IGNORE)
-                logits = decoder_logits(network, states, real, labels, start)
+            for name, states, mask, rows, start in written:
+                labels = rows[:, 1:].masked_fill(~self._mask(rows[:, 1:]).bool(), IGNORE)
+                logits = decoder_logits(network, states, mask, labels, start)
                 parts[f"{name}_loss"] = token_loss(
                     logits.flatten(0, 1), labels.flatten(), batch["counts"][f"{name}_targets"]
                 )
@@ -143,21 +143,23 @@ class Bimodal(Trainable):
             self.texts.push()
             self.codes.push()
 
-    def _real(self, rows: Tensor) -> Tensor:
+    def _mask(self, rows: Tensor) -> Tensor:
         """1 at tokens, 0 at padding."""
         return (rows != self.tokenizer.pad_token_id).long()
 
     def _keys(
         self,
         batch: Batch,
-        text_real: Tensor,
-        code_real: Tensor,
+        text_mask: Tensor,
+        code_mask: Tensor,
         vectors: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor]:
         """What queries are compared with: embeddings of texts and of codes [B, d]."""
         if self.momentum is None:
             return vectors
-        return self.momentum(batch["texts"], text_real), self.momentum(batch["codes"], code_real)
+        return self.momentum(batch["text_ids"], text_mask), self.momentum(
+            batch["code_ids"], code_mask
+        )
 
     def _contrast(
         self, batch: Batch, vectors: tuple[Tensor, Tensor], keys: tuple[Tensor, Tensor]
@@ -167,13 +169,13 @@ class Bimodal(Trainable):
         there = info_nce(vectors[0], keys[1], temperature, count, queue=self.codes)
         back = info_nce(vectors[1], keys[0], temperature, count, queue=self.texts)
         if self.texts is not None and self.codes is not None:
-            self.texts.hold(gathered(keys[0]), self._queued(batch, "texts"))
-            self.codes.hold(gathered(keys[1]), self._queued(batch, "codes"))
+            self.texts.hold(gathered(keys[0]), self._queued(batch, "text_ids"))
+            self.codes.hold(gathered(keys[1]), self._queued(batch, "code_ids"))
         return (there + back) / 2
 
     def _queued(self, batch: Batch, name: str) -> Tensor:
         """Rows of all processes with their checksums in front [N, 1 + width]."""
-        column = batch["marks"][:, :1] if name == "texts" else batch["marks"][:, 1:]
+        column = batch["checksums"][:, :1] if name == "text_ids" else batch["checksums"][:, 1:]
         return gathered(torch.cat([column, batch[name]], dim=1))
 
     @torch.no_grad()
@@ -190,22 +192,22 @@ class Bimodal(Trainable):
         return found[0], found[1]
 
     def _match(
-        self, batch: Batch, alike: tuple[Tensor, Tensor] | None, states: Tensor, real: Tensor
+        self, batch: Batch, alike: tuple[Tensor, Tensor] | None, states: Tensor, mask: Tensor
     ) -> Tensor:
         """Cross-entropy of "belong together" over pairs, mined codes and mined texts."""
         texts, codes, allowed = self._candidates(batch)
         mined_texts = self._mine(batch, alike, allowed, texts, 0)
         mined_codes = self._mine(batch, alike, allowed, codes, 1)
-        mined_real = self._real(mined_texts)
-        mined = self.network.encoder(mined_texts, attention_mask=mined_real).last_hidden_state
-        read = torch.cat([batch["codes"], mined_codes, batch["codes"]])
+        mined_mask = self._mask(mined_texts)
+        mined = self.network.encoder(mined_texts, attention_mask=mined_mask).last_hidden_state
+        read = torch.cat([batch["code_ids"], mined_codes, batch["code_ids"]])
         logits = match_logits(
             self.network,
             self.tasks[MATCH],
             torch.cat([states, states, mined]),
-            torch.cat([real, real, mined_real]),
+            torch.cat([mask, mask, mined_mask]),
             read,
-            self._real(read),
+            self._mask(read),
         )
         size = len(states)
         labels = torch.arange(3 * size, device=states.device) < size  # the true pairs come first
@@ -216,15 +218,15 @@ class Bimodal(Trainable):
 
     def _candidates(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Rows of texts and codes [N, width], and which are negatives of which example [B, N]."""
-        texts, codes = self._queued(batch, "texts"), self._queued(batch, "codes")
-        real = torch.ones(len(texts), dtype=torch.bool, device=texts.device)
+        texts, codes = self._queued(batch, "text_ids"), self._queued(batch, "code_ids")
+        is_filled = torch.ones(len(texts), dtype=torch.bool, device=texts.device)
         if self.texts is not None and self.codes is not None:
             texts = torch.cat([texts, self.texts.ids.long()])
             codes = torch.cat([codes, self.codes.ids.long()])
-            real = torch.cat([real, self.texts.real])
-        marks = batch["marks"]
-        same = (marks[:, :1] == texts[:, 0]) | (marks[:, 1:] == codes[:, 0])
-        return texts[:, 1:], codes[:, 1:], ~same & real
+            is_filled = torch.cat([is_filled, self.texts.real])
+        own = batch["checksums"]
+        same = (own[:, :1] == texts[:, 0]) | (own[:, 1:] == codes[:, 0])
+        return texts[:, 1:], codes[:, 1:], ~same & is_filled
 
     def _mine(
         self,
@@ -242,6 +244,6 @@ class Bimodal(Trainable):
         return rows[hard_negatives(scores, allowed, temperature, batch["seeds"][:, side])]
 
 
-def _mark(text: str) -> int:
+def _checksum(text: str) -> int:
     """A checksum of 31 bits."""
     return zlib.crc32(text.encode("utf-8", "surrogatepass")) >> 1

@@ -1,0 +1,1 @@
+"""What a trained CodeT5+ does: `retrieval` embeds, matches and ranks, `writing` writes."""

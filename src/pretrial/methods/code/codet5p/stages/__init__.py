@@ -1,0 +1,1 @@
+"""The stages of CodeT5+: `unimodal` and `bimodal` say what is learned, `plan` when and of what."""
