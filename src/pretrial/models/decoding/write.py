@@ -11,7 +11,7 @@ from pretrial.errors import UserError
 from pretrial.models.decoding.cache import padded
 from pretrial.models.decoding.sample import sample
 
-_BEAM_ROWS = 16  # prompts that are searched for together
+_BEAM_ROWS = 400  # beams of all prompts that are searched for together
 
 
 def write(
@@ -61,7 +61,9 @@ def write(
     if num_beams > 1 and not network.config.is_encoder_decoder:
         raise UserError("beam search is for encoder-decoder models: set --num-beams 1")
     if num_beams > 1:
-        return _beams(network, prompts, pad, max_new_tokens, num_samples, num_beams, forced)
+        how: dict[str, Any] = {"num_beams": num_beams, "num_texts": num_samples, "forced": forced}
+        found = beams(network, prompts, max_new_tokens=max_new_tokens, pad=pad, **how)
+        return [[ids for ids, _ in group] for group in found]
     return sample(
         network,
         prompts,
@@ -79,23 +81,41 @@ def write(
 
 
 @torch.no_grad()
-def _beams(
+def beams(
     network: Any,
     prompts: Sequence[Sequence[int]],
-    pad: int,
+    *,
     max_new_tokens: int,
-    num_samples: int,
+    pad: int,
     num_beams: int,
-    forced: Sequence[int],
-) -> list[list[list[int]]]:
-    """Beam search, prompts of like length together."""
+    num_texts: int,
+    forced: Sequence[int] = (),
+    early_stopping: bool = False,
+) -> list[list[tuple[list[int], float]]]:
+    """Beam search of transformers, prompts of like length together.
+
+    Args:
+        network: an encoder-decoder; it is in eval mode meanwhile.
+        prompts: token ids, with their special tokens.
+        max_new_tokens: longest text, in tokens.
+        pad: fills the shorter prompts; it is masked out.
+        num_beams: beams of a prompt.
+        num_texts: texts of a prompt, at most the beams.
+        forced: token ids that every text begins with.
+        early_stopping: a prompt is done as soon as so many beams have ended.
+
+    Returns:
+        For each prompt, the likeliest first, (token ids, mean log-probability of its tokens); the
+        ids hold the forced ones and the end token, behind which is padding.
+    """
     training, device = network.training, network.device
     network.eval()
     start = [network.config.decoder_start_token_id, *forced]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    found: dict[int, list[list[int]]] = {}
-    for at in range(0, len(order), _BEAM_ROWS):
-        places = order[at : at + _BEAM_ROWS]
+    at_once = max(1, _BEAM_ROWS // num_beams)
+    found: dict[int, list[tuple[list[int], float]]] = {}
+    for at in range(0, len(order), at_once):
+        places = order[at : at + at_once]
         chosen = [prompts[i] for i in places]
         drawn = network.generate(
             input_ids=padded(chosen, pad, device),
@@ -103,10 +123,25 @@ def _beams(
             decoder_input_ids=torch.tensor([start] * len(chosen), device=device),
             max_new_tokens=max_new_tokens - len(forced),
             num_beams=num_beams,
-            num_return_sequences=num_samples,
+            num_return_sequences=num_texts,
+            early_stopping=early_stopping and num_beams > 1,
             do_sample=False,
-        )[:, 1:].tolist()
+            output_scores=True,
+            return_dict_in_generate=True,
+        )
+        rows = list(zip(drawn.sequences[:, 1:].tolist(), _scores(network, drawn), strict=True))
         for number, place in enumerate(places):
-            found[place] = drawn[number * num_samples : (number + 1) * num_samples]
+            found[place] = rows[number * num_texts : (number + 1) * num_texts]
     network.train(training)
     return [found[i] for i in range(len(prompts))]
+
+
+def _scores(network: Any, drawn: Any) -> list[float]:
+    """The mean log-probability of each text; transformers gives none for a single beam."""
+    if "sequences_scores" in drawn:
+        return list(drawn.sequences_scores.tolist())
+    logs = network.compute_transition_scores(drawn.sequences, drawn.scores, normalize_logits=True)
+    written = drawn.sequences[:, -logs.shape[1] :]
+    ends = (written == network.config.eos_token_id).long()  # [N, T]
+    inside = ends.cumsum(1) == ends  # up to the first end token, that one included
+    return list((logs.masked_fill(~inside, 0.0).sum(1) / inside.sum(1)).tolist())

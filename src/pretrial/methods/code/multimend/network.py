@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pretrial.methods.code.multimend.abilities.ranking import Beam
 from pretrial.methods.code.multimend.data.fixes import Fix, source_text, target_text
 from pretrial.models.architectures.language_model import TextToText
-from pretrial.models.architectures.seq2seq import collate, pad_rows
+from pretrial.models.architectures.seq2seq import collate, plain_text
+from pretrial.models.decoding.write import beams
 from pretrial.train.stage import Batch
 
 _SHORTEST_LABEL = 3  # an empty text has two tokens: train_model.py
 _CHARACTERS_A_TOKEN = 32  # more are rare; what lies further on is cut before it is split
-_ROWS_AT_ONCE = 400  # beams of all sources of a batch
 _PREFIX = "checkpoint-"  # of the folders of earlier checkpoints, here and in transformers
 
 
@@ -63,7 +61,6 @@ def checkpoints(source: str | Path, number: int) -> list[str | Path]:
     return [*folders, source]
 
 
-@torch.no_grad()
 def likeliest(
     model: Any,
     tokenizer: Any,
@@ -76,43 +73,20 @@ def likeliest(
     """For each source (text, score), the likeliest first.
 
     Args:
-        model: an encoder-decoder model of transformers, in eval mode.
+        model: a checkpoint.
         tokenizer: its tokenizer.
         sources: token ids with their special tokens.
         num_beams: beams.
         num_candidates: texts for each source, at most the beams.
         max_target: longest text, in tokens.
     """
-    order = sorted(range(len(sources)), key=lambda place: len(sources[place]))
-    at_once = max(1, _ROWS_AT_ONCE // num_beams)
-    found: dict[int, Beam] = {}
-    for start in range(0, len(order), at_once):
-        places = order[start : start + at_once]
-        rows = [sources[place] for place in places]
-        written = model.generate(
-            input_ids=pad_rows(rows, tokenizer.pad_token_id).to(model.device),
-            attention_mask=pad_rows([[1] * len(row) for row in rows], 0).to(model.device),
-            num_beams=num_beams,
-            num_return_sequences=num_candidates,
-            max_new_tokens=max_target,
-            early_stopping=num_beams > 1,
-            do_sample=False,
-            output_scores=True,
-            return_dict_in_generate=True,
-        )
-        texts = tokenizer.batch_decode(written.sequences, skip_special_tokens=True)
-        scores = _scores(model, written, num_beams, tokenizer.eos_token_id)
-        for nth, place in enumerate(places):
-            here = slice(nth * num_candidates, (nth + 1) * num_candidates)
-            found[place] = list(zip(texts[here], scores[here], strict=True))
-    return [found[place] for place in range(len(sources))]
-
-
-def _scores(model: Any, written: Any, num_beams: int, end: int) -> list[float]:
-    """The mean log-probability of the tokens of each text; transformers gives none for one beam."""
-    if num_beams > 1:
-        return list(written.sequences_scores.tolist())
-    logs = model.compute_transition_scores(written.sequences, written.scores, normalize_logits=True)
-    ends = (written.sequences[:, 1:] == end).long()  # [N, T], behind what the decoder begins with
-    inside = ends.cumsum(1) == ends  # up to the first end token, that one included
-    return list((logs.masked_fill(~inside, 0.0).sum(1) / inside.sum(1)).tolist())
+    found = beams(
+        model,
+        sources,
+        max_new_tokens=max_target,
+        pad=tokenizer.pad_token_id,
+        num_beams=num_beams,
+        num_texts=num_candidates,
+        early_stopping=True,
+    )
+    return [[(plain_text(tokenizer, ids), score) for ids, score in group] for group in found]
