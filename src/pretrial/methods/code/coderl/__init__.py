@@ -18,7 +18,7 @@ Deviations from the paper and its release:
  4. The critic's maximum is over the program only; `release_pooling` lets padding in, as released.
  5. Long prompts lose their middle and padding is masked; `release_padding` attends to it.
  6. A repair target is a reference solution or, where there is none, a program of the model's own
-    that passed. The repair prompt's text was never published; ours is in `prompt.repair_prompt`.
+    that passed. The repair prompt's text was never published; ours is in `data.prompt`.
  7. A critic without a checkpoint of its own starts from the lower half of the actor.
  8. Programs of the first round stay among the candidates of critic sampling; tables say so.
 
@@ -28,25 +28,26 @@ Data: programming problems in the layouts of APPS, MBPP, HumanEval or our own; s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import nn
 
 from pretrial.card import Card, Claim, Field
+from pretrial.data.builtin.miniapps import mini_apps
 from pretrial.data.problems.problem import Problem
 from pretrial.data.reading.problems import read_problems
-from pretrial.methods.code.coderl import parts, training
+from pretrial.errors import UserError
+from pretrial.methods.code.coderl.abilities.search import CriticSampler, Search
 from pretrial.methods.code.coderl.config import Config
-from pretrial.methods.code.coderl.critic import Critic
-from pretrial.methods.code.coderl.model import ProgramModel
-from pretrial.methods.code.coderl.prompt import prompt
-from pretrial.methods.code.coderl.search import Candidate, CriticSampler, Search
-from pretrial.sandbox import APPS_PREAMBLE, AnyRunner, Limits, runner_on
-from pretrial.train.method import Method
-from pretrial.train.run import Run
-from pretrial.train.stage import Stage
+from pretrial.methods.code.coderl.network import parts
+from pretrial.methods.code.coderl.stages.plan import Plan
+
+if TYPE_CHECKING:
+    from pretrial.sandbox import AnyRunner
+    from pretrial.train.run import Run
+    from pretrial.train.stage import Stage
+
+__all__ = ["CARD", "CodeRL", "Config"]
 
 CARD = Card(
     slug="coderl",
@@ -87,46 +88,8 @@ CARD = Card(
 _PROBLEMS_AT_ONCE = 32  # searched together; bounds the memory of `solve`
 
 
-class CodeRL(Method):
-    """An actor, two critics and a repair model. See the module's text.
-
-    Attributes:
-        actor: writes programs; what `export` gives back.
-        critic: predicts the four outcomes; None before it is trained.
-        checker: predicts passing, for critic sampling; None before it is trained.
-        repairer: rewrites failed programs; None before it is trained.
-    """
-
-    Config = Config
-
-    def __init__(self, config: Any, actor: ProgramModel) -> None:
-        super().__init__(config)
-        self.actor = actor
-        self.critic: Critic | None = None
-        self.checker: Critic | None = None
-        self.repairer: ProgramModel | None = None
-
-    @classmethod
-    def build(
-        cls,
-        config: Any,
-        source: str | Path | None = None,
-        data: Sequence[Problem] | None = None,
-    ) -> Self:
-        """See `Method.build`. `source` may be any causal or sequence-to-sequence checkpoint."""
-        if source is None:
-            return cls(config, parts.from_scratch(config, data or ()))
-        if not (Path(source) / "actor").is_dir():
-            return cls(config, parts.load_language_model(config, source))
-        folder = Path(source)
-        method = cls(config, parts.load_language_model(config, folder / "actor"))
-        if (folder / "critic").is_dir():
-            method.critic = parts.load_critic(config, folder / "critic", method.actor, 4)
-        if (folder / "checker").is_dir():
-            method.checker = parts.load_critic(config, folder / "checker", method.actor, 2)
-        if (folder / "repairer").is_dir():
-            method.repairer = parts.load_language_model(config, folder / "repairer")
-        return method
+class CodeRL(parts.Parts):
+    """An actor, two critics and a repair model. See the module's text."""
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]], skip_bad: bool = False) -> Sequence[Problem]:
@@ -134,27 +97,30 @@ class CodeRL(Method):
         return read_problems(rows, skip_bad=skip_bad)
 
     def stages(self, run: Run) -> Iterator[Stage]:
-        """Pre-train (optional), warm up, then rounds of sample, execute, criticise, reinforce."""
-        return training.stages(self, run)
+        """Pre-train (optional), imitate, then sample, execute, criticise, reinforce.
 
-    # What the user keeps
-
-    def export(self) -> nn.Module:
-        """The actor, a transformers model."""
-        return self.actor.model
-
-    def save(self, folder: Path) -> None:
-        """Writes actor, critics and repair model, each a transformers folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("actor", "repairer"):
-            part = getattr(self, name)
-            if part is not None:
-                part.model.save_pretrained(folder / name)
-                part.tokenizer.save_pretrained(folder / name)
-        for name in ("critic", "checker"):
-            part = getattr(self, name)
-            if part is not None:
-                part.save(folder / name)
+        For critic sampling a binary critic and a repair model are trained on the same samples.
+        """
+        config, plan = self.config, Plan(self, run)
+        if config.pretrain_data:
+            yield from plan.pretrain()
+        # RL from a model that never passes has no positive signal: the actor imitates first
+        if config.warmup_epochs and plan.experience.pairs:
+            yield plan.warm_up()
+        if config.objective == "cross-entropy" and config.has_last_phase:
+            yield plan.last_phase(plan.experience.imitated())
+        if not config.needs_samples:
+            return
+        samples = plan.sample()
+        # the critic is trained on the samples' outcomes before it weighs their tokens
+        if config.trains_critic:
+            yield plan.train_critic("critic", samples)
+        if config.has_last_phase:
+            yield from plan.reinforce(samples)
+        if config.trains_checker:
+            yield plan.train_critic("checker", samples)
+        if config.trains_repairer:
+            yield from plan.train_repairer(samples)
 
     # Abilities
 
@@ -169,22 +135,18 @@ class CodeRL(Method):
         generator: torch.Generator,
     ) -> list[list[str]]:
         """Runnable programs, `num_samples` a problem, by plain sampling."""
-        prompts = [self.actor.prompt_ids(prompt(p, self.config.layout)) for p in problems]
         groups = self.actor.sample(
             problems,
-            prompts,
+            self.prompts(problems, 0),
             num_samples,
             generator,
             temperature=temperature,
             top_p=top_p,
             greedy=greedy,
         )
-        return [
-            [self.actor.program(problem, ids) for ids in group]
-            for problem, group in zip(problems, groups, strict=True)
-        ]
+        return self.actor.programs(problems, groups)
 
-    def generate(
+    def generate(  # type: ignore[override]  # programs, which have their length
         self,
         examples: Sequence[Problem],
         *,
@@ -202,18 +164,21 @@ class CodeRL(Method):
             seed: of sampling.
         """
         generator = torch.Generator().manual_seed(seed)
+        how: dict[str, Any] = {"temperature": temperature or 1.0, "greedy": temperature == 0}
         for start in range(0, len(examples), _PROBLEMS_AT_ONCE):
             problems = examples[start : start + _PROBLEMS_AT_ONCE]
             groups = self.generate_programs(
-                problems,
-                num_samples,
-                temperature=temperature or 1.0,
-                top_p=top_p,
-                greedy=temperature == 0,
-                generator=generator,
+                problems, num_samples, top_p=top_p, generator=generator, **how
             )
             for problem, programs in zip(problems, groups, strict=True):
                 yield {"id": problem.id, "programs": programs}
+
+    def generate_texts(
+        self, sources: Sequence[str], *, max_new_tokens: int = 0, num_beams: int = 1
+    ) -> list[str]:
+        """What the actor writes for each text, which is read as it is."""
+        rows = super().generate(sources, max_new_tokens=max_new_tokens, num_beams=num_beams)
+        return [row["text"] for row in rows]
 
     def solve(
         self,
@@ -259,57 +224,31 @@ class CodeRL(Method):
                 found = sampler.solve(problems, search, generator)
                 if num_rounds and not keep_first:
                     found = [[c for c in group if c.round] for group in found]
-                scored = sampler.rank(problems, found)
-                for problem, candidates, ranking in zip(problems, found, scored, strict=True):
-                    yield _answer(problem, candidates, ranking)
+                ranked = sampler.rank(problems, found)
+                for problem, candidates, order in zip(problems, found, ranked, strict=True):
+                    best = candidates[order[0]]
+                    yield {
+                        "id": problem.id,
+                        "program": best.program,
+                        "passed_examples": best.passed,
+                        "candidates": [candidates[place].to_row() for place in order],
+                    }
 
     def sampler(self, runner: AnyRunner) -> CriticSampler:
-        """The critic sampling of this model."""
+        """The critic sampling of this model.
+
+        Raises:
+            UserError: the model lacks what a finished run has.
+        """
         if self.checker is None or self.repairer is None:
-            raise parts.untrained()
-        return CriticSampler(
-            self.actor, self.checker, self.repairer, runner, self.limits, self.config.layout
-        )
-
-    def runner(self, processes: int = 1) -> AnyRunner:
-        """A program runner, where and isolated as the config says, for one of so many processes."""
-        c = self.config
-        preamble = APPS_PREAMBLE if c.apps_preamble else ""
-        return runner_on(
-            c.execute_on, processes=processes, isolation=c.isolation, preamble=preamble
-        )
-
-    @property
-    def limits(self) -> Limits:
-        """What a program may use."""
-        return Limits(seconds=self.config.seconds)
+            raise UserError(
+                "critic sampling needs the binary critic and the repair model, which this"
+                " checkpoint lacks: train it with `pretrial train coderl --init` it, or use"
+                " `--ability generate`"
+            )
+        return CriticSampler(self.actor, self.checker, self.repairer, runner, self.limits)
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, Any]]:
         """A handful of rows for tests."""
-        from pretrial.data.builtin.miniapps import mini_apps
-
         return [p.to_row() for p in mini_apps(num_train=12, num_test=0, solved=8).train]
-
-
-def _answer(problem: Problem, candidates: list[Candidate], ranking: list[int]) -> dict[str, Any]:
-    best = candidates[ranking[0]]
-    return {
-        "id": problem.id,
-        "program": best.program,
-        "passed_examples": best.passed,
-        "candidates": [
-            {
-                "program": c.program,
-                "outcome": c.verdict.outcome.name,
-                "message": c.verdict.message,
-                "kind": c.kind,
-                "round": c.round,
-                "seed": c.seed,
-            }
-            for c in (candidates[i] for i in ranking)
-        ],
-    }
-
-
-__all__ = ["CARD", "CodeRL", "Config"]

@@ -5,23 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
-from pretrial.errors import UserError
-from pretrial.methods.code.coderl.critic import Pooling
-from pretrial.methods.code.coderl.prompt import Layout
+from pretrial.bases.config import TransformerSizes, published_size
+from pretrial.methods.code.coderl.data.prompt import Layout
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(TransformerSizes):
     """Settings of CodeRL.
 
     Attributes:
         architecture: of a model from scratch: "t5" or "gpt2".
-        width: of a hidden state, from scratch.
         num_layers: of the decoder, and of the encoder where there is one, from scratch.
-        num_heads: from scratch.
-        feed_forward: inner width of the feed-forward layers, from scratch.
         vocab_size: entries of the vocabulary that is learned from the data, from scratch.
-        dropout_prob: from scratch.
         critic_init: checkpoint of the critics; empty starts them from the actor's lower half.
         repair_init: checkpoint of the repair model; empty starts it from the actor.
         max_source: tokens of a prompt.
@@ -46,7 +41,8 @@ class Config:
         critic_epochs: of critic training.
         critic_lr: learning rate of the critics.
         critic_batch_size: programs a step of the critics.
-        pooling: what the critic's maximum is taken over.
+        pooling: what the critic's maximum is taken over: the logits of the positions, as released,
+            or the hidden states before the head, as in the paper.
         release_pooling: let padding into the critic's maximum, as the released code does.
         release_padding: pad sources with the end token and attend to it, as the released code does.
         rl_steps: optimiser steps of the last phase; 0 takes `rl_epochs`.
@@ -84,8 +80,8 @@ class Config:
     num_layers: int = 24
     num_heads: int = 16
     feed_forward: int = 4096
-    vocab_size: int = 32100
     dropout_prob: float = 0.1
+    vocab_size: int = 32100
     critic_init: str = ""  # paper: a small CodeT5 (secondary)
     repair_init: str = ""
     max_source: int = 600  # section 4.2 (secondary)
@@ -109,7 +105,7 @@ class Config:
     critic_epochs: float = 10  # release
     critic_lr: float = 2e-5  # release
     critic_batch_size: int = 32
-    pooling: Pooling = "logits"
+    pooling: Literal["logits", "states"] = "logits"
     release_pooling: bool = False
     release_padding: bool = False
     rl_steps: int = 0
@@ -134,6 +130,33 @@ class Config:
     apps_preamble: bool = False
     execute_on: Literal["local", "ray"] = "local"
     isolation: Literal["auto", "namespaces", "rlimits", "none"] = "auto"
+
+    @property
+    def has_last_phase(self) -> bool:
+        """Whether the actor is trained after its warm-up."""
+        return bool(self.rl_steps or self.rl_epochs)
+
+    @property
+    def trains_critic(self) -> bool:
+        """Whether a critic spreads the returns over the tokens."""
+        by_critic = self.objective == "coderl" and self.token_weights == "critic"
+        return by_critic and self.has_last_phase
+
+    @property
+    def trains_checker(self) -> bool:
+        """Whether the binary critic is trained, for critic sampling."""
+        return self.objective == "coderl" and bool(self.checker_epochs)
+
+    @property
+    def trains_repairer(self) -> bool:
+        """Whether the repair model is trained, for critic sampling."""
+        return self.objective == "coderl" and bool(self.repair_epochs)
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether programs are sampled from the warm actor."""
+        used = self.has_last_phase or self.trains_checker or self.trains_repairer
+        return self.objective != "cross-entropy" and used
 
     @classmethod
     def tiny(cls) -> Self:
@@ -204,13 +227,8 @@ class Config:
     def paper(cls, name: str = "codet5-large") -> Self:
         """A published size: "codet5-large" (actor), "codet5-base" (critics) or "codet5-small"."""
         sizes = {
-            "codet5-large": (1024, 24, 16, 4096),
-            "codet5-base": (768, 12, 12, 3072),
-            "codet5-small": (512, 6, 8, 2048),
+            "codet5-large": cls(),
+            "codet5-base": cls(width=768, num_layers=12, num_heads=12, feed_forward=3072),
+            "codet5-small": cls(width=512, num_layers=6, num_heads=8, feed_forward=2048),
         }
-        if name not in sizes:
-            raise UserError(f"published sizes are {', '.join(sizes)}, not {name!r}")
-        width, num_layers, num_heads, feed_forward = sizes[name]
-        return cls(
-            width=width, num_layers=num_layers, num_heads=num_heads, feed_forward=feed_forward
-        )
+        return published_size(name, sizes)

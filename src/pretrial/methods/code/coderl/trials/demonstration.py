@@ -25,9 +25,8 @@ from pretrial.evaluate.passk import measure_programs
 from pretrial.evaluate.result import Result
 from pretrial.evaluate.search import measure_search
 from pretrial.methods.code.coderl import CodeRL
-from pretrial.methods.code.coderl.critic_quality import Quality, critic_quality
-from pretrial.methods.code.coderl.prompt import prompt
-from pretrial.methods.code.coderl.samples import draw, execute, judge
+from pretrial.methods.code.coderl.abilities.critic_quality import Quality, critic_quality
+from pretrial.methods.code.coderl.data.samples import execute, judge
 from pretrial.methods.code.coderl.trials.trial import OUTCOMES
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -122,14 +121,12 @@ def _searches(model: CodeRL, problems: Sequence[Problem], seed: int) -> dict[str
 def _critic(model: CodeRL, problems: Sequence[Problem], seed: int) -> list[Quality]:
     """The binary critic on new programs for test problems."""
     assert model.checker is not None, "the arm trains it"
-    prompts = [model.actor.prompt_ids(prompt(p, model.config.layout)) for p in problems]
     generator = torch.Generator().manual_seed(seed)
-    groups = draw(
-        model.actor, problems, prompts, generator, num_samples=5, temperature=0.6, top_p=0.95
-    )
+    groups = model.actor.draw(problems, generator, num_samples=5, temperature=0.6, top_p=0.95)
+    programs = model.actor.programs(problems, groups)
     with model.runner() as runner:
-        samples = execute(model.actor, problems, groups, runner, model.limits)
-    return critic_quality(model.checker, problems, prompts, samples)
+        samples = execute(problems, groups, programs, runner, model.limits)
+    return critic_quality(model.checker, problems, samples)
 
 
 def _print_tables(

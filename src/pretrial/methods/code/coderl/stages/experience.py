@@ -9,34 +9,30 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
-from pretrial.methods.code.coderl.critic import Judged
-from pretrial.methods.code.coderl.model import reindent_with_tabs
-from pretrial.methods.code.coderl.prompt import answer, prompt, repair_prompt
-from pretrial.methods.code.coderl.reinforce import Weighted
-from pretrial.methods.code.coderl.samples import (
+from pretrial.methods.code.coderl.data.prompt import answer, reindent_with_tabs
+from pretrial.methods.code.coderl.data.samples import (
     Sample,
-    draw,
     execute,
     judge,
     outcome_counts,
     read_samples,
     write_samples,
 )
+from pretrial.methods.code.coderl.network.critic import Judged
+from pretrial.methods.code.coderl.network.parts import Parts
+from pretrial.methods.code.coderl.stages.reinforce import Weighted
 from pretrial.objectives.reinforce import advantage, linear_weights
 from pretrial.sandbox import AnyRunner
 from pretrial.train.batches import Order
 from pretrial.train.budget import Spent
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_of
-
-if TYPE_CHECKING:
-    from pretrial.methods.code.coderl import CodeRL
 
 Pair = tuple[list[int], list[int]]
 _CHUNK = 256  # problems sampled and judged at a time: what a stopped run does again at most
@@ -54,7 +50,7 @@ class Experience:
         pairs: all (prompt, reference) pairs.
     """
 
-    def __init__(self, method: CodeRL, run: Run) -> None:
+    def __init__(self, method: Parts, run: Run) -> None:
         self.method = method
         self.run = run
         self.config = method.config
@@ -63,7 +59,7 @@ class Experience:
         order = torch.randperm(len(self.problems), generator=run.generator("problems"))
         self.in_turn = [self.problems[i] for i in order.tolist()]
         actor, c = method.actor, self.config
-        self.sources = {p.id: actor.prompt_ids(prompt(p, c.layout)) for p in self.problems}
+        self.sources = {p.id: actor.problem_ids(p) for p in self.problems}
         self.references: dict[str, list[list[int]]] = {
             p.id: [
                 actor.program_ids(answer(p, reindent_with_tabs(s) if c.tabs else s))
@@ -173,20 +169,14 @@ class Experience:
 
     def _sample(self, problems: Sequence[Problem], name: str) -> list[Sample]:
         c, actor, began = self.config, self.method.actor, time.monotonic()
-        groups = draw(
-            actor,
-            problems,
-            [self.sources[p.id] for p in problems],
-            self.run.generator(name),
-            num_samples=c.num_samples,
-            temperature=c.temperature,
-            top_p=c.top_p,
-        )
+        how: dict[str, Any] = {"temperature": c.temperature, "top_p": c.top_p}
+        groups = actor.draw(problems, self.run.generator(name), num_samples=c.num_samples, **how)
         drawn = time.monotonic()
         tokens = float(sum(len(ids) for group in groups for ids in group))
         self.run.book("sample", seconds=drawn - began, tokens=tokens)
         with self.runner() as runner:
-            samples = execute(actor, problems, groups, runner, self.method.limits)
+            programs = actor.programs(problems, groups)
+            samples = execute(problems, groups, programs, runner, self.method.limits)
         self.run.book("execute", seconds=time.monotonic() - drawn)
         return samples
 
@@ -204,8 +194,7 @@ class Experience:
         return judged + [Judged(source, target, passed) for source, target in self.pairs]
 
     def repairs(self, samples: Sequence[Sample]) -> list[Pair]:
-        """A failed program in, a correct one of the same problem out (mechanism 11)."""
-        model = self.method.actor
+        """A failed program in, a correct one of the same problem out."""
         problems = {p.id: p for p in self.problems}
         correct: dict[str, list[list[int]]] = defaultdict(list)
         for problem, targets in self.references.items():
@@ -220,8 +209,8 @@ class Experience:
             targets = correct[s.problem]
             if targets:
                 pick = int(torch.randint(len(targets), (), generator=generator))
-                text = repair_prompt(problems[s.problem], s.program, s.verdict, self.config.layout)
-                pairs.append((model.prompt_ids(text), targets[pick]))
+                source = self.method.actor.repair_ids(problems[s.problem], s.program, s.verdict)
+                pairs.append((source, targets[pick]))
         return pairs
 
     # For the policy gradient

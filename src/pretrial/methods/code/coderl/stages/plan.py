@@ -1,4 +1,7 @@
-"""The stages of CodeRL: one command samples, runs, scores, trains, and can be stopped anywhere."""
+"""How long each stage of CodeRL is trained, with what, and how it is measured.
+
+A run can be stopped anywhere: what lies between the stages is kept on disk by `Run.once`.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,20 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from pretrial.data.problems.problem import Problem
-from pretrial.methods.code.coderl import parts, pretrain
-from pretrial.methods.code.coderl.critic import Critic
-from pretrial.methods.code.coderl.experience import Drawn, Experience
-from pretrial.methods.code.coderl.model import Imitation
-from pretrial.methods.code.coderl.prompt import prompt
-from pretrial.methods.code.coderl.reinforce import Reinforce, Weighted
-from pretrial.methods.code.coderl.samples import Sample, draw, execute
+from pretrial.methods.code.coderl.data.samples import Sample, execute
+from pretrial.methods.code.coderl.network.parts import Parts
+from pretrial.methods.code.coderl.stages.experience import Drawn, Experience
+from pretrial.methods.code.coderl.stages.pretrain import MaskedSpans, NextTokens, code_sequences
+from pretrial.methods.code.coderl.stages.reinforce import Reinforce, Weighted
 from pretrial.train.batches import fitting
 from pretrial.train.budget import Budget
 from pretrial.train.run import Run
 from pretrial.train.stage import EarlyStop, Optim, Stage, Trainable
-
-if TYPE_CHECKING:
-    from pretrial.methods.code.coderl import CodeRL
-
-Evaluate = Callable[[], dict[str, float]]
 
 # How a budget in time, tokens, examples or FLOPs is parted among the kinds of stages
 _SHARES = {
@@ -40,132 +36,83 @@ _SHARES = {
 _SAMPLING_SHARE = 0.15
 _UNKNOWN_STEPS = 10_000  # more than a budget in time or tokens is likely to give the last phase
 _AT_ONCE = 64  # held-out problems that one process evaluates at a time
+_WEIGHT_DECAY = 0.05  # release
 # What the steps of a stage are booked under; those of the actor after its warm-up are "train"
 _PURPOSES = {"reinforce": "train", "checker": "critic"}
 
 
-def stages(method: CodeRL, run: Run) -> Iterator[Stage]:
-    """Yields the stages in order; what lies between them is kept on disk by `run.once`."""
-    return Course(method, run).stages()
+class Plan:
+    """One training of CodeRL; each method gives a stage, or what lies between two.
 
+    Attributes:
+        experience: what is learned from.
+    """
 
-class Course:
-    """One training of CodeRL."""
-
-    def __init__(self, method: CodeRL, run: Run) -> None:
+    def __init__(self, method: Parts, run: Run) -> None:
         self.method = method
         self.run = run
         self.config = method.config
         self.experience = Experience(method, run)
         self._left = self._planned()  # shares of what is still to come
 
-    def stages(self) -> Iterator[Stage]:
-        """See `stages`."""
-        c, experience = self.config, self.experience
-        if c.pretrain_data:
-            yield from self._pretrain()
-        if c.warmup_epochs and experience.pairs:
-            yield self._warmup()
-        if c.objective == "cross-entropy":
-            if self._has_last_phase():
-                yield self._last_phase(experience.imitated())
-            return
-        inference = c.objective == "coderl" and (c.checker_epochs or c.repair_epochs)
-        if not (self._has_last_phase() or inference):
-            return
-        samples = self._collect()
-        if self._has_last_phase():
-            if c.objective == "coderl" and c.token_weights == "critic":
-                yield self._critic("critic", samples)
-            yield from self._reinforce(samples)
-        if c.objective == "coderl" and c.checker_epochs:
-            yield self._critic("checker", samples)
-        if c.objective == "coderl" and c.repair_epochs:
-            yield from self._repair(samples)
-
-    def _has_last_phase(self) -> bool:
-        return bool(self.config.rl_steps or self.config.rl_epochs)
-
-    def _collect(self) -> list[Sample]:
-        samples = self.experience.collect()
-        self._left -= _SAMPLING_SHARE
-        return samples
-
-    # One stage each
-
-    def _pretrain(self) -> Iterator[Stage]:
+    def pretrain(self) -> Iterator[Stage]:
+        """Masked spans, which need an encoder, then next tokens at half the learning rate."""
         from pretrial.data.reading.sources import load
 
         c, actor = self.config, self.method.actor
         texts = [row.get("code") or row.get("text") or "" for row in load(c.pretrain_data)]
-        sequences = pretrain.code_sequences(actor, texts)
+        sequences, size = code_sequences(actor, texts), c.warmup_batch_size
         if c.span_epochs and actor.encoder_decoder:
-            module: Trainable = pretrain.MaskedSpans(actor)
-            yield self._stage(
-                "pretrain-spans",
-                module,
-                sequences,
-                c.span_epochs,
-                c.pretrain_lr,
-                c.warmup_batch_size,
-            )
+            spans = MaskedSpans(actor), sequences, c.span_epochs, c.pretrain_lr, size
+            yield self._stage("pretrain-spans", *spans)
         if c.next_token_epochs:
-            module, lr = pretrain.NextTokens(actor), c.pretrain_lr / 2
-            yield self._stage(
-                "pretrain-next", module, sequences, c.next_token_epochs, lr, c.warmup_batch_size
-            )
+            rate = c.pretrain_lr / 2
+            nexts = NextTokens(actor), sequences, c.next_token_epochs, rate, size
+            yield self._stage("pretrain-next", *nexts)
 
-    def _warmup(self) -> Stage:
-        c = self.config
-        stage = self._stage(
-            "warmup",
-            Imitation(self.method.actor),
-            self.experience.pairs,
-            c.warmup_epochs,
-            c.warmup_lr,
-            c.warmup_batch_size,
-        )
+    def warm_up(self) -> Stage:
+        """Imitation: cross-entropy of every reference."""
+        c, pairs = self.config, self.experience.pairs
+        how = self.method.actor, pairs, c.warmup_epochs, c.warmup_lr, c.warmup_batch_size
+        stage = self._stage("warmup", *how)
         if c.evaluate_every:
             stage.evaluate = self._evaluate()
         return stage
 
-    def _critic(self, name: str, samples: Sequence[Sample]) -> Stage:
+    def sample(self) -> list[Sample]:
+        """Programs of the warm actor and what became of them."""
+        samples = self.experience.collect()
+        self._left -= _SAMPLING_SHARE
+        return samples
+
+    def train_critic(self, name: str, samples: Sequence[Sample]) -> Stage:
         """The training of the critic, or of the binary critic (`checker`)."""
-        c, method = self.config, self.method
-        binary = name == "checker"
-        critic: Critic | None = getattr(method, name)
-        if critic is None:
-            seed = self.run.generator(name).initial_seed()
-            critic = parts.new_critic(c, method.actor, 2 if binary else 4, seed)
-            setattr(method, name, critic)
+        c, binary = self.config, name == "checker"
+        critic = self.method.begin_critic(name, self.run.generator(name).initial_seed())
         judged = self.experience.judged(samples, binary)
         epochs = c.checker_epochs if binary else c.critic_epochs
         return self._stage(name, critic, judged, epochs, c.critic_lr, c.critic_batch_size)
 
-    def _reinforce(self, samples: Sequence[Sample]) -> Iterator[Stage]:
+    def reinforce(self, samples: Sequence[Sample]) -> Iterator[Stage]:
+        """The last phase on sampled programs, if any of them has something to teach."""
         first = self.experience.weighted(samples)
         if first:
-            yield self._last_phase(first)
+            yield self.last_phase(first)
         else:
             self.run.say(
                 "nothing to reinforce: every program did as its problem's greedy program did; warm"
                 " up longer or sample more (--num-samples)"
             )
 
-    def _last_phase(self, programs: list[Weighted]) -> Stage:
+    def last_phase(self, programs: list[Weighted]) -> Stage:
+        """The last phase on these programs, and with `resample_every` on such of the actor then.
+
+        With held-out problems it stops when their pass@1 falls below that of the warm start.
+        """
         c = self.config
-        module = Reinforce(
-            self.method.actor,
-            self.experience.pairs,
-            ce_weight=c.ce_weight,
-            rl_weight=c.rl_weight,
-            reduction=c.reduction,
-            negative_floor=c.negative_floor,
-            rl_head=c.rl_head,
-        )
-        stage = self._stage(
-            "reinforce", module, programs, c.rl_epochs, c.rl_lr, c.rl_batch_size, steps=c.rl_steps
-        )
+        module = Reinforce(self.method.actor, self.experience.pairs, c)
+        how = module, programs, c.rl_epochs, c.rl_lr, c.rl_batch_size
+        stage = self._stage("reinforce", *how, steps=c.rl_steps)
         if c.resample_every and c.objective != "cross-entropy":
             steps = stage.budget.amount if stage.budget.unit == "steps" else _UNKNOWN_STEPS
             stage.batch_size = c.rl_batch_size
@@ -178,22 +125,19 @@ class Course:
             stage.early_stop = EarlyStop("pass@1", patience=3, better="higher", floor=warm)
         return stage
 
-    def _repair(self, samples: Sequence[Sample]) -> Iterator[Stage]:
-        c, method = self.config, self.method
-        pairs = self.experience.repairs(samples)
-        if not pairs:
+    def train_repairer(self, samples: Sequence[Sample]) -> Iterator[Stage]:
+        """The repair model, where there is a right program for a wrong one."""
+        c, pairs = self.config, self.experience.repairs(samples)
+        if pairs:
+            repairer = self.method.begin_repairer()
+            how = repairer, pairs, c.repair_epochs, c.repair_lr, c.warmup_batch_size
+            yield self._stage("repair", *how)
+        else:
             self.run.say(
                 "nothing to learn repairing from: no problem has both a wrong and a right program"
             )
-            return
-        if method.repairer is None:
-            method.repairer = parts.new_repairer(c, method.actor)
-        module = Imitation(method.repairer)
-        yield self._stage(
-            "repair", module, pairs, c.repair_epochs, c.repair_lr, c.warmup_batch_size
-        )
 
-    # What they share
+    # What the stages share
 
     def _stage(
         self,
@@ -209,15 +153,15 @@ class Course:
         c = self.config
         kind = name.split("-")[0]
         size, micro = fitting(batch_size, c.micro_batch_size, len(data), self.run.world.size)
-        return Stage(
+        return Stage.of(
             name,
             module,
             data,
-            self._budget(kind, max(size, epochs * len(data)), steps),
-            optim=Optim(lr=lr, weight_decay=0.05, schedule=c.schedule, warmup=c.warmup),
+            c,
+            budget=self._budget(kind, max(size, epochs * len(data)), steps),
+            optim=Optim(lr, _WEIGHT_DECAY, schedule=c.schedule, warmup=c.warmup),
             batch_size=size,
             micro_batch_size=micro,
-            evaluate_every=c.evaluate_every,
             purpose=_PURPOSES.get(kind, kind),
         )
 
@@ -242,25 +186,22 @@ class Course:
     def _planned(self) -> float:
         """Sum of the shares of everything that the config plans."""
         c = self.config
-        last = self._has_last_phase()
-        coderl = c.objective == "coderl"
         planned = {
             "pretrain": bool(c.pretrain_data),
             "warmup": bool(c.warmup_epochs),
-            "critic": coderl and last and c.token_weights == "critic",
-            "reinforce": last,
-            "checker": coderl and bool(c.checker_epochs),
-            "repair": coderl and bool(c.repair_epochs),
+            "critic": c.trains_critic,
+            "reinforce": c.has_last_phase,
+            "checker": c.trains_checker,
+            "repair": c.trains_repairer,
         }
         sampling = _SAMPLING_SHARE if c.objective != "cross-entropy" else 0.0
         return sampling + sum(_SHARES[kind] for kind, on in planned.items() if on)
 
-    def _evaluate(self) -> Evaluate | None:
+    def _evaluate(self) -> Callable[[], dict[str, float]] | None:
         """Held-out pass@1 of the greedy program, where there are held-out problems."""
-        problems = list(self.run.held_out)
+        problems, world = list(self.run.held_out), self.run.world
         if not problems:
             return None
-        world = self.run.world
 
         def evaluate() -> dict[str, float]:
             own = [problems[i] for i in world.own(len(problems))]
@@ -271,13 +212,13 @@ class Course:
 
     def _num_passed(self, problems: Sequence[Problem]) -> int:
         """How many problems the greedy program solves."""
-        actor, greedy = self.method.actor, torch.Generator()
         if not problems:
             return 0
-        prompts = [actor.prompt_ids(prompt(p, self.config.layout)) for p in problems]
-        groups = draw(actor, problems, prompts, greedy, num_samples=0, temperature=1.0, top_p=1.0)
+        actor, how = self.method.actor, {"num_samples": 0, "temperature": 1.0, "top_p": 1.0}
+        groups = actor.draw(problems, torch.Generator(), **how)
+        programs = actor.programs(problems, groups)
         with self.experience.runner() as runner:
-            samples = execute(actor, problems, groups, runner, self.method.limits)
+            samples = execute(problems, groups, programs, runner, self.method.limits)
         return sum(s.passed for s in samples)
 
     def _warm_score(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pretrial.data.problems.problem import Problem
@@ -50,7 +51,7 @@ def runnable(problem: Problem, text: str) -> str:
 
 
 def repair_prompt(problem: Problem, program: str, verdict: Verdict, layout: Layout = "ours") -> str:
-    """The prompt of the repair model (mechanism 11; the paper's own format was never published).
+    """The prompt of the repair model; the paper's own format was never published, this is ours.
 
     The statement, the failed program, and what the runner said of it: outcome class, kind of error,
     message with its line. A completion is then begun anew from its head.
@@ -63,3 +64,20 @@ def repair_prompt(problem: Problem, program: str, verdict: Verdict, layout: Layo
     head = prompt(problem, layout).removesuffix("ANSWER:\n").rstrip("\n")
     begun = prompt(problem) if problem.style == "completion" else ""
     return f"{head}\nBUGGY:\n{program.rstrip()}\nERROR: {error}\nANSWER:\n{begun}"
+
+
+def reindent_with_tabs(code: str) -> str:
+    """Leading spaces turned into tabs, as the released training data has them.
+
+    The width of one level is the smallest indentation in the program.
+    """
+    widths = [len(m) for m in re.findall(r"^( +)(?=\S)", code, flags=re.MULTILINE)]
+    if not widths:
+        return code
+    unit = min(widths)
+    return re.sub(
+        r"^( +)(?=\S)",
+        lambda m: "\t" * (len(m[1]) // unit) + " " * (len(m[1]) % unit),
+        code,
+        flags=re.MULTILINE,
+    )

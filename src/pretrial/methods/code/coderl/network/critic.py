@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pretrial.checkpoints.keys import load_strict
-from pretrial.methods.code.coderl.model import IGNORE, ProgramModel
+from pretrial.methods.code.coderl.network.model import ProgramModel
+from pretrial.train.device import to_device
 from pretrial.train.stage import Batch, Trainable
 
-Pooling = Literal["logits", "states"]
 HEAD = "error_head."
 
 
@@ -30,38 +29,27 @@ class Judged:
 
 
 class Critic(Trainable):
-    """Predicts the outcome class of a program (mechanism 6).
+    """Predicts the outcome class of a program.
 
     A language model smaller than the actor reads the problem and the program; a two-layer head
     gives class logits at every position, and their maximum over the program's positions is the
     prediction. The binary critic is the same with two classes, failed and passed.
 
     Args:
-        program_model: its language model.
+        program_model: its language model. Of its settings, `pooling` says what the maximum is taken
+            over, and `release_pooling` lets padding into it, a fault of the released code.
         num_classes: 4 (outcomes) or 2 (failed, passed).
-        pooling: "logits" pools the logits of the positions, as released; "states" pools the hidden
-            states before the head, as the paper has it. Both are maxima.
-        release_pooling: also let padding positions into the maximum, a fault of the released code.
     """
 
-    def __init__(
-        self,
-        program_model: ProgramModel,
-        num_classes: int,
-        pooling: Pooling = "logits",
-        release_pooling: bool = False,
-    ) -> None:
+    def __init__(self, program_model: ProgramModel, num_classes: int) -> None:
         super().__init__()
         self.program_model = program_model
-        self.pooling = pooling
-        self.release_pooling = release_pooling
-        dtype = program_model.model.dtype
+        network = program_model.network
         self.error_head = nn.Sequential(
             nn.Linear(program_model.width, 128), nn.ReLU(), nn.Linear(128, num_classes)
-        ).to(dtype)
-        inner = program_model.model
-        output = inner.get_output_embeddings()
-        if output is not None and output.weight is not inner.get_input_embeddings().weight:
+        ).to(network.dtype)
+        output = network.get_output_embeddings()
+        if output is not None and output.weight is not network.get_input_embeddings().weight:
             output.weight.requires_grad_(False)  # a critic writes nothing
 
     def batch(self, examples: Sequence[Judged], generator: torch.Generator) -> Batch:
@@ -77,10 +65,11 @@ class Critic(Trainable):
 
     def pooled_logits(self, batch: Batch) -> Tensor:
         """Class logits [B, C] of whole programs."""
-        padding = (batch["labels"] == IGNORE).unsqueeze(-1)  # [B, T, 1]; True: not in the program
-        if self.release_pooling:
+        config = self.program_model.config
+        padding = ~batch["loss_mask"].unsqueeze(-1)  # [B, T, 1]; True: not in the program
+        if config.release_pooling:
             padding = torch.zeros_like(padding)
-        if self.pooling == "states":
+        if config.pooling == "states":
             states = self.program_model.hidden(batch).masked_fill(padding, -torch.inf)
             return self.error_head(states.amax(dim=1)).float()
         return self.position_logits(batch).masked_fill(padding, -torch.inf).amax(dim=1)
@@ -96,8 +85,8 @@ class Critic(Trainable):
     def token_scores(self, programs: Sequence[Judged], batch_size: int = 64) -> list[Tensor]:
         """softmax(position logits)[label] of each program: a tensor [T] per program.
 
-        With `label` the true outcome these are q(w_t) of mechanism 7; with the binary critic and
-        `label=1`, entry i is p(passed | first i tokens).
+        With `label` the true outcome these are q(w_t), the weights of the policy gradient; with the
+        binary critic and `label=1`, entry i is p(passed | first i tokens).
         """
         return self._over(programs, batch_size, pooled=False)
 
@@ -116,13 +105,11 @@ class Critic(Trainable):
         found: dict[int, Tensor] = {}
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            batch = self.batch([programs[i] for i in rows], torch.Generator())
-            batch = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+            batch = to_device(self.batch([programs[i] for i in rows], torch.Generator()), device)
             logits = self.pooled_logits(batch) if pooled else self.position_logits(batch)
             for row, index in enumerate(rows):
                 scores = logits[row].softmax(-1)[..., programs[index].label].cpu()
-                asked = batch["labels"][row].cpu() != IGNORE
-                found[index] = scores if pooled else scores[asked]
+                found[index] = scores if pooled else scores[batch["loss_mask"][row].cpu()]
         self.train(training)
         return [found[i] for i in range(len(programs))]
 
@@ -130,7 +117,7 @@ class Critic(Trainable):
 
     def save(self, folder: Path) -> None:
         """Writes a transformers folder whose weights also hold `error_head.{0,2}.*`."""
-        self.program_model.model.save_pretrained(folder)
+        self.program_model.network.save_pretrained(folder)
         weights = load_file(folder / "model.safetensors")
         head = {HEAD + name: value for name, value in self.error_head.state_dict().items()}
         save_file(weights | head, folder / "model.safetensors", metadata={"format": "pt"})

@@ -1,25 +1,26 @@
-"""Critic sampling (mechanisms 10 and 12): sample, run the example tests, refine or repair.
+"""Critic sampling: sample, run the example tests, refine or repair.
 
-Only the tests that the statement shows are run here. Hidden tests are for scoring, elsewhere.
+There is no public reference for it; `docs/coderl.md` describes it whole. Only the tests that the
+statement shows are run here. Hidden tests are for scoring, elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pretrial.data.problems.problem import Problem
-from pretrial.methods.code.coderl.critic import Critic, Judged
-from pretrial.methods.code.coderl.model import ProgramModel
-from pretrial.methods.code.coderl.prompt import Layout, prompt, repair_prompt
-from pretrial.methods.code.coderl.samples import judge
+from pretrial.methods.code.coderl.data.samples import judge
+from pretrial.methods.code.coderl.network.critic import Critic, Judged
+from pretrial.methods.code.coderl.network.model import ProgramModel
 from pretrial.sandbox import AnyRunner, Limits, Outcome, Verdict
 
 PASSED = 1  # class of the binary critic
+_FAILED = (Outcome.COMPILE_ERROR, Outcome.RUNTIME_ERROR, Outcome.FAILED_TEST)
 Kind = Literal["plain", "refine", "repair"]
 
 
@@ -71,16 +72,32 @@ class Candidate:
     def passed(self) -> bool:
         return self.verdict.outcome == Outcome.PASSED_TEST
 
+    def to_row(self) -> dict[str, Any]:
+        """What is told of it."""
+        return {
+            "program": self.program,
+            "outcome": self.verdict.outcome.name,
+            "message": self.verdict.message,
+            "kind": self.kind,
+            "round": self.round,
+            "seed": self.seed,
+        }
 
-@dataclass
-class _Plan:
-    """What one problem asks of the next round: sources, forced prefixes and how many of each."""
+
+class _Branch(NamedTuple):
+    """What is to be written: `count` programs for a prompt, each beginning with the prefix."""
+
+    source: list[int]
+    prefix: list[int]
+    count: int
+    seed: str = ""
+
+
+class _Plan(NamedTuple):
+    """What one problem is given in the next round."""
 
     kind: Kind
-    sources: list[list[int]]
-    prefixes: list[list[int]]
-    counts: list[int]
-    seeds: list[str] = field(default_factory=list)
+    branches: list[_Branch]
 
 
 def refine_seed(scores: Tensor, length: int) -> int:
@@ -120,7 +137,6 @@ class CriticSampler:
         repairer: rewrites failed programs.
         runner: runs the example tests.
         limits: of a program.
-        layout: of the prompts.
         batch_size: programs written at once.
     """
 
@@ -131,7 +147,6 @@ class CriticSampler:
         repairer: ProgramModel,
         runner: AnyRunner,
         limits: Limits | None = None,
-        layout: Layout = "ours",
         batch_size: int = 512,
     ) -> None:
         self.actor = actor
@@ -139,21 +154,22 @@ class CriticSampler:
         self.repairer = repairer
         self.runner = runner
         self.limits = limits or Limits()
-        self.layout = layout
         self.batch_size = batch_size
 
     def solve(
         self, problems: Sequence[Problem], search: Search, generator: torch.Generator
     ) -> list[list[Candidate]]:
         """All candidates of each problem, in the order of their rounds: N * (1 + rounds) each."""
-        sources = [self.actor.prompt_ids(prompt(p, self.layout)) for p in problems]
-        plans = [_Plan("plain", [s], [[]], [search.num_samples], [""]) for s in sources]
+        sources = [self.actor.problem_ids(problem) for problem in problems]
+        plans = [_plain(source, search) for source in sources]
         found = self._draw(problems, plans, search, generator, round_=0)
         for round_ in range(1, search.num_rounds + 1):
-            plans = self._plan(problems, sources, found, search, generator)
-            for old, new in zip(
-                found, self._draw(problems, plans, search, generator, round_), strict=True
-            ):
+            plans = [
+                self._plan(problem, source, candidates, search, generator)
+                for problem, source, candidates in zip(problems, sources, found, strict=True)
+            ]
+            drawn = self._draw(problems, plans, search, generator, round_)
+            for old, new in zip(found, drawn, strict=True):
                 old += new
         return found
 
@@ -163,13 +179,14 @@ class CriticSampler:
         """Candidates of each problem from best to worst: the examples passed, then the critic."""
         rankings = []
         for problem, candidates in zip(problems, found, strict=True):
-            source = self.actor.prompt_ids(prompt(problem, self.layout))
-            scores = self.checker.program_scores(
-                [Judged(source, c.ids, PASSED) for c in candidates]
-            )
+            scores = self._scores(self.actor.problem_ids(problem), candidates)
             keys = [(c.passed, score) for c, score in zip(candidates, scores, strict=True)]
             rankings.append(sorted(range(len(keys)), key=lambda i: keys[i], reverse=True))
         return rankings
+
+    def _scores(self, source: list[int], candidates: Sequence[Candidate]) -> list[float]:
+        """p(passed) of whole programs."""
+        return self.checker.program_scores([Judged(source, c.ids, PASSED) for c in candidates])
 
     def _draw(
         self,
@@ -183,59 +200,53 @@ class CriticSampler:
         groups: list[list[list[int]]] = [[] for _ in plans]
         seeds: list[list[str]] = [[] for _ in plans]
         for model, kinds in ((self.actor, ("plain", "refine")), (self.repairer, ("repair",))):
-            mine = [p for p, plan in enumerate(plans) if plan.kind in kinds]
             rows = [
-                (p, i) for p in mine for i in range(len(plans[p].sources)) if plans[p].counts[i]
+                (p, branch)
+                for p, plan in enumerate(plans)
+                for branch in plan.branches
+                if plan.kind in kinds and branch.count
             ]
             if not rows:
                 continue
             drawn = model.sample(
                 [problems[p] for p, _ in rows],
-                [plans[p].sources[i] for p, i in rows],
-                [plans[p].counts[i] for p, i in rows],
+                [branch.source for _, branch in rows],
+                [branch.count for _, branch in rows],
                 generator,
                 temperature=search.temperature,
                 top_p=search.top_p,
-                prefixes=[[plans[p].prefixes[i]] * plans[p].counts[i] for p, i in rows],
+                prefixes=[[branch.prefix] * branch.count for _, branch in rows],
                 batch_size=self.batch_size,
             )
-            for (p, i), group in zip(rows, drawn, strict=True):
+            for (p, branch), group in zip(rows, drawn, strict=True):
                 groups[p] += group
-                seeds[p] += [plans[p].seeds[i]] * len(group)
-        programs = [
-            [self.actor.program(problem, ids) for ids in group]
-            for problem, group in zip(problems, groups, strict=True)
-        ]
+                seeds[p] += [branch.seed] * len(group)
+        programs = self.actor.programs(problems, groups)
         verdicts = judge(problems, programs, self.runner, self.limits, visible=True)
         return [
             [
                 Candidate(ids, text, verdict, plan.kind, round_, seed)
-                for ids, text, verdict, seed in zip(
-                    groups[p], programs[p], verdicts[p], seeds[p], strict=True
-                )
+                for ids, text, verdict, seed in zip(*columns, strict=True)
             ]
-            for p, plan in enumerate(plans)
+            for plan, *columns in zip(plans, groups, programs, verdicts, seeds, strict=True)
         ]
 
     def _plan(
         self,
-        problems: Sequence[Problem],
-        sources: Sequence[list[int]],
-        found: Sequence[list[Candidate]],
+        problem: Problem,
+        source: list[int],
+        candidates: Sequence[Candidate],
         search: Search,
         generator: torch.Generator,
-    ) -> list[_Plan]:
-        plans = []
-        for problem, source, candidates in zip(problems, sources, found, strict=True):
-            passed = [c for c in candidates if c.passed]
-            failed = [c for c in candidates if c.verdict.outcome in _FAILED]
-            if passed and "refine" in search.kinds:
-                plans.append(self._refine(problem, source, passed, search, generator))
-            elif failed and not passed and "repair" in search.kinds:
-                plans.append(self._repair(problem, source, failed, search, generator))
-            else:
-                plans.append(_Plan("plain", [source], [[]], [search.num_samples], [""]))
-        return plans
+    ) -> _Plan:
+        """Refine where something passed, repair where nothing did, else draw plainly."""
+        passed = [c for c in candidates if c.passed]
+        failed = [c for c in candidates if c.verdict.outcome in _FAILED]
+        if passed and "refine" in search.kinds:
+            return self._refine(problem, source, passed, search, generator)
+        if failed and not passed and "repair" in search.kinds:
+            return self._repair(problem, source, failed, search, generator)
+        return _plain(source, search)
 
     def _refine(
         self,
@@ -256,12 +267,13 @@ class CriticSampler:
             keep = [refine_seed(curve, n) for curve, n in zip(curves, lengths, strict=True)]
             scores = [float(curve[k]) for curve, k in zip(curves, keep, strict=True)]
         seeds = [c.ids[:k] for c, k in zip(passed, keep, strict=True)]
+        counts = allocate(search.num_samples, scores)
         return _Plan(
             "refine",
-            [source] * len(seeds),
-            seeds,
-            allocate(search.num_samples, scores),
-            [self.actor.text(seed) for seed in seeds],
+            [
+                _Branch(source, seed, count, self.actor.text(seed))
+                for seed, count in zip(seeds, counts, strict=True)
+            ],
         )
 
     def _repair(
@@ -277,19 +289,21 @@ class CriticSampler:
         if search.choose == "random":
             scores = torch.rand(len(distinct), generator=generator).tolist()
         else:
-            scores = self.checker.program_scores([Judged(source, c.ids, PASSED) for c in distinct])
+            scores = self._scores(source, distinct)
         ranked = sorted(range(len(distinct)), key=lambda i: (-scores[i], i))[: search.num_repaired]
+        counts = allocate(search.num_samples, [scores[i] for i in ranked])
         chosen = [distinct[i] for i in ranked]
         return _Plan(
             "repair",
             [
-                self.repairer.prompt_ids(repair_prompt(problem, c.program, c.verdict, self.layout))
-                for c in chosen
+                _Branch(
+                    self.repairer.repair_ids(problem, c.program, c.verdict), [], count, c.program
+                )
+                for c, count in zip(chosen, counts, strict=True)
             ],
-            [[] for _ in chosen],
-            allocate(search.num_samples, [scores[i] for i in ranked]),
-            [c.program for c in chosen],
         )
 
 
-_FAILED = (Outcome.COMPILE_ERROR, Outcome.RUNTIME_ERROR, Outcome.FAILED_TEST)
+def _plain(source: list[int], search: Search) -> _Plan:
+    """As many programs as a round has."""
+    return _Plan("plain", [_Branch(source, [], search.num_samples)])

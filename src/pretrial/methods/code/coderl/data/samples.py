@@ -1,4 +1,4 @@
-"""Sampling programs, running them, and keeping them with their outcomes (mechanisms 4 and 5)."""
+"""Sampled programs: run on the tests, and kept with their outcomes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pretrial.data.problems.problem import Problem
-from pretrial.methods.code.coderl.model import ProgramModel
 from pretrial.sandbox import AnyRunner, Limits, Outcome, Verdict
 
 
@@ -89,52 +86,30 @@ def judge(
     return verdicts
 
 
-def draw(
-    actor: ProgramModel,
-    problems: Sequence[Problem],
-    prompts: Sequence[list[int]],
-    generator: torch.Generator,
-    *,
-    num_samples: int,
-    temperature: float,
-    top_p: float,
-) -> list[list[list[int]]]:
-    """Programs of every problem, as tokens: the greedy one, then `num_samples` sampled ones."""
-    greedy = actor.sample(problems, prompts, 1, generator, greedy=True)
-    if not num_samples:
-        return greedy
-    drawn = actor.sample(
-        problems, prompts, num_samples, generator, temperature=temperature, top_p=top_p
-    )
-    return [first + rest for first, rest in zip(greedy, drawn, strict=True)]
-
-
 def execute(
-    actor: ProgramModel,
     problems: Sequence[Problem],
     groups: Sequence[list[list[int]]],
+    programs: Sequence[list[str]],
     runner: AnyRunner,
     limits: Limits,
 ) -> list[Sample]:
-    """What `draw` gave, run on the hidden tests. The greedy program is its problem's baseline."""
-    programs = [
-        [actor.program(problem, ids) for ids in group]
-        for problem, group in zip(problems, groups, strict=True)
+    """What `ProgramModel.draw` gave, run on the hidden tests.
+
+    The first program of each group, the greedy one, is the baseline of its problem.
+
+    Args:
+        problems: N of them.
+        groups: token ids of the programs of each.
+        programs: their texts, runnable.
+        runner: runs them.
+        limits: of a program.
+    """
+    verdicts = judge(problems, programs, runner, limits, visible=False)
+    return [
+        Sample(problem.id, ids, text, verdict, int(own[0].outcome), greedy=i == 0)
+        for problem, group, texts, own in zip(problems, groups, programs, verdicts, strict=True)
+        for i, (ids, text, verdict) in enumerate(zip(group, texts, own, strict=True))
     ]
-    found = []
-    for problem, group, texts, verdicts in zip(
-        problems,
-        groups,
-        programs,
-        judge(problems, programs, runner, limits, visible=False),
-        strict=True,
-    ):
-        baseline = int(verdicts[0].outcome)
-        found += [
-            Sample(problem.id, ids, text, verdict, baseline, greedy=i == 0)
-            for i, (ids, text, verdict) in enumerate(zip(group, texts, verdicts, strict=True))
-        ]
-    return found
 
 
 def outcome_counts(samples: Iterable[Sample]) -> dict[str, int]:

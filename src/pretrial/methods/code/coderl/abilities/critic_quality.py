@@ -9,8 +9,8 @@ import torch
 
 from pretrial.data.problems.problem import Problem
 from pretrial.evaluate.auc import roc_auc
-from pretrial.methods.code.coderl.critic import Critic, Judged
-from pretrial.methods.code.coderl.samples import Sample
+from pretrial.methods.code.coderl.data.samples import Sample
+from pretrial.methods.code.coderl.network.critic import Critic, Judged
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 _PASSED = 1
@@ -35,13 +35,10 @@ class Quality:
 
 
 def critic_quality(
-    checker: Critic,
-    problems: Sequence[Problem],
-    prompts: Sequence[list[int]],
-    samples: list[Sample],
+    checker: Critic, problems: Sequence[Problem], samples: Sequence[Sample]
 ) -> list[Quality]:
     """Measures the binary critic on samples of problems that it was not trained on."""
-    sources = {p.id: ids for p, ids in zip(problems, prompts, strict=True)}
+    sources = {problem.id: checker.program_model.problem_ids(problem) for problem in problems}
     curves = checker.token_scores([Judged(sources[s.problem], s.ids, _PASSED) for s in samples])
     passed = torch.tensor([s.passed for s in samples])
     share = float(passed.float().mean())

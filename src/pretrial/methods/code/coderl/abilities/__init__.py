@@ -1,0 +1,1 @@
+"""What a trained CodeRL does: critic sampling (`search`), and how good its critic is."""
