@@ -10,12 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 from pretrial.data.builtin.miniapps import mini_apps
-from pretrial.methods.code.coderl import parts
+from pretrial.methods.code.coderl import CodeRL
 from pretrial.methods.code.coderl.config import Config
-from pretrial.methods.code.coderl.critic import Critic, Judged
-from pretrial.methods.code.coderl.model import Imitation, ProgramModel, reindent_with_tabs
-from pretrial.methods.code.coderl.prompt import prompt
-from pretrial.methods.code.coderl.reinforce import Reinforce, Weighted
+from pretrial.methods.code.coderl.data.prompt import prompt, reindent_with_tabs
+from pretrial.methods.code.coderl.network import parts
+from pretrial.methods.code.coderl.network.critic import Critic, Judged
+from pretrial.methods.code.coderl.network.model import ProgramModel
+from pretrial.methods.code.coderl.stages.reinforce import Reinforce, Weighted
+from pretrial.models.architectures.seq2seq import shifted
 from pretrial.objectives.reinforce import RETURNS, advantage, policy_gradient_loss
 from pretrial.sandbox import Limits, run_programs
 from pretrial.sandbox.tests import Tests
@@ -27,7 +29,11 @@ GENERATOR = torch.Generator()
 def tiny(architecture: str = "t5", **changes: object) -> ProgramModel:
     torch.manual_seed(0)
     config = replace(Config.tiny(), architecture=architecture, **changes)
-    return parts.from_scratch(config, PROBLEMS)
+    return CodeRL.build(config, data=PROBLEMS).actor
+
+
+def reinforce_of(model, pairs, **changes) -> Reinforce:
+    return Reinforce(model, pairs, replace(model.config, **changes))
 
 
 def pairs(model: ProgramModel) -> list[tuple[list[int], list[int]]]:
@@ -45,11 +51,10 @@ def gradients(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 def test_unit_weights_give_the_gradient_of_cross_entropy(architecture):
     model = tiny(architecture)
     rows = pairs(model)[:3]
-    imitation = Imitation(model)
-    imitation.losses(imitation.batch(rows, GENERATOR))["loss"].backward()
+    model.losses(model.batch(rows, GENERATOR))["loss"].backward()
     wanted = gradients(model)
     model.zero_grad()
-    reinforce = Reinforce(model, [], ce_weight=0.0)
+    reinforce = reinforce_of(model, [], ce_weight=0.0)
     weighted = [Weighted(s, t, [1.0] * len(t)) for s, t in rows]
     reinforce.losses(reinforce.batch(weighted, GENERATOR))["loss"].backward()
     found = gradients(model)
@@ -65,7 +70,7 @@ def test_equal_outcomes_give_exactly_zero_and_swapped_ones_the_opposite():
     def gradient(outcome: int, baseline: int) -> dict[str, torch.Tensor]:
         model.zero_grad()
         gain = advantage(outcome, baseline)
-        module = Reinforce(model, [], ce_weight=0.0)
+        module = reinforce_of(model, [], ce_weight=0.0)
         batch = module.batch([Weighted(source, target, [gain] * len(target))], GENERATOR)
         module.losses(batch)["loss"].backward()
         return gradients(model)
@@ -193,7 +198,7 @@ def test_negative_floor_spares_tokens_that_are_unlikely_already():
 
 
 def _critic(architecture: str = "t5", **options) -> Critic:
-    return parts.new_critic(replace(Config.tiny(), **options), tiny(architecture), 4, seed=0)
+    return parts.new_critic(Config.tiny(), tiny(architecture, **options), 4, seed=0)
 
 
 @pytest.mark.parametrize("architecture", ["t5", "gpt2"])
@@ -238,7 +243,7 @@ def test_critic_gets_no_gradient_from_the_last_phase_and_learns_classes():
     actor = tiny()
     scores = critic.token_scores(rows[:2])
     assert not scores[0].requires_grad
-    module = Reinforce(actor, pairs(actor))
+    module = reinforce_of(actor, pairs(actor))
     weighted = [
         Weighted(j.source, j.target, q.tolist()) for j, q in zip(rows, scores, strict=False)
     ]
@@ -249,21 +254,21 @@ def test_critic_gets_no_gradient_from_the_last_phase_and_learns_classes():
 def test_released_layout_parity(tmp_path):
     """Keys, rewards, critic loss and RL loss, against a reference of the release's form."""
     config = replace(Config.tiny(), release_pooling=True)
-    critic = parts.new_critic(config, tiny(), 4, seed=0)
+    critic = parts.new_critic(config, tiny(release_pooling=True), 4, seed=0)
     critic.save(tmp_path / "critic")
     weights = load_file(tmp_path / "critic" / "model.safetensors")
     assert {f"error_head.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")} <= set(weights)
     assert weights["error_head.0.weight"].shape == (128, config.width)
-    again = parts.load_critic(config, tmp_path / "critic", critic.program_model, 4)
+    again = parts.load_critic(tmp_path / "critic", critic.program_model, 4)
     released = replace(config, critic_init=str(tmp_path / "critic"))
     begun = parts.new_critic(released, tiny(), 4, seed=1)
     assert torch.equal(begun.error_head[2].weight, critic.error_head[2].weight)
     assert parts.new_critic(released, tiny(), 2, seed=1).error_head[2].out_features == 2
     source, target = pairs(critic.program_model)[0]
     rows = [Judged(source, target, 2), Judged(source, [*target, *target], 1)]
-    model = critic.program_model.model.eval()
+    model = critic.program_model.network.eval()
     batch = critic.batch(rows, GENERATOR)
-    decoder = critic.program_model._decoder_inputs(batch["labels"])
+    decoder = shifted(model, batch["labels"])
     out = model(
         input_ids=batch["input_ids"],
         attention_mask=batch["attention_mask"],
@@ -281,7 +286,7 @@ def test_released_layout_parity(tmp_path):
     reward = logits[0].softmax(-1)[: len(target), 2] * (RETURNS[2] - RETURNS[0])
     torch.testing.assert_close(q * advantage(2, 0), reward.detach(), atol=1e-6, rtol=0)
     # the release's reduction: the mean over valid tokens of log p times reward
-    module = Reinforce(critic.program_model, [], ce_weight=0.0)
+    module = reinforce_of(critic.program_model, [], ce_weight=0.0)
     batch = module.batch([Weighted(source, target, reward.tolist())], GENERATOR)
     log_probs = out.logits[0, : len(target)].log_softmax(-1)[torch.arange(len(target)), target]
     torch.testing.assert_close(
@@ -294,7 +299,7 @@ def test_every_part_of_a_step_holds_both_halves(num_parts):
     """Accumulation with an odd factor changes nothing: each micro-batch has its references."""
     model = tiny()
     weighted = [Weighted(s, t, [0.5] * len(t)) for s, t in pairs(model)]
-    module = Reinforce(model, pairs(model)[:1])
+    module = reinforce_of(model, pairs(model)[:1])
     size = len(weighted) // num_parts
     batches = [
         module.batch(weighted[i : i + size], GENERATOR) for i in range(0, len(weighted), size)
@@ -322,7 +327,7 @@ def test_prompt_layouts_and_the_cut_of_the_middle():
     assert prompt(problem, "release-train").endswith("format\n\nANSWER:\n")
     model = tiny()
     ids = model.prompt_ids("x" * 10 + ours * 40)
-    assert len(ids) == model.max_source
+    assert len(ids) == model.config.max_source
     assert model.text(ids).endswith("ANSWER:\n")
 
 
@@ -333,7 +338,7 @@ def test_padding_of_the_source_is_masked_except_as_released():
     released = tiny(release_padding=True).collate([source[:4]], [target])
     assert released["input_ids"].shape == (1, Config.tiny().max_source)
     assert bool(released["attention_mask"].all())
-    assert set(released["input_ids"][0, 4:].tolist()) == {tiny().eos}
+    assert set(released["input_ids"][0, 4:].tolist()) == {tiny().end}
 
 
 def test_reindent_with_tabs():

@@ -14,8 +14,9 @@ import torch
 from launched import in_processes
 
 from pretrial.data.builtin.miniapps import mini_apps
-from pretrial.methods.code.coderl import CodeRL, Config, experience
-from pretrial.methods.code.coderl.samples import read_samples
+from pretrial.methods.code.coderl import CodeRL, Config
+from pretrial.methods.code.coderl.data.samples import read_samples
+from pretrial.methods.code.coderl.stages import experience
 from pretrial.sandbox import Runner
 from pretrial.train.checkpoint import read_tensors
 from pretrial.train.loop import train

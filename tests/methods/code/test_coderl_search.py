@@ -9,12 +9,18 @@ import torch
 
 from pretrial.data.builtin.miniapps import mini_apps
 from pretrial.errors import UserError
-from pretrial.methods.code.coderl import parts
+from pretrial.methods.code.coderl import CodeRL
+from pretrial.methods.code.coderl.abilities.critic_quality import critic_quality
+from pretrial.methods.code.coderl.abilities.search import (
+    CriticSampler,
+    Search,
+    allocate,
+    refine_seed,
+)
 from pretrial.methods.code.coderl.config import Config
-from pretrial.methods.code.coderl.critic_quality import critic_quality
-from pretrial.methods.code.coderl.prompt import prompt, repair_prompt
-from pretrial.methods.code.coderl.samples import Sample
-from pretrial.methods.code.coderl.search import CriticSampler, Search, allocate, refine_seed
+from pretrial.methods.code.coderl.data.prompt import prompt, repair_prompt
+from pretrial.methods.code.coderl.data.samples import Sample
+from pretrial.methods.code.coderl.network import parts
 from pretrial.sandbox import Outcome, Verdict
 
 PROBLEMS = mini_apps(num_train=3, num_test=0).train
@@ -39,7 +45,7 @@ class SpyRunner:
 
 def sampler(passes) -> CriticSampler:
     torch.manual_seed(0)
-    actor = parts.from_scratch(Config.tiny(), PROBLEMS)
+    actor = CodeRL.build(Config.tiny(), data=PROBLEMS).actor
     checker = parts.new_critic(Config.tiny(), actor, 2, seed=1)
     return CriticSampler(actor, checker, actor.copy(), SpyRunner(passes))  # type: ignore[arg-type]
 
@@ -93,17 +99,17 @@ def test_the_seed_of_a_completion_ends_before_the_next_block():
     stopped = [*body, *model.program_ids("\ndef g(x):")]
     assert "\ndef" not in model.text(stopped[: model.length(completion, stopped)])
     assert "return x + 1" in model.text(stopped[: model.length(completion, stopped)])
-    assert model.length(completion, [*body, model.eos]) == len(body)
+    assert model.length(completion, [*body, model.end]) == len(body)
     assert model.length(completion, body) == len(body)  # cut off at max_target, without an end
     assert model.length(PROBLEMS[0], stopped) == len(stopped) - 1
 
 
 def test_the_repair_model_shares_the_actors_tokens(tmp_path):
     actor = sampler(lambda i, _: True).actor
-    actor.model.save_pretrained(tmp_path / "model")  # without a tokenizer
+    actor.network.save_pretrained(tmp_path / "model")  # without a tokenizer
     config = replace(Config.tiny(), repair_init=str(tmp_path / "model"))
     assert parts.new_repairer(config, actor).tokenizer is actor.tokenizer
-    small = parts.architecture(replace(Config.tiny(), vocab_size=50), actor.tokenizer)
+    small = CodeRL.new_network(replace(Config.tiny(), vocab_size=50), 50)
     small.save_pretrained(tmp_path / "small")
     config = replace(Config.tiny(), repair_init=str(tmp_path / "small"))
     with pytest.raises(UserError, match="checkpoint of the same family"):
@@ -167,14 +173,13 @@ def test_repair_prompt_says_what_went_wrong():
 def test_the_critic_reads_more_and_more_of_a_program():
     critic_sampling = sampler(lambda i, _: True)
     actor = critic_sampling.actor
-    prompts = [actor.prompt_ids(prompt(p)) for p in PROBLEMS]
     samples = [
         Sample(p.id, actor.program_ids(p.solutions[0]), "", SpyRunner._verdict(i == 0))
         for i, p in enumerate(PROBLEMS)
     ]
-    found = critic_quality(critic_sampling.checker, PROBLEMS, prompts, samples)
+    found = critic_quality(critic_sampling.checker, PROBLEMS, samples)
     assert [q.fraction for q in found] == [0.25, 0.5, 0.75, 1.0]
     assert all(q.majority_accuracy == pytest.approx(2 / 3) for q in found)
     assert all(0 <= q.accuracy <= 1 and q.auc is not None for q in found)
-    alike = critic_quality(critic_sampling.checker, PROBLEMS, prompts, samples[:1])
+    alike = critic_quality(critic_sampling.checker, PROBLEMS, samples[:1])
     assert all(q.auc is None for q in alike)  # there is no failing program to be below

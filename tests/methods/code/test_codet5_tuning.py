@@ -58,16 +58,20 @@ def test_the_end_state_does_not_depend_on_padding(classifier):
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
 
 
+def vectors(classifier, batch):
+    return classifier.vectors(batch["input_ids"], batch["attention_mask"], batch["ends"])
+
+
 def test_the_end_state_has_seen_all_before_the_end_token_and_not_the_token(classifier):
     batch = classifier.batch([("def f(x): return x", 0)], torch.Generator())
-    vector = classifier.vectors(batch)
+    vector = vectors(classifier, batch)
     shifted = classifier.network._shift_right(batch["input_ids"])
     assert shifted[0, batch["ends"][0]] == batch["input_ids"][0, -2]
     assert classifier.tokenizer.eos_token_id not in shifted
     longer = {**batch, "input_ids": torch.cat([batch["input_ids"], torch.tensor([[9]])], 1)}
     longer["attention_mask"] = torch.ones_like(longer["input_ids"])
     longer["attention_mask"][0, -1] = 0
-    torch.testing.assert_close(classifier.vectors(longer), vector, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(vectors(classifier, longer), vector, rtol=1e-5, atol=1e-6)
 
 
 def test_unequal_numbers_of_end_tokens_are_refused():

@@ -19,7 +19,7 @@ from pretrial.models.architectures.seq2seq import encode_texts, new_t5
 from pretrial.models.architectures.text_classifier import TextClassifier
 from pretrial.models.architectures.text_encoder import Pooling
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, check_sentinels, special_ids
-from pretrial.train.stage import Stage
+from pretrial.train.stage import Stage, Trainable
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -130,7 +130,7 @@ class TextToTextMethod(LanguageMethod):
         """The network with weights of its own, all of them trainable."""
         return copy.deepcopy(self.network).requires_grad_(True)
 
-    def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
+    def classifier(self, num_labels: int, pooling: Pooling = "first") -> Trainable:
         """A classifier of transformers, with a fresh head on a copy of the network.
 
         It reads the decoder's state at the end token, whatever `pooling` says.

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretrial.errors import UserError
-from pretrial.models.architectures.seq2seq import pad_rows, shifted
-from pretrial.train.device import to_device
-from pretrial.train.stage import Batch, Trainable
+from pretrial.models.architectures.classifier import Classifier
+from pretrial.models.architectures.seq2seq import encode_texts, pad_rows, shifted
 
 Texts = str | tuple[str, str]
 
@@ -35,8 +33,8 @@ class PairHead(nn.Module):
         return self.out_proj(torch.tanh(self.dense(vectors.view(-1, 2 * vectors.shape[-1]))))
 
 
-class EosClassifier(Trainable):
-    """Classes from the decoder's state at the end token; examples are (texts, class).
+class EosClassifier(Classifier):
+    """Classes from the decoder's state at the end token; contents are texts, or pairs of them.
 
     The source is the decoder's text too, as in DefectModel and CloneModel of the release. The state
     at the end token has seen all tokens before it, and not that token itself.
@@ -62,60 +60,39 @@ class EosClassifier(Trainable):
         if not network.config.tie_word_embeddings:
             network.lm_head.weight.requires_grad_(False)  # a classifier writes nothing
 
-    def batch(self, examples: Sequence[tuple[Texts, int]], generator: torch.Generator) -> Batch:
-        texts, classes = zip(*examples, strict=True)
-        batch = self._inputs(texts)
-        batch["classes"] = torch.tensor(classes)  # [B]
-        batch["counts"]["examples"] = float(len(examples))
-        return batch
-
-    def _inputs(self, texts: Sequence[Texts]) -> Batch:
-        flat = [t for each in texts for t in ((each,) if isinstance(each, str) else each)]
-        if len(flat) != (1 + self.pairs) * len(texts):
+    def inputs(
+        self, contents: Sequence[Texts], generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Ids and mask [B, T], of pairs [2 B, T], and the places of the end tokens, `ends`."""
+        flat = [t for each in contents for t in ((each,) if isinstance(each, str) else each)]
+        if len(flat) != (1 + self.pairs) * len(contents):
             raise UserError("a pair of texts is needed to compare, one text to classify")
-        rows = self.tokenizer(
-            flat, truncation=True, max_length=self.max_length, split_special_tokens=True
-        )["input_ids"]
-        ends = end_positions(rows, int(self.tokenizer.eos_token_id))
+        rows = encode_texts(self.tokenizer, flat, self.max_length, plain=True)
         return {
             "input_ids": pad_rows(rows, int(self.tokenizer.pad_token_id)),
             "attention_mask": pad_rows([[1] * len(row) for row in rows], 0),
-            "ends": torch.tensor(ends),
-            "counts": {"examples": float(len(texts)), "tokens": 2.0 * sum(map(len, rows))},
+            "ends": torch.tensor(end_positions(rows, int(self.tokenizer.eos_token_id))),
         }
 
-    def vectors(self, batch: Batch) -> Tensor:
+    def num_tokens(self, inputs: dict[str, Tensor]) -> int:
+        """Those that the encoder and the decoder read."""
+        return 2 * int(inputs["attention_mask"].sum())
+
+    def vectors(self, input_ids: Tensor, attention_mask: Tensor, ends: Tensor) -> Tensor:
         """The decoder's last states at the end tokens [B, d]; of pairs [2 B, d]."""
-        ids, mask = batch["input_ids"], batch["attention_mask"]
+        encoded = self.network.encoder(input_ids=input_ids, attention_mask=attention_mask)
         states = self.network.decoder(
-            input_ids=shifted(self.network, ids),
-            attention_mask=mask,
-            encoder_hidden_states=self.network.encoder(
-                input_ids=ids, attention_mask=mask
-            ).last_hidden_state,
-            encoder_attention_mask=mask,
+            input_ids=shifted(self.network, input_ids),
+            attention_mask=attention_mask,
+            encoder_hidden_states=encoded.last_hidden_state,
+            encoder_attention_mask=attention_mask,
             use_cache=False,
         ).last_hidden_state  # [B, T, d]
-        return states[torch.arange(len(ids), device=ids.device), batch["ends"]]
+        return states[torch.arange(len(ends), device=ends.device), ends]
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        logits = self.classifier(self.vectors(batch)).float()
-        loss = F.cross_entropy(logits, batch["classes"], reduction="sum")
-        right = (logits.argmax(-1) == batch["classes"]).float().sum()
-        count = batch["counts"]["examples"]
-        return {"loss": loss / count, "accuracy": right / count}
-
-    @torch.no_grad()
-    def logits(self, texts: Sequence[Texts], batch_size: int = 64) -> Tensor:
-        """[N, num_labels], in eval mode; the mode comes back."""
-        training, device = self.training, next(self.parameters()).device
-        self.eval()
-        parts = []
-        for start in range(0, len(texts), batch_size):
-            batch = to_device(self._inputs(texts[start : start + batch_size]), device)
-            parts.append(self.classifier(self.vectors(batch)).float().cpu())
-        self.train(training)
-        return torch.cat(parts)
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, ends: Tensor) -> Tensor:
+        """Logits [B, num_labels]."""
+        return self.classifier(self.vectors(input_ids, attention_mask, ends))
 
 
 def end_positions(rows: Sequence[Sequence[int]], eos: int) -> list[int]:

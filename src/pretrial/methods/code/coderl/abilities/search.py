@@ -85,11 +85,11 @@ class Candidate:
 
 
 class _Branch(NamedTuple):
-    """What is to be written: `count` programs for a prompt, each beginning with the prefix."""
+    """What is to be written: so many programs for a prompt, each beginning with the prefix."""
 
     source: list[int]
     prefix: list[int]
-    count: int
+    num_programs: int
     seed: str = ""
 
 
@@ -204,18 +204,18 @@ class CriticSampler:
                 (p, branch)
                 for p, plan in enumerate(plans)
                 for branch in plan.branches
-                if plan.kind in kinds and branch.count
+                if plan.kind in kinds and branch.num_programs
             ]
             if not rows:
                 continue
             drawn = model.sample(
                 [problems[p] for p, _ in rows],
                 [branch.source for _, branch in rows],
-                [branch.count for _, branch in rows],
+                [branch.num_programs for _, branch in rows],
                 generator,
                 temperature=search.temperature,
                 top_p=search.top_p,
-                prefixes=[[branch.prefix] * branch.count for _, branch in rows],
+                prefixes=[[branch.prefix] * branch.num_programs for _, branch in rows],
                 batch_size=self.batch_size,
             )
             for (p, branch), group in zip(rows, drawn, strict=True):

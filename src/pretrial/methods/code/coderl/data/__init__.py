@@ -1,1 +1,1 @@
-"""What CodeRL reads and keeps: the text of a problem (`prompt`), programs with outcomes (`samples`)."""
+"""What CodeRL reads and keeps: the text of a problem (`prompt`), programs tried (`samples`)."""

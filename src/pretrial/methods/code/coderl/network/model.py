@@ -263,7 +263,7 @@ class ProgramModel(LanguageModel):
         greedy = self.sample(problems, prompts, 1, generator, greedy=True)
         if not num_samples:
             return greedy
-        how = {"temperature": temperature, "top_p": top_p}
+        how: dict[str, Any] = {"temperature": temperature, "top_p": top_p}
         drawn = self.sample(problems, prompts, num_samples, generator, **how)
         return [first + rest for first, rest in zip(greedy, drawn, strict=True)]
 

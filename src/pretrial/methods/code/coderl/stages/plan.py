@@ -214,7 +214,8 @@ class Plan:
         """How many problems the greedy program solves."""
         if not problems:
             return 0
-        actor, how = self.method.actor, {"num_samples": 0, "temperature": 1.0, "top_p": 1.0}
+        actor = self.method.actor
+        how: dict[str, Any] = {"num_samples": 0, "temperature": 1.0, "top_p": 1.0}
         groups = actor.draw(problems, torch.Generator(), **how)
         programs = actor.programs(problems, groups)
         with self.experience.runner() as runner:

@@ -51,7 +51,7 @@ class MaskedSpans(_OnCode):
             )
 
     def batch(self, examples: Sequence[Any], generator: torch.Generator) -> Batch:
-        how = {"ratio": self.corruption_ratio, "eos": self.program_model.end}
+        how: dict[str, Any] = {"ratio": self.corruption_ratio, "eos": self.program_model.end}
         pairs = [
             span_corruption(ids, self.sentinels, generator=generator, **how) for ids in examples
         ]
