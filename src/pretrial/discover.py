@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from pretrial.train.method import Method
 
+#: The variable of the environment that names folders of one's own methods.
+OWN = "PRETRIAL_METHODS"
 _BUILTIN = Path(__file__).parent / "methods"
 _CONSTRUCTORS: dict[str, type] = {"Card": Card, "Claim": Claim, "Field": Field}
 # Only the card is parsed: parsing whole files would take longer than all the rest of `list`.
@@ -114,11 +116,11 @@ def methods() -> dict[str, Entry]:
 
 def _own_folders() -> list[Path]:
     """The folders that PRETRIAL_METHODS names."""
-    own = os.environ.get("PRETRIAL_METHODS", "")
+    own = os.environ.get(OWN, "")
     roots = [Path(text) for text in own.split(os.pathsep) if text]
     for root in roots:
         if not root.is_dir():
-            raise UserError(f"PRETRIAL_METHODS names {root}, which is not a folder")
+            raise UserError(f"{OWN} names {root}, which is not a folder")
     return roots
 
 

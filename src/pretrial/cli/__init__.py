@@ -23,6 +23,7 @@ _COMMANDS = {
     "export": ("write a trained run as a folder other tools load", "pretrial.cli.use:export"),
     "trial": ("put a method on trial against its baseline", "pretrial.cli.trials:trial"),
     "compare": ("train several methods side by side, and rank them", "pretrial.cli.trials:compare"),
+    "new": ("write a method of your own to begin with", "pretrial.cli.new:new"),
     "check": ("hold a method of your own to the contract", "pretrial.cli.check:check"),
     "report": ("render the pages of trials", "pretrial.cli.trials:report"),
 }

@@ -1,0 +1,1 @@
+"""Tests of the templates, laid out as in a folder of one's own methods."""

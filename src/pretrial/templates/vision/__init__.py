@@ -1,0 +1,1 @@
+"""The template of methods on images."""
