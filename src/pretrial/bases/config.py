@@ -15,18 +15,25 @@ T = TypeVar("T")
 _THEIRS: dict[str, tuple[str, ...]] = {
     "vocab_size": ("vocab_size",),
     "embedding_size": ("embedding_size",),
-    "width": ("hidden_size", "d_model"),
-    "num_layers": ("num_hidden_layers", "num_layers", "encoder_layers", "decoder_layers"),
+    "width": ("hidden_size", "d_model", "n_embd"),
+    "num_layers": (
+        "num_hidden_layers",
+        "num_layers",
+        "n_layer",
+        "encoder_layers",
+        "decoder_layers",
+    ),
     "num_heads": (
         "num_attention_heads",
         "num_heads",
+        "n_head",
         "encoder_attention_heads",
         "decoder_attention_heads",
     ),
     "num_kv_heads": ("num_key_value_heads",),
     "head_size": ("head_dim", "d_kv"),
-    "feed_forward": ("intermediate_size", "d_ff", "encoder_ffn_dim", "decoder_ffn_dim"),
-    "num_positions": ("max_position_embeddings",),
+    "feed_forward": ("intermediate_size", "d_ff", "n_inner", "encoder_ffn_dim", "decoder_ffn_dim"),
+    "num_positions": ("max_position_embeddings", "n_positions"),
     "image_size": ("image_size",),
     "patch_size": ("patch_size",),
     "num_channels": ("num_channels",),
@@ -40,6 +47,9 @@ _DROPOUT = (
     "dropout_rate",
     "dropout",
     "attention_dropout",
+    "resid_pdrop",
+    "embd_pdrop",
+    "attn_pdrop",
 )
 
 

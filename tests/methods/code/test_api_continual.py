@@ -22,8 +22,8 @@ from transformers import (
 
 from pretrial.errors import UserError
 from pretrial.methods.code.api_continual import APIContinual, Config
-from pretrial.methods.code.api_continual.domains import by_domain
-from pretrial.methods.code.api_continual.report import as_matrices, summary, table
+from pretrial.methods.code.api_continual.data import by_domain
+from pretrial.methods.code.api_continual.stages.report import as_matrices, summary, table
 from pretrial.methods.code.api_continual.trials import trial
 from pretrial.objectives.continual import flat
 from pretrial.train.budget import Budget
@@ -72,10 +72,10 @@ def test_a_penalty_of_weight_0_is_naive_bit_for_bit(tmp_path, name):
     changes = {"strategy": name, f"{name}_weight": 0.0}
     guarded = trained(tmp_path / name, held_out=(), **changes, **free)
     assert guarded.guard.strength.any()
-    assert same_weights(naive, guarded, "network.")
+    assert same_weights(naive, guarded, "language_model.network.")
     changes[f"{name}_weight"] = 100.0
     heavy = trained(tmp_path / "heavy", held_out=(), **changes, **free)
-    assert not same_weights(naive, heavy, "network.")
+    assert not same_weights(naive, heavy, "language_model.network.")
 
 
 def test_a_heavy_penalty_keeps_the_weights_where_they_were(tmp_path):
@@ -85,7 +85,8 @@ def test_a_heavy_penalty_keeps_the_weights_where_they_were(tmp_path):
         method = trained(folder, strategy="ewc", ewc_weight=weight, steps=24, held_out=())
         importance = load_file(folder / "artefacts/importance-1-arrays/importance.safetensors")
         done = load_file(folder / "stages/1-arrays/done/weights.safetensors")
-        before = flat(done[f"network.{name}"] for name, _ in method.network.named_parameters())
+        names = (f"language_model.network.{name}" for name, _ in method.network.named_parameters())
+        before = flat(done[name] for name in names)
         gap = flat(method.network.parameters()).detach() - before
         return float((importance["importance"] * gap**2).sum())
 
@@ -192,10 +193,10 @@ def test_matrix_and_curves_lie_in_the_run(tmp_path, capsys):
 def test_checkpoints_after_each_domain_are_models(tmp_path):
     method = trained(tmp_path, keep_checkpoints=True)
     again = APIContinual.build(TINY, source=tmp_path / "artefacts/after-2-graphs/model")
-    assert same_weights(method, again, "network.")
+    assert same_weights(method, again, "language_model.network.")
     assert again.remembered == method.remembered
     first = APIContinual.build(TINY, source=tmp_path / "artefacts/after-1-arrays/model")
-    assert not same_weights(first, again, "network.")
+    assert not same_weights(first, again, "language_model.network.")
 
 
 def test_training_goes_on_with_what_an_earlier_run_remembers(tmp_path):

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from pretrial.errors import UserError
 from pretrial.evaluate.api_calls import call_sites
 from pretrial.methods.code.api_continual import APIContinual, Config
-from pretrial.methods.code.api_continual.completion import call_loss
-from pretrial.methods.code.api_continual.ranking import Names, rank_decoder
+from pretrial.methods.code.api_continual.abilities.ranking import Names, rank_decoder
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -130,7 +129,7 @@ def test_the_watched_loss_is_that_of_the_names_tokens_alone(architecture):
             logits = method.network(torch.tensor([row])).logits[0, first : first + len(ids)]
         total += float(F.cross_entropy(logits, torch.tensor(ids), reduction="sum"))
         count += len(ids)
-    assert call_loss(method, sites) == pytest.approx(total / count, rel=1e-4)
+    assert method.call_loss(sites) == pytest.approx(total / count, rel=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ["decoder", "encoder"])

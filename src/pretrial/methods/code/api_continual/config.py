@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
+from pretrial.bases.config import Optimisation, TransformerSizes, published_size
 from pretrial.errors import UserError
 
 Strategy = Literal["naive", "cumulative", "replay", "ewc", "si", "rwalk"]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Optimisation, TransformerSizes):
     """Settings, by default those of the paper's decoder; files are martin-wey/cl-code-apis'.
 
     Attributes:
@@ -20,9 +21,7 @@ class Config:
             "replay" (some of the past in each batch), or a penalty: "ewc", "si" (synaptic
             intelligence), "rwalk" (Riemannian walk).
         vocab_size: most entries of the vocabulary that is learned when there is no checkpoint.
-        width: hidden size.
-        num_layers: of the network.
-        num_heads: of the network.
+        feed_forward: inner width of the feed-forward layers; 0 is four times the width.
         num_positions: longest sequence that the network can read.
         max_length: tokens of a training sequence and of a context.
         dropout_prob: of hidden states and attention.
@@ -32,7 +31,6 @@ class Config:
         lr: learning rate on a domain, constant.
         weight_decay: on a domain.
         batch_size: sequences a step on a domain, replayed ones included.
-        micro_batch_size: sequences a forward pass; 0 takes the whole batch.
         epochs: of each domain, where the run has no budget.
         patience: epochs without a better loss on call names of the domain's validation data, after
             which it ends and the best weights come back; 0 goes on to the end.
@@ -71,6 +69,7 @@ class Config:
     width: int = 768  # code-gpt2-small_config.json
     num_layers: int = 12  # code-gpt2-small_config.json
     num_heads: int = 12  # code-gpt2-small_config.json
+    feed_forward: int = 0
     num_positions: int = 1024  # code-gpt2-small_config.json
     max_length: int = 1024  # blocks of the tokenizer's model_max_length, finetuning.py
     dropout_prob: float = 0.1  # code-gpt2-small_config.json
@@ -80,7 +79,6 @@ class Config:
     lr: float = 5e-5  # finetuning.yaml
     weight_decay: float = 0.01  # finetuning.py takes torch's default
     batch_size: int = 8  # README.md; 6 in finetuning.yaml
-    micro_batch_size: int = 0
     epochs: int = 10  # finetuning.yaml
     patience: int = 2  # finetuning.yaml
     valid_ratio: float = 0.1  # finetuning.py
@@ -189,6 +187,4 @@ class Config:
             pretrain_decay=0.01,
         )
         sizes = {"decoder": cls(), "encoder": encoder}
-        if name not in sizes:
-            raise UserError(f"published models are {', '.join(sizes)}, not {name!r}")
-        return sizes[name]
+        return published_size(name, sizes)

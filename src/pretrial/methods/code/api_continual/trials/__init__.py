@@ -1,4 +1,4 @@
-"""Continual learning on trial: which strategy keeps libraries that were learnt before?
+"""Continual learning on trial: which strategy keeps libraries that were learned before?
 
 From one decoder, pre-trained on the standard library, every arm learns five installed libraries in
 order, for as many tokens each. What counts is what it says at held-out call sites of all of them.
@@ -15,11 +15,11 @@ from typing import Any
 
 from pretrial.compare.trial import Arm, Data, Role, Trial
 from pretrial.data.builtin.stdlib import stdlib_code
+from pretrial.methods.code.api_continual import APIContinual
 from pretrial.methods.code.api_continual.config import Config
-from pretrial.methods.code.api_continual.domains import by_domain
-from pretrial.methods.code.api_continual.libraries import library_functions
-from pretrial.methods.code.api_continual.model import APIContinual
-from pretrial.methods.code.api_continual.report import Matrix, score, summary
+from pretrial.methods.code.api_continual.data import by_domain
+from pretrial.methods.code.api_continual.stages.report import Matrix, score, summary
+from pretrial.methods.code.api_continual.trials.libraries import library_functions
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -149,24 +149,24 @@ def _ablations(config: Config, packages: Sequence[str]) -> Iterator[Arm]:
 
 
 def measure(method: APIContinual, data: Data, seed: int) -> dict[str, list[float] | float]:
-    """Scores at the end, and what was lost since each domain was learnt.
+    """Scores at the end, and what was lost since each domain was learned.
 
     Items are the call sites of all domains, the same in the same order in every arm. On the last
-    domain nothing can be lost yet, and for a model that learnt nothing nowhere.
+    domain nothing can be lost yet, and for a model that learned nothing nowhere.
     """
     history = method.history
     if history:
         now = history[-1]["scores"]
-        learnt = {row["after"]: row["scores"] for row in history if row["after"]}
+        learned = {row["after"]: row["scores"] for row in history if row["after"]}
     else:
         held_out = by_domain(APIContinual.read(data.held_out))
         now = score(method, Matrix.sites_of(held_out, method.config.max_sites))
-        learnt = dict.fromkeys(now, now)
-    domains = sorted(learnt)
+        learned = dict.fromkeys(now, now)
+    domains = sorted(learned)
     values: dict[str, list[float] | float] = {}
     for metric, sign in (("top1", 1.0), ("top5", 1.0), ("nats", -1.0)):
         end = [x for domain in domains for x in now[domain][metric]]
-        then = [x for domain in domains for x in learnt[domain][domain][metric]]
+        then = [x for domain in domains for x in learned[domain][domain][metric]]
         values[f"final_{metric}"] = end
         values[f"learnt_{metric}"] = then
         values[f"lost_{metric}"] = [sign * (a - b) for a, b in zip(then, end, strict=True)]
@@ -179,7 +179,7 @@ _NOTES = (
     "A decoder of 0.3 M parameters and 150 functions a library; the paper has 111 M and Java.",
     "Every arm learns from as many tokens; half of replay's are remembered ones, and EWC's"
     " importances are paid for from the same budget.",
-    "Lost is the score at a site when its domain had just been learnt, less that at the end, over"
+    "Lost is the score at a site when its domain had just been learned, less that at the end, over"
     " all domains, the last one included; in nats it is the rise of the negative log-likelihood of"
     " the name. forgetting_top1 is the usual figure: the best score before the end less that at the"
     " end, over all domains but the last.",
@@ -192,5 +192,5 @@ _NOTES = (
     "Top 5 and log-likelihood count, as a model this small has the right name first at one site in"
     " twenty-five.",
     "A call site is a call with a receiver of a name that its library defines, without names that"
-    " Python's own types have too. Functions learnt from and tested on are from different files.",
+    " Python's own types have too. Functions learned from and tested on are from different files.",
 )

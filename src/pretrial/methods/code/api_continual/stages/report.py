@@ -11,10 +11,10 @@ from pretrial.compare.report.plots import Curve, Lines
 from pretrial.data.rows import spread
 from pretrial.evaluate.api_calls import Site, site_scores
 from pretrial.evaluate.forgetting import Forgetting, summarise
-from pretrial.methods.code.api_continual.domains import Example, by_domain
+from pretrial.methods.code.api_continual.data import Example, by_domain
 
 if TYPE_CHECKING:
-    from pretrial.methods.code.api_continual.model import APIContinual
+    from pretrial.methods.code.api_continual import APIContinual
     from pretrial.train.run import Run
 
 _SCORES = "scores.json"
@@ -25,7 +25,7 @@ class Matrix:
     """Measures a model at the held-out call sites of all domains, as often as it is asked.
 
     Attributes:
-        domains: those that have call sites among the run's held-out examples, in the order learnt.
+        domains: those that have call sites among the run's held-out examples, in the order learned.
     """
 
     def __init__(self, method: APIContinual, run: Run, domains: list[str]) -> None:
@@ -53,7 +53,7 @@ class Matrix:
 
         Args:
             name: of the artefact.
-            domain: the one that has just been learnt; "" before the first.
+            domain: the one that has just been learned; "" before the first.
         """
         method, run = self.method, self.run
         if next(method.network.parameters()).is_meta:  # shapes have nothing to be measured
@@ -110,7 +110,7 @@ def state(method: APIContinual) -> dict[str, int]:
 
 
 def as_matrices(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The history as matrices, a row for each domain learnt, a column for each one measured."""
+    """The history as matrices, a row for each domain learned, a column for each one measured."""
     rows = [row for row in history if row["after"] in row["scores"]]
     domains = [row["after"] for row in rows]
     numbers: dict[str, Any] = {"domains": domains, "before": {}, "forgetting": {}}
@@ -138,11 +138,11 @@ def table(history: list[dict[str, Any]], metric: str = "top1") -> list[str]:
     domains = numbers["domains"]
     rows = [("before", numbers["before"][metric])] if numbers["before"] else []
     rows += list(zip(domains, numbers[metric], strict=True))
-    wide = max(len("learnt"), *(len(name) for name, _ in rows))
+    wide = max(len("learned"), *(len(name) for name, _ in rows))
     widths = [max(6, len(domain)) for domain in domains]
-    lines = [f"{metric} at held-out call sites of each domain, after each domain learnt:"]
+    lines = [f"{metric} at held-out call sites of each domain, after each domain learned:"]
     head = "  ".join(f"{d:>{w}}" for d, w in zip(domains, widths, strict=True))
-    lines.append(f"{'learnt':<{wide}}  {head}")
+    lines.append(f"{'learned':<{wide}}  {head}")
     for name, values in rows:
         cells = "  ".join(f"{v:>{w}.3f}" for v, w in zip(values, widths, strict=True))
         lines.append(f"{name:<{wide}}  {cells}")
@@ -155,7 +155,7 @@ def table(history: list[dict[str, Any]], metric: str = "top1") -> list[str]:
 
 
 def curves(history: list[dict[str, Any]], strategy: str) -> Page:
-    """A page with one curve a domain, over the domains learnt."""
+    """A page with one curve a domain, over the domains learned."""
     numbers = as_matrices(history)
     domains = numbers["domains"]
     page = Page(f"What was kept: {strategy}", lead="Scores at held-out call sites of each domain.")
@@ -172,15 +172,15 @@ def curves(history: list[dict[str, Any]], strategy: str) -> Page:
         drawn = {
             domain: Curve(x, [row[column] for row in rows]) for column, domain in enumerate(domains)
         }
-        page.plot(Lines(drawn, "domains learnt", label))
-    page.text(f"Domains in the order learnt: {order.removesuffix(';')}.")
+        page.plot(Lines(drawn, "domains learned", label))
+    page.text(f"Domains in the order learned: {order.removesuffix(';')}.")
     found = Forgetting(**numbers["forgetting"]["top1"])
     page.table(
         ["", "top1"],
         [
             ["average over all domains at the end", found.final],
             ["forgetting: best score before the end less that at the end", found.forgetting],
-            ["backward transfer: score at the end less that when learnt", found.backward_transfer],
+            ["backward transfer: score at the end less that when learned", found.backward_transfer],
         ],
     )
     return page

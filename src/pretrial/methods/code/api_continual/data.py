@@ -1,4 +1,4 @@
-"""Pieces of code by domain, and what is called in them."""
+"""Pieces of code by domain, what is called in them, and their tokens."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pretrial.data.rows import require, text_in
 from pretrial.errors import UserError, nearest
 from pretrial.evaluate.api_calls import Site, call_sites
 
@@ -23,6 +24,32 @@ class Example:
     def sites(self) -> list[Site]:
         """Its call sites."""
         return call_sites(self.text, self.language, self.calls)
+
+
+def read_examples(rows: Sequence[dict[str, Any]]) -> list[Example]:
+    """Examples; `domain` may be missing where nothing is trained.
+
+    Raises:
+        UserError: a row has no code, or call sites of another form.
+    """
+    require(rows, ("text",))
+    examples = []
+    for number, row in enumerate(rows):
+        calls = row.get("calls")
+        if calls is not None and not all({"call", "start"} <= set(call) for call in calls):
+            raise UserError(
+                f"'calls' of row {number} must be a list of objects with 'call' and 'start':"
+                " correct it, or leave it out to have call sites found"
+            )
+        examples.append(
+            Example(
+                text_in(row, number),
+                str(row.get("domain") or ""),
+                row.get("language") or "python",
+                None if calls is None else tuple(calls),
+            )
+        )
+    return examples
 
 
 def called_names(examples: Sequence[Example], most: int) -> list[str]:
@@ -54,3 +81,11 @@ def by_domain(examples: Sequence[Example], order: Sequence[str] = ()) -> dict[st
     if missing or len(set(order)) != len(order):
         raise UserError(f"order must name each domain once: {', '.join(found)}")
     return {name: found[name] for name in order}
+
+
+def text_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of texts alone; special tokens that are written in them are text."""
+    if not texts:
+        return []
+    plain = {"add_special_tokens": False, "split_special_tokens": True}
+    return list(tokenizer(list(texts), **plain)["input_ids"])

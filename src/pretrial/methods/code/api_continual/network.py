@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,51 +18,36 @@ from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokeniz
 from pretrial.checkpoints.pretrained import load_generator
 from pretrial.errors import UserError
 from pretrial.methods.code.api_continual.config import Config
-from pretrial.models.tokenizers import learn_bpe
 
 
-def make_tokenizer(config: Config, texts: Iterable[str]) -> Any:
-    """A byte-level vocabulary learned from the texts."""
-    template = "<cls> $A <sep>" if config.architecture == "encoder" else None
-    return learn_bpe(texts, config.vocab_size, template=template)
+def new_network(config: Config, vocab_size: int, ids: Mapping[str, int]) -> Any:
+    """A randomly initialised network.
 
-
-def make_network(config: Config, tokenizer: Any = None) -> Any:
-    """A network with random weights; without a tokenizer its special tokens are unknown."""
-    specials: dict[str, Any] = {
-        name: getattr(tokenizer, name, None)
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id")
-    }
+    Args:
+        config: the settings.
+        vocab_size: entries of the vocabulary.
+        ids: of its special tokens, such as "eos_token_id".
+    """
+    told: dict[str, Any] = {name: ids[name] for name in ("eos_token_id", "pad_token_id")}
     if config.architecture == "encoder":
-        return RobertaForMaskedLM(
-            RobertaConfig(
-                vocab_size=config.vocab_size,
-                hidden_size=config.width,
-                num_hidden_layers=config.num_layers,
-                num_attention_heads=config.num_heads,
-                intermediate_size=4 * config.width,
-                max_position_embeddings=config.num_positions,
-                hidden_dropout_prob=config.dropout_prob,
-                attention_probs_dropout_prob=config.dropout_prob,
-                type_vocab_size=1,
-                layer_norm_eps=1e-5,
-                **({**specials, "bos_token_id": tokenizer.cls_token_id} if tokenizer else {}),
-            )
+        encoder = config.network_config(
+            RobertaConfig,
+            vocab_size=vocab_size,
+            intermediate_size=config.feed_forward or 4 * config.width,
+            type_vocab_size=1,
+            layer_norm_eps=1e-5,
+            bos_token_id=ids["cls_token_id"],
+            **told,
         )
-    return GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=config.vocab_size,
-            n_embd=config.width,
-            n_layer=config.num_layers,
-            n_head=config.num_heads,
-            n_positions=config.num_positions,
-            resid_pdrop=config.dropout_prob,
-            embd_pdrop=config.dropout_prob,
-            attn_pdrop=config.dropout_prob,
-            scale_attn_by_inverse_layer_idx=config.inverse_layer_scaling,
-            **{**specials, "bos_token_id": specials["eos_token_id"]},
-        )
+        return RobertaForMaskedLM(encoder)
+    sizes = config.network_config(
+        GPT2Config,
+        vocab_size=vocab_size,
+        scale_attn_by_inverse_layer_idx=config.inverse_layer_scaling,
+        bos_token_id=ids["eos_token_id"],
+        **told,
     )
+    return GPT2LMHeadModel(sizes)
 
 
 def load_network(source: str | Path) -> tuple[Any, Any, bool]:
@@ -103,11 +88,3 @@ def num_positions(network: Any) -> int:
     config = network.config
     known = getattr(config, "max_position_embeddings", None) or 1024
     return known - config.pad_token_id - 1 if config.model_type == "roberta" else known
-
-
-def text_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of texts alone; special tokens that are written in them are text."""
-    if not texts:
-        return []
-    plain = {"add_special_tokens": False, "split_special_tokens": True}
-    return list(tokenizer(list(texts), **plain)["input_ids"])

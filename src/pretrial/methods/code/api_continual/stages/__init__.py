@@ -1,4 +1,7 @@
-"""The order of the work: pre-training, then one domain after another, measured on all of them."""
+"""The order of the work: pre-training, then one domain after another, measured on all of them.
+
+`report` keeps the accuracy matrix.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,8 @@ from pretrial.data.reading.reservoir import Reservoir
 from pretrial.data.rows import spread
 from pretrial.errors import UserError
 from pretrial.evaluate.api_calls import Site
-from pretrial.methods.code.api_continual import completion
-from pretrial.methods.code.api_continual.domains import Example, by_domain
-from pretrial.methods.code.api_continual.report import Matrix
+from pretrial.methods.code.api_continual.data import Example, by_domain
+from pretrial.methods.code.api_continual.stages.report import Matrix
 from pretrial.objectives.continual import EWC, PathGuard, mean_squared_gradient
 from pretrial.train import flops
 from pretrial.train.batches import fitting
@@ -27,7 +29,7 @@ from pretrial.train.seeds import seed_of
 from pretrial.train.stage import EarlyStop, Optim, Stage
 
 if TYPE_CHECKING:
-    from pretrial.methods.code.api_continual.model import APIContinual
+    from pretrial.methods.code.api_continual import APIContinual
     from pretrial.train.run import Run
 
 Windows = list[list[int]]
@@ -38,7 +40,7 @@ _UNSAFE = re.compile(r"[^\w.-]+")  # for names of folders
 def stages(method: APIContinual, run: Run) -> Iterator[Stage]:
     """Pre-training where the data have it, then one stage a domain.
 
-    Between the stages the strategy takes in what was learnt, and the model is measured at held-out
+    Between the stages the strategy takes in what was learned, and the model is measured at held-out
     call sites of all domains. At the end the accuracy matrix and the curves lie in the run's folder
     under artefacts/forgetting.
 
@@ -62,17 +64,17 @@ def stages(method: APIContinual, run: Run) -> Iterator[Stage]:
     order = by_domain([example for own in domains.values() for example in own], config.order)
     matrix = Matrix(method, run, list(order))
     matrix.measure("before")
-    course = _Course(method, run, len(order), pretrained=base is not None)
+    learned = _Domains(method, run, len(order), pretrained=base is not None)
     for number, (domain, examples) in enumerate(order.items()):
         name = f"{number + 1}-{_UNSAFE.sub('-', domain)}"
-        yield course.stage(name, domain, examples, last=number + 1 == len(order))
-        course.end_domain(name)
+        yield learned.stage(name, domain, examples, last=number + 1 == len(order))
+        learned.end_domain(name)
         matrix.measure(name, domain)
     matrix.report()
 
 
-class _Course:
-    """The domains as they are learnt, and what the strategy keeps of them.
+class _Domains:
+    """The domains as they are learned, and what the strategy keeps of them.
 
     Attributes:
         windows: sequences of the open domain; with the cumulative strategy of all until now.
@@ -111,11 +113,12 @@ class _Course:
         epoch = max(1, len(self.windows) // batch_size)
         if method.guard is not None:
             method.guard.start_domain(method.network.parameters())
-        return Stage(
+        return Stage.of(
             name,
             method,
             self.windows,
-            self._budget(epoch, last),
+            config,
+            budget=self._budget(epoch, last),
             # what importances are made of is the gradient itself, so it is not clipped
             optim=Optim(config.lr, config.weight_decay, schedule="constant", clip_norm=0.0),
             batch_size=batch_size,
@@ -146,7 +149,7 @@ class _Course:
         return Budget(left, unit)
 
     def end_domain(self, name: str) -> None:
-        """Lets the strategy take in the domain that has been learnt."""
+        """Lets the strategy take in the domain that has been learned."""
         method, guard = self.method, self.method.guard
         if self.reservoir is not None:
             self.reservoir.add(self.windows)
@@ -217,7 +220,17 @@ def _pretraining(method: APIContinual, run: Run, examples: Sequence[Example], al
         schedule="cosine",
         warmup=config.pretrain_warmup,
     )
-    return Stage("pretrain", method, windows, budget, optim, size, micro)
+    return Stage.of(
+        "pretrain",
+        method,
+        windows,
+        config,
+        budget=budget,
+        optim=optim,
+        batch_size=size,
+        micro_batch_size=micro,
+        evaluate_every=0,
+    )
 
 
 def _validation(
@@ -238,4 +251,4 @@ def _validation(
 
 
 def _call_loss(method: APIContinual, sites: Sequence[Site]) -> dict[str, float]:
-    return {"call_loss": completion.call_loss(method, sites)}
+    return {"call_loss": method.call_loss(sites)}
