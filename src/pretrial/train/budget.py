@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -52,6 +53,25 @@ class Budget:
             f"a budget is a positive number and a unit, such as 10m, 90s, 300steps, 2e6tokens,"
             f" 1e12flops or 5000examples, not {text!r}"
         )
+
+    def split(self, ratios: Sequence[float]) -> list[Budget]:
+        """Parts in these proportions that add up to it; steps and examples come whole.
+
+        Raises:
+            UserError: there are fewer steps than parts.
+        """
+        ends = [
+            self.amount * sum(ratios[: place + 1]) / sum(ratios) for place in range(len(ratios))
+        ]
+        if self.unit in ("steps", "examples"):
+            ends = [round(end) for end in ends]
+        parts = [end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+        if min(parts) <= 0:
+            raise UserError(
+                f"{self.amount:g} {self.unit} cannot be shared out over {len(parts)} stages: give"
+                " more, or set other ratios"
+            )
+        return [Budget(part, self.unit) for part in parts]
 
 
 @dataclass

@@ -18,14 +18,13 @@ from pretrial.data.builtin.listops import listops
 from pretrial.errors import UserError
 from pretrial.evaluate.tasks import evaluate
 from pretrial.methods.text.never_from_scratch import Config, NeverFromScratch
-from pretrial.methods.text.never_from_scratch.handover import hand_over
-from pretrial.methods.text.never_from_scratch.inputs import MASK, PAD, UNKNOWN, code
-from pretrial.methods.text.never_from_scratch.training import (
-    Classifier,
+from pretrial.methods.text.never_from_scratch.data import MASK, PAD, UNKNOWN, code
+from pretrial.methods.text.never_from_scratch.network.handover import hand_over
+from pretrial.methods.text.never_from_scratch.stages import (
     Pretrainer,
+    SequenceClassifier,
     chance_warning,
     optims,
-    shares,
     states_of,
 )
 from pretrial.methods.text.never_from_scratch.trials import trial
@@ -127,16 +126,16 @@ def test_masked_signals_have_two_channels_and_only_hidden_entries_count() -> Non
     pretrainer = Pretrainer(method.network.encoder, "masked", TINY)
     sequences = coded(method)[:6]
     batch = pretrainer.batch(sequences, generator())
-    hidden = batch["inputs"][..., 1].bool()
-    assert not batch["inputs"][..., 0][hidden].any()
+    hidden = batch["values"][..., 1].bool()
+    assert not batch["values"][..., 0][hidden].any()
     lengths = [len(each.entries) for each in sequences]
     assert hidden.sum(1).tolist() == [round(0.5 * length) for length in lengths]
     # what is seen is not asked for: other targets there change nothing
     assert batch["positions"].tolist() == hidden.flatten().nonzero().squeeze(-1).tolist()
-    batch["targets"] = batch["targets"] + 100.0
-    states = states_of(pretrainer.encoder, batch["inputs"], batch["real"])
+    batch["labels"] = batch["labels"] + 100.0
+    states = states_of(pretrainer.encoder, batch["values"], batch["attention_mask"])
     answers = pretrainer.decoder(states).squeeze(-1)[hidden]
-    expected = (answers - batch["targets"]).abs().mean()
+    expected = (answers - batch["labels"]).abs().mean()
     torch.testing.assert_close(pretrainer.losses(batch)["loss"], expected, rtol=1e-4, atol=1e-4)
 
 
@@ -144,14 +143,14 @@ def test_masked_tokens_are_hidden_and_padding_is_not() -> None:
     method = make(TOKENS, mask_ratio=0.3)
     pretrainer = Pretrainer(method.network.encoder, "masked", method.config)
     batch = pretrainer.batch(coded(method, TOKENS)[:8], generator())
-    inputs = batch["inputs"].flatten()
+    inputs = batch["input_ids"].flatten()
     assert (inputs[batch["positions"]] == MASK).all()
     assert (inputs == MASK).sum() == len(batch["positions"])
-    assert (inputs[~batch["real"].flatten()] == PAD).all()
+    assert (inputs[~batch["attention_mask"].flatten()] == PAD).all()
     again = inputs.clone()
-    again[batch["positions"]] = batch["targets"]
+    again[batch["positions"]] = batch["labels"]
     whole = torch.from_numpy(np.concatenate([e.entries for e in coded(method, TOKENS)[:8]]))
-    assert torch.equal(again[batch["real"].flatten()], whole)
+    assert torch.equal(again[batch["attention_mask"].flatten()], whole)
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
@@ -161,12 +160,12 @@ def test_the_next_entry_is_asked_for_and_never_seen(mixer) -> None:
     sequences = coded(method)[:3]
     batch = pretrainer.batch(sequences, generator())
     expected = np.concatenate([each.entries[1:] for each in sequences])
-    np.testing.assert_array_equal(batch["targets"].numpy(), expected)
-    changed = batch["inputs"].clone()
+    np.testing.assert_array_equal(batch["labels"].numpy(), expected)
+    changed = batch["values"].clone()
     changed[:, 7:] = 0.5
     one, two = (
-        states_of(pretrainer.encoder, each, batch["real"])[:, :7]
-        for each in (batch["inputs"], changed)
+        states_of(pretrainer.encoder, each, batch["attention_mask"])[:, :7]
+        for each in (batch["values"], changed)
     )
     torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
@@ -175,8 +174,8 @@ def test_levels_are_classes_of_grey() -> None:
     method = make(signal_loss="levels")
     pretrainer = Pretrainer(method.network.encoder, "masked", method.config)
     batch = pretrainer.batch(coded(method), generator())
-    assert batch["targets"].dtype == torch.long
-    assert (batch["targets"].min(), batch["targets"].max()) == (0, 255)
+    assert batch["labels"].dtype == torch.long
+    assert (batch["labels"].min(), batch["labels"].max()) == (0, 255)
     assert float(pretrainer.losses(batch)["loss"].detach()) == pytest.approx(math.log(256), rel=0.2)
 
 
@@ -226,7 +225,7 @@ def test_a_decoder_is_no_part_of_the_classifier(tmp_path) -> None:
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_dynamics_have_an_optimiser_of_their_own(mixer) -> None:
     method = make(mixer=mixer, lr=0.01, weight_decay=0.05)
-    module = Classifier(method.network)
+    module = SequenceClassifier(method.network)
     found = optims(method.config)
     assert isinstance(found, tuple) == (mixer != "transformer")
     if isinstance(found, tuple):
@@ -251,14 +250,6 @@ def test_stages_share_the_budget(objective, tmp_path) -> None:
     stages = list(method.stages(run))
     assert [stage.budget.amount for stage in stages] == ([10] if objective == "none" else [7, 3])
     assert stages[-1].name == "finetune"
-
-
-def test_budgets_add_up() -> None:
-    parts = shares(Budget(11), [0.5, 0.5, 0.5, 0.5])
-    assert [part.amount for part in parts] == [3, 3, 2, 3]
-    assert [part.amount for part in shares(Budget(9.0, "seconds"), [1, 2])] == [3.0, 6.0]
-    with pytest.raises(UserError, match="shared out over 2 stages"):
-        shares(Budget(1), [0.5, 0.5])
 
 
 def test_held_out_accuracy_chooses_the_objective(tmp_path) -> None:
@@ -340,7 +331,7 @@ def test_wrong_settings_are_refused() -> None:
         replace(TINY, state_size=7)
     with pytest.raises(UserError, match="mask_ratio must be above 0"):
         replace(TINY, mask_ratio=0.0)
-    with pytest.raises(UserError, match="published settings are image, listops"):
+    with pytest.raises(UserError, match="published sizes are image, listops"):
         Config.paper("huge")
 
 

@@ -42,8 +42,8 @@ def test_padding_decides_nothing(mixer, prenorm) -> None:
     model = classifier(mixer, prenorm=prenorm)
     values = torch.randn(2, 9, 1)
     wide = torch.cat([values, torch.randn(2, 4, 1)], 1)
-    real = (torch.arange(13).expand(2, -1) < 9).long()
-    found = model(values=wide, attention_mask=real).logits
+    mask = (torch.arange(13).expand(2, -1) < 9).long()
+    found = model(values=wide, attention_mask=mask).logits
     torch.testing.assert_close(found, model(values=values).logits, rtol=1e-4, atol=1e-5)
 
 
@@ -70,8 +70,8 @@ def test_the_loss_is_that_of_the_labels() -> None:
 
 def test_means_and_positions() -> None:
     states = torch.randn(2, 4, 3)
-    real = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
-    found = mean_over(states, real)
+    mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
+    found = mean_over(states, mask)
     torch.testing.assert_close(found[0], states[0, :2].mean(0))
     torch.testing.assert_close(found[1], states[1].mean(0))
     places = sinusoids(6, torch.zeros(1, 6, 8))

@@ -13,14 +13,14 @@ from pretrial.methods.text.never_from_scratch.network.attention import (
 )
 
 
-def dense(query, key, value, window, causal, real):
+def dense(query, key, value, window, causal, mask):
     """Attention over all pairs, with a mask that says who sees whom."""
     places = torch.arange(query.shape[2])
     blocks = places // window
     seen = (blocks[:, None] - blocks).abs() <= 1
     if causal:
         seen = seen & (places <= places[:, None])
-    seen = (seen & real[:, None, :]) | torch.eye(len(places), dtype=torch.bool)
+    seen = (seen & mask[:, None, :]) | torch.eye(len(places), dtype=torch.bool)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None])
 
 
@@ -28,10 +28,10 @@ def dense(query, key, value, window, causal, real):
 @pytest.mark.parametrize("window", [1, 3, 4, 10, 16])
 def test_blocks_see_themselves_and_their_neighbours(window, causal) -> None:
     query, key, value = torch.randn(3, 2, 2, 10, 8)
-    real = torch.arange(10) < torch.tensor([[10], [6]])
-    found = block_attention(query, key, value, window, causal=causal, real=real)
-    expected = dense(query, key, value, window, causal, real)
-    keep = real[:, None, :, None].expand_as(found)
+    mask = torch.arange(10) < torch.tensor([[10], [6]])
+    found = block_attention(query, key, value, window, mask, causal)
+    expected = dense(query, key, value, window, causal, mask)
+    keep = mask[:, None, :, None].expand_as(found)
     torch.testing.assert_close(found[keep], expected[keep], rtol=1e-4, atol=1e-5)
     assert torch.isfinite(found).all()
 
@@ -50,8 +50,8 @@ def test_padding_decides_nothing(window) -> None:
     layer = SequenceAttention(16, 2, window=window)
     states = torch.randn(2, 7, 16)
     wide = torch.cat([states, torch.randn(2, 5, 16)], 1)
-    real = torch.arange(12).expand(2, -1) < 7
-    torch.testing.assert_close(layer(wide, real)[:, :7], layer(states), rtol=1e-4, atol=1e-5)
+    mask = torch.arange(12).expand(2, -1) < 7
+    torch.testing.assert_close(layer(wide, mask)[:, :7], layer(states), rtol=1e-4, atol=1e-5)
 
 
 def test_turned_products_depend_on_distance_alone() -> None:

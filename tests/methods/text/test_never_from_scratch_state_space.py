@@ -156,8 +156,8 @@ def test_padding_decides_nothing() -> None:
     layer = StateSpaceLayer(S4DKernel(WIDTH, STATES, 2), WIDTH)
     states = signal().transpose(1, 2)
     wide = torch.cat([states, torch.full((2, 6, WIDTH), 7.0)], 1)
-    real = torch.arange(LENGTH + 6).expand(2, -1) < LENGTH
-    torch.testing.assert_close(layer(wide, real)[:, :LENGTH], layer(states), rtol=1e-4, atol=1e-5)
+    mask = torch.arange(LENGTH + 6).expand(2, -1) < LENGTH
+    torch.testing.assert_close(layer(wide, mask)[:, :LENGTH], layer(states), rtol=1e-4, atol=1e-5)
 
 
 # -- parity ---------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ favours those whose initialisation suits such data, above all state spaces. Here
 first trained on the inputs of the same training set, without labels and without other data: to
 name hidden entries, or each next one. Its decoder is dropped, a head on the mean of the last states
 takes its place, and labels do the rest. With it plain attention comes up to state spaces, and a
-state space that began at random to one that began as its theory says. Attention and four state
+randomly initialised state space to one that began as its theory says. Attention and four state
 spaces (S4, S4D, DLR, Mamba) stand ready; sequences are bytes of a text, tokens, numbers, or the
 pixels of an image row after row.
 
@@ -48,9 +48,7 @@ from pretrial.checkpoints.keys import load_pretrained
 from pretrial.data.rows import chosen, where
 from pretrial.errors import UserError
 from pretrial.methods.text.never_from_scratch.config import Config
-from pretrial.methods.text.never_from_scratch.handover import hand_over
-from pretrial.methods.text.never_from_scratch.inputs import (
-    Coded,
+from pretrial.methods.text.never_from_scratch.data import (
     Example,
     code,
     read_examples,
@@ -59,15 +57,14 @@ from pretrial.methods.text.never_from_scratch.inputs import (
 from pretrial.methods.text.never_from_scratch.network.encoder import (
     LongSequenceForSequenceClassification,
 )
-from pretrial.methods.text.never_from_scratch.training import (
-    Classifier,
+from pretrial.methods.text.never_from_scratch.network.handover import hand_over
+from pretrial.methods.text.never_from_scratch.stages import (
     Pretrainer,
+    SequenceClassifier,
     chance_warning,
     optims,
-    shares,
 )
 from pretrial.train.budget import Budget
-from pretrial.train.device import to_device
 from pretrial.train.held_out import held_out_losses
 from pretrial.train.method import Method
 from pretrial.train.seeds import seed_of
@@ -137,7 +134,7 @@ class NeverFromScratch(Method):
             network: Any = load_pretrained(kind, source)
             return cls(config.sized_as(network.config), network)
         inputs = settings_of(data, config.max_length) if data else {}
-        return cls(config, kind(config.network_config(**inputs)))
+        return cls(config, kind(config.sequence_config(**inputs)))
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
@@ -148,10 +145,10 @@ class NeverFromScratch(Method):
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """Pre-training and fine-tuning, once or for two objectives; or fine-tuning alone."""
-        yield from self.course(run, run.budget)
+        yield from self.stages_within(run, run.budget)
 
-    def course(self, run: Run, budget: Budget, prefix: str = "") -> Iterator[Stage]:
-        """The stages, within a budget.
+    def stages_within(self, run: Run, budget: Budget, prefix: str = "") -> Iterator[Stage]:
+        """The stages, within a part of a run.
 
         Args:
             run: gives data, held-out data and the seed.
@@ -159,97 +156,76 @@ class NeverFromScratch(Method):
             prefix: of their names.
         """
         config = self.config
-        count = max(1, round(config.data_ratio * len(run.data)))
-        first = chosen(run.data, range(count))
-        aside = self._measurable(run)
-        data, held_out = (code(each, self.network.config) for each in (first, aside))
+        run = self._coded(run)
         if config.objective == "none":
-            yield from self._finetune(f"{prefix}finetune", run, budget, data, held_out)
+            yield from self._finetune(f"{prefix}finetune", run, budget)
             return
         both = config.objective == "validation"
-        if both and not held_out:
+        if both and not run.held_out:
             raise UserError(
                 'objective="validation" needs held-out data: give --held-out or a --held-out-ratio'
             )
         objectives: tuple[Literal["masked", "causal"], ...] = ("masked", "causal")
         wanted = objectives if both else (config.objective,)
-        ratios = (config.pretrain_ratio, 1 - config.pretrain_ratio) * len(wanted)
-        budgets = iter(shares(budget, ratios))
+        budgets = iter(
+            budget.split((config.pretrain_ratio, 1 - config.pretrain_ratio) * len(wanted))
+        )
         begin, ends = copy.deepcopy(self.network), []
         for objective in wanted:
             self.network = copy.deepcopy(begin)
             with torch.random.fork_rng():  # the draws of a decoder, whatever was drawn before
                 torch.manual_seed(seed_of(run.seed, prefix, objective))
                 pretrainer = Pretrainer(self.network.encoder, objective, config)
-            name = f"{prefix}pretrain-{objective}"
-            yield self._stage(name, pretrainer, run, next(budgets), data, held_out)
-            hand_over(pretrainer.encoder, self.network.encoder)
+            yield self._stage(f"{prefix}pretrain-{objective}", pretrainer, run, next(budgets))
+            hand_over(pretrainer.encoder, self.network.encoder)  # the decoder is dropped
             name = f"{prefix}finetune-{objective}" if both else f"{prefix}finetune"
-            yield from self._finetune(name, run, next(budgets), data, held_out)
+            yield from self._finetune(name, run, next(budgets))
             ends.append(self.network)
         if both:
-            self.network = ends[self._choose(run, ends, held_out, prefix)]
+            self.network = ends[self._choose(run, ends, prefix)]
 
-    def _measurable(self, run: Run) -> Sequence[Example]:
-        """The held-out sequences whose label the network knows; a small split may have others."""
-        known = set(self.network.config.id2label.values())
-        found = where(run.held_out, lambda example: example.label in known)
-        if missing := len(run.held_out) - len(found):
+    def _coded(self, run: Run) -> Run:
+        """The run over coded sequences, of held-out data those whose label the network knows."""
+        count = max(1, round(self.config.data_ratio * len(run.data)))
+        known = set(self.network.config.id2label.values())  # a small split may have others
+        aside = where(run.held_out, lambda example: example.label in known)
+        if missing := len(run.held_out) - len(aside):
             run.say(f"{missing} held-out sequences are left out: training has none of their label")
-        return found
+        first = chosen(run.data, range(count))
+        return run.over(*(code(part, self.network.config) for part in (first, aside)))
 
-    def _finetune(
-        self, name: str, run: Run, budget: Budget, data: Sequence[Coded], held_out: Sequence[Coded]
-    ) -> Iterator[Stage]:
+    def _finetune(self, name: str, run: Run, budget: Budget) -> Iterator[Stage]:
         """The stage on labels; says so if it ends at chance."""
-        stage = self._stage(name, Classifier(self.network), run, budget, data, held_out)
+        classifier = SequenceClassifier(self.network)
+        stage = self._stage(name, classifier, run, budget)
         found: dict[str, float] = {}
         if stage.evaluate is not None:
-            measure = stage.evaluate
-
-            def evaluate() -> dict[str, float]:
-                found.update(measure())
-                return dict(found)
-
-            stage.evaluate = evaluate
+            stage.evaluate = partial(_remembered, stage.evaluate, found)
         yield stage
         if found:
-            told = chance_warning(found["right_ratio"], [each.place for each in held_out])
+            told = chance_warning(found["right_ratio"], [each.label for each in run.held_out])
             if told:
                 run.say(f"{name}: {told}")
 
-    def _stage(
-        self,
-        name: str,
-        module: Trainable,
-        run: Run,
-        budget: Budget,
-        data: Sequence[Coded],
-        held_out: Sequence[Coded],
-    ) -> Stage:
-        config = self.config
-        evaluate = partial(held_out_losses, module, held_out, config.batch_size)
-        return Stage(
+    def _stage(self, name: str, module: Trainable, run: Run, budget: Budget) -> Stage:
+        return Stage.of(
             name,
             module,
-            data,
-            budget,
-            optim=optims(config),
-            batch_size=config.batch_size,
-            micro_batch_size=config.micro_batch_size or None,
-            evaluate=evaluate if held_out else None,
-            evaluate_every=config.evaluate_every,
+            run.data,
+            self.config,
+            budget=budget,
+            held_out=run.held_out,
+            optim=optims(self.config),
         )
 
-    def _choose(
-        self, run: Run, networks: Sequence[Any], held_out: Sequence[Coded], prefix: str
-    ) -> int:
+    def _choose(self, run: Run, networks: Sequence[Any], prefix: str) -> int:
         """Number of the network with the best held-out accuracy; of several the lowest loss."""
 
         def make(folder: Path) -> None:
             scores = []
             for network in networks:
-                found = held_out_losses(Classifier(network), held_out, self.config.batch_size)
+                classifier = SequenceClassifier(network)
+                found = held_out_losses(classifier, run.held_out, self.config.batch_size)
                 scores.append((found["right_ratio"], -found["loss"]))
             (folder / "choice.json").write_text(json.dumps(scores.index(max(scores))))
 
@@ -258,7 +234,6 @@ class NeverFromScratch(Method):
 
     # -- use --------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def classify(
         self, examples: Sequence[Example], *, batch_size: int = 64
     ) -> Iterator[dict[str, Any]]:
@@ -268,14 +243,13 @@ class NeverFromScratch(Method):
             examples: rows with tokens, a signal, an image or a text; labels are not looked at.
             batch_size: sequences a forward pass.
         """
-        self.eval()
-        classifier, names = Classifier(self.network), self.network.config.id2label
+        classifier, names = SequenceClassifier(self.network), self.network.config.id2label
         coded = code([each._replace(label=None) for each in examples], self.network.config)
         for start in range(0, len(coded), batch_size):
-            batch = classifier.batch(coded[start : start + batch_size], torch.Generator())
-            probs = classifier.logits(to_device(batch, self.network.device)).float().softmax(-1)
-            for best, place in zip(*(each.tolist() for each in probs.max(-1)), strict=True):
-                yield {"label": names[place], "label_prob": round(best, 6)}
+            entries = [each.entries for each in coded[start : start + batch_size]]
+            probs, labels = classifier.logits(entries, batch_size).softmax(-1).max(-1)
+            for prob, label in zip(probs.tolist(), labels.tolist(), strict=True):
+                yield {"label": names[label], "label_prob": round(prob, 6)}
 
     def export(self) -> nn.Module:
         """The classifier, `LongSequenceForSequenceClassification`."""
@@ -287,7 +261,7 @@ class NeverFromScratch(Method):
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, str]]:
-        """A handful of rows for tests."""
+        """See `Method.sample_rows`."""
         nouns = ("list", "file", "name", "socket")
         return [
             {"text": text, "label": label}
@@ -298,3 +272,9 @@ class NeverFromScratch(Method):
                 (f"close {number} {noun}s now", "close"),
             )
         ]
+
+
+def _remembered(measure: Any, found: dict[str, float]) -> dict[str, float]:
+    """What a measurement gives, kept in `found` too."""
+    found.update(measure())
+    return dict(found)

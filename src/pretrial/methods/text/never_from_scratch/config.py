@@ -5,17 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
+from pretrial.bases.config import Optimisation, TransformerSizes, published_size
 from pretrial.errors import UserError
 from pretrial.methods.text.never_from_scratch.network.encoder import LongSequenceConfig
 
 Objective = Literal["masked", "causal", "validation", "none"]
+
+#: Settings of the network beside its sizes, which it calls as we do.
+_SHARED = (
+    *("mixer", "rotary", "window", "prenorm", "head"),
+    *("state_size", "bidirectional", "structured", "dt_min", "dt_max"),
+)
 
 #: Values that a signal is told apart into, where they are classes: those of a grey pixel.
 NUM_LEVELS = 256
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Optimisation, TransformerSizes):
     """Settings, by default those of the Transformer that reads grey images of 1,024 pixels.
 
     Files are those of configs/experiment/lra in IdoAmos/not-from-scratch.
@@ -23,9 +30,6 @@ class Config:
     Attributes:
         mixer: what mixes positions: attention ("transformer"), or a state space: "s4", "s4d",
             "dlr", or one that depends on what it reads, "mamba".
-        width: of the hidden states.
-        num_layers: of the encoder.
-        num_heads: of attention.
         feed_forward: inner width of feed-forward layers, which transformers alone have.
         dropout_prob: of what a layer adds.
         rotary: positions turn queries and keys, instead of sinusoids that are added.
@@ -35,7 +39,7 @@ class Config:
         state_size: of state spaces.
         bidirectional: state spaces have kernels of both directions; "mamba" sees the past alone.
         structured: state spaces start from HiPPO-LegS (s4), evenly spread frequencies (s4d, dlr) or
-            rates (mamba); else at random.
+            rates (mamba); else they are random.
         dt_min: least initial step of state spaces; 1e-4 for very long sequences.
         dt_max: largest initial step of state spaces.
         head: of the classifier, on the mean of the last states: "mlp" or "linear".
@@ -52,10 +56,6 @@ class Config:
         lr: peak learning rate; constant after the warm-up.
         state_lr: most for the parameters of the dynamics of state spaces, which have no decay.
         warmup: steps of warm-up in each stage, or a share of its budget when below 1.
-        weight_decay: of the other weights.
-        batch_size: sequences a step.
-        micro_batch_size: sequences a forward pass; 0 takes the whole batch.
-        evaluate_every: steps between evaluations on held-out data; 0 is at the end only.
     """
 
     mixer: Literal["transformer", "s4", "s4d", "dlr", "mamba"] = "transformer"
@@ -85,8 +85,6 @@ class Config:
     warmup: float = 2500  # transformer-lra-cifar-mlm.yaml
     weight_decay: float = 0.0  # transformer-lra-cifar-mlm.yaml
     batch_size: int = 32  # transformer-lra-cifar-mlm.yaml
-    micro_batch_size: int = 0
-    evaluate_every: int = 0
 
     #: Parameters of what `export` gives, where they are published: README_S4.md of the repository.
     published: ClassVar[dict[str, float]] = {"s4d-example": 200e3}
@@ -137,58 +135,19 @@ class Config:
         (the last one beyond it); "s4-image" and so on name a state space and a task; "s4d-example"
         is the repository's small model for sequential CIFAR.
         """
-        sizes = _transformers(cls()) | _state_spaces(cls())
-        if name not in sizes:
-            raise UserError(f"published settings are {', '.join(sizes)}, not {name!r}")
-        return sizes[name]
+        return published_size(name, _transformers(cls()) | _state_spaces(cls()))
 
-    def network_config(self, **inputs: Any) -> LongSequenceConfig:
+    def sequence_config(self, **inputs: Any) -> LongSequenceConfig:
         """The encoder's sizes; `inputs` are the settings that the data decide."""
-        values: dict[str, Any] = {
-            "max_position_embeddings": self.max_length,
-            "num_labels": 10,
-            **inputs,
-        }
-        return LongSequenceConfig(
-            mixer=self.mixer,
-            hidden_size=self.width,
-            num_hidden_layers=self.num_layers,
-            num_attention_heads=self.num_heads,
-            intermediate_size=self.feed_forward,
-            hidden_dropout_prob=self.dropout_prob,
-            rotary=self.rotary,
-            window=self.window,
-            prenorm=self.prenorm,
-            state_size=self.state_size,
-            bidirectional=self.bidirectional,
-            structured=self.structured,
-            dt_min=self.dt_min,
-            dt_max=self.dt_max,
-            head=self.head,
-            **values,
-        )
+        own = {name: getattr(self, name) for name in _SHARED}
+        known = {"max_position_embeddings": self.max_length, "num_labels": 10}
+        return self.network_config(LongSequenceConfig, **(own | known | inputs))
 
     def sized_as(self, network: Any) -> Self:
         """The same settings with the sizes of a network that was loaded."""
-        return replace(
-            self,
-            mixer=network.mixer,
-            width=network.hidden_size,
-            num_layers=network.num_hidden_layers,
-            num_heads=network.num_attention_heads,
-            feed_forward=network.intermediate_size,
-            dropout_prob=network.hidden_dropout_prob,
-            rotary=network.rotary,
-            window=network.window,
-            prenorm=network.prenorm,
-            state_size=network.state_size,
-            bidirectional=network.bidirectional,
-            structured=network.structured,
-            dt_min=network.dt_min,
-            dt_max=network.dt_max,
-            head=network.head,
-            max_length=network.max_position_embeddings,
-        )
+        own = {name: getattr(network, name) for name in _SHARED}
+        longest, dropout = network.max_position_embeddings, network.hidden_dropout_prob
+        return replace(super().sized_as(network), max_length=longest, dropout_prob=dropout, **own)
 
 
 def _transformers(image: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from torch import nn
 
+from pretrial import discover
 from pretrial.compare.trial import Arm, Context, Data, Trial
 from pretrial.data.reading.sources import load
 from pretrial.data.splits import split_by_group
@@ -89,7 +90,7 @@ class Panel(Method):
         """Those of all members, of which each has an equal share of the budget."""
         part = Budget(run.budget.amount / len(self.members), run.budget.unit)
         for name, member in self.members.items():
-            yield from member.course(run, part, f"{name}-")
+            yield from member.stages_within(run, part, f"{name}-")
 
 
 def trial(
@@ -119,7 +120,7 @@ def trial(
     notes = _DIGIT_NOTES if digits else _LISTOPS_NOTES
     return Trial(
         question="Is the gap between a state space model and a Transformer smaller when each has"
-        " first learnt from the inputs of the task, at equal steps?",
+        " first learned from the inputs of the task, at equal steps?",
         data=partial(_data, data or source, num_train or (300 if digits else 2000), num_test),
         arms=_arms(config),
         measure=_measure,
@@ -208,12 +209,11 @@ def _content(row: Mapping[str, Any]) -> str:
 
 def _train_panel(context: Context, *, config: Config, networks: Networks) -> Panel:
     """Trains the networks of one regime."""
-    from pretrial.methods.text.never_from_scratch import NeverFromScratch
-
-    run = context.run.over(NeverFromScratch.read(context.run.data), context.run.held_out)
+    method = discover.load("never_from_scratch").method
+    run = context.run.over(method.read(context.run.data), context.run.held_out)
     panel = Panel(
         {
-            name: NeverFromScratch.build(replace(config, **changes), data=run.data)
+            name: method.build(replace(config, **changes), data=run.data)
             for name, changes in networks.items()
         }
     )

@@ -38,13 +38,13 @@ class SequenceAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.output = nn.Linear(width, width)
 
-    def forward(self, states: Tensor, real: Tensor | None = None) -> Tensor:
+    def forward(self, states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """States [B, T, d] to states.
 
         Args:
             states: [B, T, d].
-            real: True where there is an entry, False at padding, which stands behind [B, T]; None:
-                everywhere.
+            attention_mask: True where there is an entry, False at padding, which stands behind
+                [B, T]; None: everywhere.
         """
         query, key, value = (
             layer(states).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
@@ -53,11 +53,11 @@ class SequenceAttention(nn.Module):
         if self.rotary:
             query, key = turned(query), turned(key)
         if self.window:
-            mixed = block_attention(query, key, value, self.window, causal=self.causal, real=real)
+            mixed = block_attention(query, key, value, self.window, attention_mask, self.causal)
         elif self.causal:  # padding stands behind, where nobody looks
             mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         else:
-            seen = None if real is None else real[:, None, None, :]
+            seen = None if attention_mask is None else attention_mask[:, None, None, :]
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
@@ -77,9 +77,8 @@ def block_attention(
     key: Tensor,
     value: Tensor,
     window: int,
-    *,
+    attention_mask: Tensor | None = None,
     causal: bool = False,
-    real: Tensor | None = None,
 ) -> Tensor:
     """Attention in blocks, whose work and memory grow with T times the window.
 
@@ -88,8 +87,8 @@ def block_attention(
         key: see `query`.
         value: see `query`.
         window: positions of a block.
+        attention_mask: True where there is an entry [B, T]; None: everywhere.
         causal: see the block before and what stands before oneself; else the blocks on both sides.
-        real: True where there is an entry [B, T]; None: everywhere.
 
     Returns:
         [B, h, T, d]
@@ -97,8 +96,8 @@ def block_attention(
     size, _, length, _ = query.shape
     count = -(-length // window)
     extra = count * window - length
-    if real is None:
-        real = torch.ones(size, length, dtype=torch.bool, device=query.device)
+    if attention_mask is None:
+        attention_mask = torch.ones(size, length, dtype=torch.bool, device=query.device)
     sides = 2 if causal else 3
 
     def blocks(states: Tensor) -> Tensor:  # [B, h, T, d] to [B, n, h, w, d]
@@ -111,7 +110,9 @@ def block_attention(
     keys, values = (around(blocks(states)) for states in (key, value))  # [B, n, h, s w, d]
     places = torch.arange(window, device=query.device)
     others = torch.arange(sides * window, device=query.device) - window
-    seen = around(blocks(real[:, None, :, None]))[:, :, :, None, :, 0]  # [B, n, 1, 1, s w]
+    seen = around(blocks(attention_mask[:, None, :, None]))[
+        :, :, :, None, :, 0
+    ]  # [B, n, 1, 1, s w]
     if causal:
         seen = seen & (others <= places[:, None])
     seen = seen | (others == places[:, None])  # no softmax over nothing, also at padding

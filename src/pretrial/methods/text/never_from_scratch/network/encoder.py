@@ -1,6 +1,6 @@
 """Encoders of long sequences, of attention or of state spaces, as models of transformers.
 
-They read token ids or real numbers. Importing this module registers them, and the Auto classes then
+They read token ids or numbers. Importing this module registers them, and the Auto classes then
 load what `save_pretrained` wrote.
 """
 
@@ -38,8 +38,8 @@ class LongSequenceConfig(PreTrainedConfig):
 
     Attributes:
         mixer: "transformer", "s4", "s4d", "dlr" or "mamba".
-        vocab_size: of token ids; 0 reads real numbers.
-        num_channels: real numbers an entry.
+        vocab_size: of token ids; 0 reads numbers.
+        num_channels: numbers an entry.
         intermediate_size: of feed-forward layers, which transformers alone have.
         causal: attention sees the past alone.
         rotary: positions turn queries and keys, and no sinusoids are added.
@@ -137,12 +137,12 @@ class _Block(nn.Module):
             )
             self.feed_norm = nn.LayerNorm(width)
 
-    def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
+    def forward(self, states: Tensor, attention_mask: Tensor | None) -> Tensor:
         """States [B, T, d] to states."""
         if self.prenorm:
-            states = states + self.dropout(self.mixer(self.mixer_norm(states), real))
+            states = states + self.dropout(self.mixer(self.mixer_norm(states), attention_mask))
         else:
-            states = self.mixer_norm(states + self.dropout(self.mixer(states, real)))
+            states = self.mixer_norm(states + self.dropout(self.mixer(states, attention_mask)))
         if self.feed is None:
             return states
         if self.prenorm:
@@ -200,14 +200,14 @@ class LongSequenceModel(LongSequencePreTrainedModel):
             input_ids: token ids [B, T], where the encoder has a vocabulary.
             attention_mask: 1 where there is an entry, 0 at padding, which stands behind [B, T];
                 None: everywhere.
-            values: else real numbers [B, T, C].
+            values: else numbers [B, T, C].
         """
         states = self.embed(input_ids if values is None else values)
         if self.config.mixer == "transformer" and not self.config.rotary:
             states = states + sinusoids(states.shape[1], states)
-        real = None if attention_mask is None else attention_mask.bool()
+        mask = None if attention_mask is None else attention_mask.bool()
         for layer in self.layers:
-            states = layer(states, real)
+            states = layer(states, mask)
         return BaseModelOutput(last_hidden_state=self.norm(states))
 
 
@@ -238,11 +238,11 @@ class LongSequenceForSequenceClassification(LongSequencePreTrainedModel):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
-def mean_over(states: Tensor, real: Tensor | None) -> Tensor:
+def mean_over(states: Tensor, attention_mask: Tensor | None) -> Tensor:
     """Means [B, d] of states [B, T, d] over the entries that are no padding [B, T]."""
-    if real is None:
+    if attention_mask is None:
         return states.mean(1)
-    weights = real[..., None].to(states.dtype)
+    weights = attention_mask[..., None].to(states.dtype)
     return (states * weights).sum(1) / weights.sum(1)
 
 

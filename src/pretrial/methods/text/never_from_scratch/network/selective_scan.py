@@ -59,12 +59,12 @@ class SelectiveLayer(nn.Module):
             nn.init.uniform_(self.dt_proj.weight, -(rank**-0.5), rank**-0.5)
             self.dt_proj.bias.copy_(steps + (-torch.expm1(-steps)).log())  # softplus gives `steps`
 
-    def forward(self, states: Tensor, real: Tensor | None = None) -> Tensor:
+    def forward(self, states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """States [B, L, H] to states.
 
         Args:
             states: [B, L, H].
-            real: not looked at: padding stands behind, and a state sees the past alone.
+            attention_mask: not looked at: padding stands behind, and a state sees the past alone.
         """
         length = states.shape[1]
         signal, gate = self.in_proj(states).chunk(2, dim=-1)  # [B, L, D]

@@ -279,15 +279,15 @@ class StateSpaceLayer(nn.Module):
         self.dropout = nn.Dropout(dropout_prob)
         self.output_linear = nn.Sequential(nn.Conv1d(width, 2 * width, 1), nn.GLU(dim=-2))
 
-    def forward(self, states: Tensor, real: Tensor | None = None) -> Tensor:
+    def forward(self, states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """States [B, L, H] to states.
 
         Args:
             states: [B, L, H].
-            real: True where there is an entry, False at padding [B, L]; None: everywhere.
+            attention_mask: True where there is an entry, False at padding [B, L]; None: everywhere.
         """
-        if real is not None:
-            states = states.masked_fill(~real[..., None], 0.0)
+        if attention_mask is not None:
+            states = states.masked_fill(~attention_mask[..., None], 0.0)
         signal = states.transpose(1, 2)  # [B, H, L]
         kernel = self.kernel(signal.shape[-1])
         both = kernel.unbind(0) if kernel.ndim == 3 else (kernel, None)

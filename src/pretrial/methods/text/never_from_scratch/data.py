@@ -1,4 +1,4 @@
-"""From rows to sequences of numbers: what the data decide about a network, and batches."""
+"""From rows to sequences of numbers: what the data decide about a network, and what is hidden."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pretrial.data.media.image import pixels, size_of
+from pretrial.corrupt.draws import choose, row_seeds
+from pretrial.data.media.image import pixels
 from pretrial.data.rows import is_on_disk, mapped
 from pretrial.errors import UserError
 
@@ -41,11 +42,11 @@ class Coded(NamedTuple):
 
     Attributes:
         entries: ids, or numbers between -1 and 1 for what training saw [T].
-        place: number of its class; -1 where none is known.
+        label: number of its class; -1 where none is known.
     """
 
     entries: NDArray[Any]
-    place: int
+    label: int
 
 
 def read_examples(rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
@@ -84,7 +85,7 @@ def _example(number: int, row: dict[str, Any]) -> Example:
         words = value.split() if isinstance(value, str) else value
         kind, entries = "tokens", [str(word) for word in _listed(words, name, number)]
     elif name == "image":
-        entries = pixels(value, 1, size_of(value)[:2]).ravel()
+        entries = pixels(value, 1).ravel()
     else:
         entries = _numbers(value, number)
     if not len(entries):
@@ -185,12 +186,45 @@ def code(examples: Sequence[Example], config: Any) -> Sequence[Coded]:
     return mapped(examples, coded)
 
 
-def padded(sequences: Sequence[Coded]) -> tuple[Tensor, Tensor | None, NDArray[np.int64]]:
-    """Entries side by side [B, T], where they are no padding [B, T] or None, and lengths [B]."""
-    lengths = np.array([len(each.entries) for each in sequences])
+def padded(
+    sequences: Sequence[NDArray[Any]],
+) -> tuple[Tensor, Tensor | None, NDArray[np.int64]]:
+    """Entries side by side [B, T], True where they are no padding [B, T], and lengths [B].
+
+    The mask is None where all sequences are of one length.
+    """
+    lengths = np.array([len(each) for each in sequences])
     if (lengths == lengths[0]).all():
-        return torch.from_numpy(np.stack([each.entries for each in sequences])), None, lengths
-    rows = np.full((len(lengths), lengths.max()), PAD, dtype=sequences[0].entries.dtype)
-    real = np.arange(rows.shape[1]) < lengths[:, None]
-    rows[real] = np.concatenate([each.entries for each in sequences])
-    return torch.from_numpy(rows), torch.from_numpy(real), lengths
+        return torch.from_numpy(np.stack(sequences)), None, lengths
+    rows = np.full((len(lengths), lengths.max()), PAD, dtype=sequences[0].dtype)
+    mask = np.arange(rows.shape[1]) < lengths[:, None]
+    rows[mask] = np.concatenate(sequences)
+    return torch.from_numpy(rows), torch.from_numpy(mask), lengths
+
+
+def hidden_entries(
+    lengths: NDArray[np.int64], ratio: float, generator: torch.Generator, span_length: int = 1
+) -> NDArray[np.bool_]:
+    """True at the hidden entries [B, max(lengths)].
+
+    Of n entries, max(1, round(ratio * n / s)) spans of s are hidden, never overlapping, all
+    placements equally likely; spans of a sequence that is too short for one cover half of it.
+
+    Args:
+        lengths: entries of each sequence, one or more [B].
+        ratio: share of the entries to hide.
+        generator: the only source of randomness; a sequence's draw does not depend on the others.
+        span_length: entries hidden together.
+    """
+    seeds = row_seeds(len(lengths), generator)
+    spans = np.minimum(span_length, np.maximum(1, lengths // 2))
+    counts = np.maximum(1, np.rint(ratio * lengths / spans).astype(np.int64))
+    counts = np.minimum(counts, lengths // spans)
+    # a span is one place among those that are left when all spans are shrunk to single entries
+    rows, slots = choose(seeds, lengths - counts * (spans - 1), counts, stream=1).nonzero()
+    before = np.arange(len(rows)) - np.repeat(counts.cumsum() - counts, counts)
+    starts = slots + before * (spans[rows] - 1)
+    turns = np.zeros((len(lengths), int(lengths.max()) + 1), dtype=np.int64)
+    turns[rows, starts] += 1
+    np.subtract.at(turns, (rows, starts + spans[rows]), 1)
+    return turns[:, :-1].cumsum(1) > 0

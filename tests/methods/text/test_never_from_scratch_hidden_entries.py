@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pretrial.corrupt.entries import hidden_entries
+from pretrial.methods.text.never_from_scratch.data import hidden_entries
 
 
 def drawn(lengths: list[int], ratio: float, span: int = 1, seed: int = 0) -> np.ndarray:

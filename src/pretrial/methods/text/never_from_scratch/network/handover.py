@@ -1,4 +1,4 @@
-"""From a classifier's encoder to one that is pre-trained, and back with what that has learnt."""
+"""From a classifier's encoder to one that is pre-trained, and back with what that has learned."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def for_causal(encoder: LongSequenceModel) -> LongSequenceModel:
 
 
 def hand_over(pretrained: LongSequenceModel, encoder: LongSequenceModel) -> None:
-    """Loads into a classifier's encoder what a copy of it has learnt.
+    """Loads into a classifier's encoder what a copy of it has learned.
 
     The column of the mask is cut off, and a second direction that was not trained stays.
     """
