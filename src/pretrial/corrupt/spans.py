@@ -84,7 +84,7 @@ def span_corruption_batch(
         inputs and labels).
     """
     parts = _corrupt(rows, sentinels, ratio, mean_length, law, generator, word_starts)
-    inputs, real = _padded(parts.inputs, parts.input_lengths, eos, pad)
+    inputs, filled = _padded(parts.inputs, parts.input_lengths, eos, pad)
     labels, _ = _padded(parts.labels, parts.label_lengths, eos, IGNORE)
     num_targets = float(parts.label_lengths.sum() + len(rows))
     counts = {
@@ -94,7 +94,7 @@ def span_corruption_batch(
     }
     return {
         "input_ids": torch.from_numpy(inputs),
-        "attention_mask": torch.from_numpy(real.astype(np.int64)),
+        "attention_mask": torch.from_numpy(filled.astype(np.int64)),
         "labels": torch.from_numpy(labels),
         "counts": counts,
     }

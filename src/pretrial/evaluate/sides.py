@@ -151,7 +151,10 @@ def active_ratios(
     for start in range(0, len(pairs), batch_size):
         batch = writer.batch(pairs[start : start + batch_size], torch.Generator())
         labels = batch["labels"].to(device)
-        real = {"encoder": batch["attention_mask"].to(device).bool(), "decoder": labels != IGNORE}
+        counted = {
+            "encoder": batch["attention_mask"].to(device).bool(),
+            "decoder": labels != IGNORE,
+        }
         with _units(model) as seen:
             model(
                 input_ids=batch["input_ids"].to(device),
@@ -160,11 +163,13 @@ def active_ratios(
                 use_cache=False,
             )
         for side in SIDES:
-            found = [float((units > 0).float().mean(-1)[real[side]].sum()) for units in seen[side]]
+            found = [
+                float((units > 0).float().mean(-1)[counted[side]].sum()) for units in seen[side]
+            ]
             sums[side] = [
                 a + b for a, b in zip(sums[side] or [0.0] * len(found), found, strict=True)
             ]
-            counts[side] += int(real[side].sum())
+            counts[side] += int(counted[side].sum())
     writer.train(training)
     return {side: [value / counts[side] for value in sums[side]] for side in SIDES}
 

@@ -41,8 +41,8 @@ class NgramModel:
         for batch in batches(texts):
             found = words(batch)
             self._num_words += len(found.hashes)
-            for table, (places, real) in zip(self._counts, self._runs(found), strict=True):
-                np.add.at(table, places[real], np.uint32(1))
+            for table, (places, is_run) in zip(self._counts, self._runs(found), strict=True):
+                np.add.at(table, places[is_run], np.uint32(1))
         if not self._num_words:
             raise UserError("the reference texts hold no words: give others")
         self._num_distinct = int(np.count_nonzero(self._counts[0]))
@@ -66,10 +66,10 @@ class NgramModel:
         # a word never seen has the chance of one of as many unknown words as there are known ones
         chance = np.full(len(found.hashes), 0.5 / max(self._num_distinct, 1))
         before: NDArray[np.float64] = np.full(len(found.hashes), float(self._num_words))
-        for table, (places, real) in zip(self._counts, self._runs(found), strict=True):
+        for table, (places, is_run) in zip(self._counts, self._runs(found), strict=True):
             count = table[places].astype(np.float64)
             smoothed = (count + self.smoothing * chance) / (before + self.smoothing)
-            chance = np.where(real, smoothed, chance)
+            chance = np.where(is_run, smoothed, chance)
             # the next longer run's history is this run, one word earlier
             before = np.concatenate([[0.0], count[:-1]]) if len(count) else count
         sums = np.concatenate([[0.0], np.cumsum(-np.log(chance))])[found.starts]

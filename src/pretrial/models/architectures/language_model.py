@@ -101,8 +101,8 @@ class LanguageModel(Trainable):
         """
         mask = None  # causal as it is: padding stands behind, where no token looks
         if architecture_of(self.network) == "prefix_decoder":
-            real, lengths = batch["attention_mask"], batch["prefix_lengths"]
-            mask = additive_mask("prefix", real, lengths, dtype=self.network.dtype)
+            attention_mask, lengths = batch["attention_mask"], batch["prefix_lengths"]
+            mask = additive_mask("prefix", attention_mask, lengths, dtype=self.network.dtype)
         given: dict[str, Any] = {"input_ids": batch["input_ids"]}
         if vectors is not None:
             given = {"inputs_embeds": vectors}

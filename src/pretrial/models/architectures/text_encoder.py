@@ -79,8 +79,8 @@ def token_vectors(
     for rows, inputs, states in _states(encoder, tokenizer, texts, max_length, batch_size):
         spans = inputs["offset_mapping"]  # [B, T, 2]; special tokens and padding are empty
         for row, span, state in zip(rows, spans, states.float().cpu(), strict=True):
-            real = span[:, 1] > span[:, 0]
-            found[row] = (state[real], [(start, end) for start, end in span[real].tolist()])
+            is_token = span[:, 1] > span[:, 0]
+            found[row] = (state[is_token], [(start, end) for start, end in span[is_token].tolist()])
     return found
 
 

@@ -32,7 +32,7 @@ def key_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
 
 def additive_mask(
     pattern: AttentionPattern,
-    real: Tensor,
+    attention_mask: Tensor,
     prefix_lengths: Tensor | None = None,
     *,
     num_queries: int | None = None,
@@ -47,7 +47,7 @@ def additive_mask(
         pattern: who sees whom. "bidirectional": all see all. "causal": each sees itself and what
             stands before it. "prefix": the first tokens see each other and nothing else, the
             others see these and, among themselves, as in "causal".
-        real: True where there is a token, False at padding [B, T].
+        attention_mask: True where there is a token, False at padding [B, T].
         prefix_lengths: tokens of each prefix, padding not counted [B]; for "prefix" only.
         num_queries: rows for the last so many positions alone, where a cache holds the others; None
             for all T.
@@ -57,17 +57,17 @@ def additive_mask(
         [B, 1, num_queries, T]
     """
     assert (pattern == "prefix") == (prefix_lengths is not None), "prefix_lengths go with 'prefix'"
-    length = real.shape[1]
+    length = attention_mask.shape[1]
     first = 0 if num_queries is None else length - num_queries
-    keys = torch.arange(length, device=real.device)
+    keys = torch.arange(length, device=attention_mask.device)
     queries = keys[first:, None]  # [Q, 1]
-    seen = real[:, None, :]  # [B, 1, T]
+    seen = attention_mask[:, None, :]  # [B, 1, T]
     if pattern != "bidirectional":
         allowed = (keys <= queries)[None]  # [1, Q, T]
         if prefix_lengths is not None:
-            inside = real.cumsum(-1) <= prefix_lengths[:, None]  # [B, T]
+            inside = attention_mask.cumsum(-1) <= prefix_lengths[:, None]  # [B, T]
             allowed = allowed | (inside[:, first:, None] & inside[:, None, :])
         seen = seen & allowed
     seen = seen | (keys == queries)  # [B, Q, T]
-    mask = torch.zeros(seen.shape, dtype=dtype, device=real.device)
+    mask = torch.zeros(seen.shape, dtype=dtype, device=attention_mask.device)
     return mask.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
