@@ -92,3 +92,19 @@ def test_a_missing_optional_package_names_its_extra(
 
     monkeypatch.setattr("pretrial.discover.methods", without_matplotlib)
     assert "pip install 'pretrial[trial]'" in fails("list")
+
+
+def test_a_warning_is_one_line_without_its_place(tmp_path) -> None:
+    """In a process of its own: the test runner catches warnings."""
+    code = (
+        "import sys, warnings; from pretrial import cli; "
+        "cli._COMMANDS['list'] = ('', 'warner:warn'); sys.exit(cli.main(['list']))"
+    )
+    (tmp_path / "warner.py").write_text(
+        "import warnings\ndef warn(argv): warnings.warn('mind it')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert done.stderr == "pretrial: mind it\n"

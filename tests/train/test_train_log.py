@@ -161,6 +161,18 @@ def test_bar_shows_loss_rate_and_time_left(monkeypatch):
     assert "10%" not in text
 
 
+def test_a_bar_ends_where_the_stage_ends(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    bar = log.Bar(console, "train")
+    bar.update(0.2, 10.0)
+    clock[0] += 0.01
+    bar.update(1.0, 50.0)  # too soon to be drawn, and the last
+    bar.close()
+    assert "100%" in console.file.getvalue()
+
+
 def test_bar_is_silent_without_a_terminal():
     console = Console(file=io.StringIO())
     bar = log.Bar(console, "warm")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from pretrial import discover
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `pretrial`; those of the process by default.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    _quiet_transformers()
+    _quiet_libraries()
     if guard.FLAG in words:
         words.remove(guard.FLAG)
         guard.trust_remote_code()
@@ -76,11 +77,15 @@ def _run(words: list[str]) -> int:
     return getattr(importlib.import_module(module), function)(words[1:]) or 0
 
 
-def _quiet_transformers() -> None:
-    """No warnings, since strict loading raises them as errors, and no bars in log files."""
+def _quiet_libraries() -> None:
+    """Leaves what is printed to us.
+
+    transformers warns of nothing, since strict loading raises it as an error, and draws no bars of
+    its own; a warning is one line that says what is wrong, without the place in our code.
+    """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.formatwarning = lambda message, *_, **__: f"pretrial: {message}\n"
 
 
 def _usage() -> str:

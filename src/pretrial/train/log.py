@@ -158,7 +158,7 @@ class Bar:
     """A progress bar for one stage: loss, examples a second, time left. Nothing where quiet."""
 
     def __init__(self, console: Console, stage: str) -> None:
-        self._due = 0.0
+        self._due = self._done = 0.0
         self._loss = ""
         self._progress: Progress | None = None
         if console.is_terminal and not console.quiet:
@@ -180,6 +180,7 @@ class Bar:
         """Called every step; draws at most ten times a second."""
         if self._progress is None:
             return
+        self._done = min(fraction, 1.0)
         now = time.monotonic()
         if now < self._due:
             return
@@ -189,15 +190,16 @@ class Bar:
         began, before = self._start
         rate = (num_examples - before) / (now - began) if now > began else 0.0
         text = f"loss {self._loss}  {rate:,.1f} examples/s"
-        self._progress.update(self._task, completed=min(fraction, 1.0), text=text, refresh=True)
+        self._progress.update(self._task, completed=self._done, text=text, refresh=True)
 
     def show_loss(self, loss: float) -> None:
         """The loss to show from now on, a mean over the last logged steps."""
         self._loss = f"{loss:.4g}"
 
     def close(self) -> None:
-        """Takes the bar off the screen."""
+        """Draws how far the stage has come, and takes the bar off the screen."""
         if self._progress is not None:
+            self._progress.update(self._task, completed=self._done, refresh=True)
             self._progress.stop()
 
 
