@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pretrial import cli
 from pretrial.cli import main
 
 
@@ -108,3 +109,16 @@ def test_a_warning_is_one_line_without_its_place(tmp_path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
     )
     assert done.stderr == "pretrial: mind it\n"
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("command", cli._COMMANDS)
+def test_every_command_tells_its_help(command: str, flag: str, capsys) -> None:
+    try:
+        code = cli.main([command, flag])
+    except SystemExit as end:  # of the parser of options
+        code = end.code
+    assert code == 0
+    told = capsys.readouterr()
+    assert told.out.startswith(f"usage: pretrial {command}")
+    assert told.err == ""

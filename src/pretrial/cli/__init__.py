@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from pretrial import discover
 from pretrial.checkpoints import guard
+from pretrial.cli import help
 from pretrial.errors import UserError, nearest
 
 # Command: what it does, and the function that does it with the rest of the command line.
@@ -73,7 +74,11 @@ def _run(words: list[str]) -> int:
         raise UserError(
             f"there is no command {words[0]!r}; the nearest: {nearest(words[0], _COMMANDS)}"
         )
-    module, function = _COMMANDS[words[0]][1].split(":")
+    summary, place = _COMMANDS[words[0]]
+    if words[1:] in (["--help"], ["-h"]) and (text := help.page(words[0], summary)):
+        print(text)
+        return 0
+    module, function = place.split(":")
     return getattr(importlib.import_module(module), function)(words[1:]) or 0
 
 

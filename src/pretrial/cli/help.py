@@ -1,0 +1,67 @@
+"""What `pretrial COMMAND --help` says where the options hang on the word that comes first."""
+
+from __future__ import annotations
+
+_METHOD = "SLUG is the name of a method; pretrial list shows them."
+_RUN = "RUN is the folder that train --out named, runs/SLUG by default."
+
+#: By command: the words behind it, what they are, what shows all options, and an example.
+_PAGES = {
+    "list": ("", "", "", "pretrial list"),
+    "info": ("SLUG", _METHOD, "", "pretrial info electra"),
+    "demo": ("SLUG [options]", _METHOD, "pretrial demo SLUG --help", "pretrial demo coderl"),
+    "train": (
+        "SLUG --data DATA [options]",
+        _METHOD,
+        "pretrial train SLUG --help",
+        "pretrial train mlm --data builtin:stdlib-docstrings --tiny --budget 100steps",
+    ),
+    "predict": (
+        "RUN --data DATA [options]",
+        _RUN,
+        "pretrial predict RUN --help",
+        "pretrial predict runs/mlm --data new.jsonl --out vectors.jsonl",
+    ),
+    "eval": (
+        "RUN --task TASK --data DATA [options]",
+        f"{_RUN} pretrial eval RUN names the tasks that its method can do.",
+        "pretrial eval RUN --task TASK --help",
+        "pretrial eval runs/mlm --task probe --data labelled.jsonl",
+    ),
+    "export": (
+        "RUN --to FOLDER",
+        _RUN,
+        "pretrial export RUN --help",
+        "pretrial export runs/mlm --to my-encoder",
+    ),
+    "trial": (
+        "SLUG [options], or --again RECORD",
+        f"{_METHOD} RECORD is a file of results/ that is held again.",
+        "pretrial trial SLUG --help",
+        "pretrial trial electra --seeds 5 --data my.jsonl",
+    ),
+    "compare": (
+        "SLUG SLUG [SLUG ...] [options]",
+        f"{_METHOD} The options are those of the first one's trial.",
+        "pretrial compare SLUG SLUG --help",
+        "pretrial compare electra mlm --data my.jsonl",
+    ),
+    "check": ("SLUG", _METHOD, "", "PRETRIAL_METHODS=my_methods pretrial check mymethod"),
+}
+
+
+def page(command: str, summary: str) -> str:
+    """The help of a command; "" where its own options say all.
+
+    Args:
+        command: its name.
+        summary: what it does.
+    """
+    if command not in _PAGES:
+        return ""
+    words, about, options, example = _PAGES[command]
+    what = f"{summary[:1].upper()}{summary[1:]}."
+    parts = [f"usage: pretrial {command} {words}".rstrip(), "", what]
+    parts += [about] if about else []
+    parts += [f"{options} shows all options."] if options else []
+    return "\n".join([*parts, "", f"    {example}"])
