@@ -46,6 +46,12 @@ _PAGES = {
         "pretrial compare SLUG SLUG --help",
         "pretrial compare electra mlm --data my.jsonl",
     ),
+    "new": (
+        "FAMILY SLUG [options]",
+        "FAMILY is a folder of methods, such as text or vision; SLUG is the name of yours.",
+        "pretrial new FAMILY SLUG --help",
+        "pretrial new text mymethod",
+    ),
     "check": ("SLUG", _METHOD, "", "PRETRIAL_METHODS=my_methods pretrial check mymethod"),
 }
 
