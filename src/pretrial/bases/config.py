@@ -34,6 +34,7 @@ _THEIRS: dict[str, tuple[str, ...]] = {
     "head_size": ("head_dim", "d_kv"),
     "feed_forward": ("intermediate_size", "d_ff", "n_inner", "encoder_ffn_dim", "decoder_ffn_dim"),
     "num_positions": ("max_position_embeddings", "n_positions"),
+    "num_types": ("type_vocab_size",),
     "image_size": ("image_size",),
     "patch_size": ("patch_size",),
     "num_channels": ("num_channels",),

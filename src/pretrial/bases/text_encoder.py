@@ -13,7 +13,8 @@ A method names what it is made of, gives `batch` and `losses`, and overrides wha
 | `modules_beside()`, `adopt(source)` | what is kept beside the network | nothing |
 | `optim()` | the optimiser | AdamW with BERT's eps |
 | `stages(run)` | the stages | one over windows of the texts |
-| `text_length` | tokens of a text that vectors and classifiers read | `max_length` |
+| `reader` | the tokenizer with which vectors and classifiers read texts | `tokenizer` |
+| `text_length` | tokens of a text that they read | `max_length` |
 """
 
 from __future__ import annotations
@@ -270,6 +271,11 @@ class TextEncoder(Method):
     # -- what it is for ---------------------------------------------------------------------------
 
     @property
+    def reader(self) -> Any:
+        """The tokenizer with which texts are read for vectors and classifiers."""
+        return self.tokenizer
+
+    @property
     def text_length(self) -> int:
         """Tokens of a text that vectors and classifiers read; longer ones are cut."""
         return self.config.max_length
@@ -287,22 +293,22 @@ class TextEncoder(Method):
             examples: as `read` gives them, or texts.
             pooling: the state of the first token, or the mean of all; "" is as the settings say,
                 or the mean.
-            batch_size: texts at once.
+            batch_size: examples at once; they are grouped by length.
         """
         own: Pooling = getattr(self.config, "pooling", "mean") if pooling == "" else pooling
         contents = mapped(examples, lambda _, example: self.text_of(example))
         encoder, length = self.network.base_model, self.text_length
-        return encode(encoder, self.tokenizer, contents, length, batch_size, pooling=own)
+        return encode(encoder, self.reader, contents, length, batch_size, own)
 
     def token_vectors(self, examples: Sequence[Any]) -> list[tuple[Tensor, list[tuple[int, int]]]]:
         """For each example the last hidden states of its tokens [T, d] and their places."""
         contents = mapped(examples, lambda _, example: self.text_of(example))
-        return token_vectors(self.network.base_model, self.tokenizer, contents, self.text_length)
+        return token_vectors(self.network.base_model, self.reader, contents, self.text_length)
 
     def classifier(self, num_labels: int, pooling: Pooling = "first") -> TextClassifier:
         """A classifier on a copy of the encoder; its head reads the first token, or all of them."""
         model = classifier_from(self.network.base_model, num_labels, pooling)
-        return TextClassifier(model, self.tokenizer, self.text_length, text_of=self.text_of)
+        return TextClassifier(model, self.reader, self.text_length, text_of=self.text_of)
 
     def export(self) -> PreTrainedModel:
         """The encoder with its head."""

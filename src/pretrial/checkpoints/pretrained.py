@@ -46,11 +46,12 @@ def load_encoder(
         raise UserError(f"{source} is a {config.model_type} checkpoint: {mend}")
     bare: Any = AutoModel._model_mapping[type(config)]
     names, prefix = set(config.architectures or ()), kind.base_model_prefix
+    other = kind.__name__ not in names and names <= {bare.__name__, *others}
     return load_pretrained(
         kind,
         source,
         beside=(*_BESIDE, *(f"{prefix}.{name}" for name in _BESIDE), *beside),
-        new_head=kind.__name__ not in names and names <= {bare.__name__, *others},
+        new_head=other and kind is not bare,
     )
 
 

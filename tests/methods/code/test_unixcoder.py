@@ -12,10 +12,11 @@ from transformers import AutoModel, RobertaConfig, RobertaModel, RobertaTokenize
 from pretrial.errors import UserError
 from pretrial.methods.code.unixcoder import Config, UniXcoder
 from pretrial.methods.code.unixcoder.config import TASKS
-from pretrial.methods.code.unixcoder.decoding import Reading, generate, logits_of, states_of
-from pretrial.methods.code.unixcoder.fragments import Item, Turn, Turns
-from pretrial.methods.code.unixcoder.inputs import collate
-from pretrial.methods.code.unixcoder.vocabulary import MODES, Vocabulary
+from pretrial.methods.code.unixcoder.data.fragments import Item
+from pretrial.methods.code.unixcoder.data.sequences import collate
+from pretrial.methods.code.unixcoder.data.vocabulary import MODES, Vocabulary
+from pretrial.methods.code.unixcoder.network import Reading, generate, logits_of, states_of
+from pretrial.methods.code.unixcoder.stages import Turn, Turns
 from pretrial.train.budget import Budget
 from pretrial.train.run import Run
 
@@ -43,7 +44,7 @@ def items(method):
 
 
 def sample(method, objective, item, seed=0, **changes):
-    sampler = replace(method.sampler, **changes)
+    sampler = replace(method.sampler, config=replace(method.config, **changes))
     return sampler.sample(objective, item, torch.Generator().manual_seed(seed))
 
 
@@ -72,7 +73,7 @@ def changed(method, ids, place, pattern, source_length=None):
 
 
 def test_completion_leaves_what_stands_before_an_edit_as_it_is(method, items):
-    ids = sample(method, "left_to_right", items[0]).seen
+    ids = sample(method, "left_to_right", items[0]).input_ids
     for place in (4, len(ids) // 2, len(ids) - 1):
         moved = changed(method, ids, place, "causal")
         assert not moved[:place].any()
@@ -81,13 +82,13 @@ def test_completion_leaves_what_stands_before_an_edit_as_it_is(method, items):
 
 def test_a_target_never_moves_its_source_and_a_source_moves_all(method, items):
     made = sample(method, "generate", items[0])
-    ids, length = made.seen, made.source_length
+    ids, length = made.input_ids, made.source_length
     assert not changed(method, ids, length + 1, "prefix", length)[:length].any()
     assert changed(method, ids, 5, "prefix", length).all()
 
 
 def test_modes_give_different_states_for_the_same_text_under_the_same_mask(method):
-    ids = method.vocabulary.ids_of(CODE)
+    ids = method.tokens.ids_of(CODE)
     sequences = torch.tensor([method.sampler.wrapped(mode, ids) for mode in MODES])
     with torch.no_grad():
         real = torch.ones_like(sequences, dtype=torch.bool)
@@ -121,12 +122,12 @@ def test_sequences_are_laid_out_as_released(method, items):
 
 def test_masked_positions_ask_for_the_original_tokens(method, items):
     made = sample(method, "masked", items[0], mask_prob=1.0)
-    assert made.asking == made.asked
+    assert made.positions == made.predicted
     num_ordinary = len(made.ids) - 4
-    assert len(made.asked) == round(0.15 * num_ordinary)
-    assert all(made.seen[place] == method.vocabulary.mask for place in made.asked)
-    rest = set(range(len(made.ids))) - set(made.asked)
-    assert all(made.seen[place] == made.ids[place] for place in rest)
+    assert len(made.predicted) == round(0.15 * num_ordinary)
+    assert all(made.input_ids[place] == method.tokens.mask for place in made.predicted)
+    rest = set(range(len(made.ids))) - set(made.predicted)
+    assert all(made.input_ids[place] == made.ids[place] for place in rest)
 
 
 def test_spans_put_back_in_the_place_of_their_masks_give_the_content(method, items):
@@ -136,8 +137,8 @@ def test_spans_put_back_in_the_place_of_their_masks_give_the_content(method, ite
     for seed in range(20):
         made = sample(method, "denoise", item, seed)
         source, target = made.ids[3 : made.source_length - 1], made.ids[made.source_length : -1]
-        masks = [token for token in target if token in method.vocabulary.masks]
-        assert masks == method.vocabulary.masks[: max(int(len(content) * 0.15 / 5), 1)]
+        masks = [token for token in target if token in method.tokens.masks]
+        assert masks == method.tokens.masks[: max(int(len(content) * 0.15 / 5), 1)]
         spans = {}
         for token in target:
             if token in masks:
@@ -152,9 +153,9 @@ def test_spans_put_back_in_the_place_of_their_masks_give_the_content(method, ite
         assert restored == content
         assert len(made.ids) <= TINY.max_length
         # the first token of the target is asked of the last of the source
-        assert made.asking[0] == made.source_length - 1
-        assert [place + 1 for place in made.asking] == made.asked
-        assert made.asked[-1] == len(made.ids) - 1
+        assert made.positions[0] == made.source_length - 1
+        assert [place + 1 for place in made.positions] == made.predicted
+        assert made.predicted[-1] == len(made.ids) - 1
     assert min(lengths) >= 1
     assert max(lengths) <= 9
     assert len(lengths) > 4
@@ -162,12 +163,12 @@ def test_spans_put_back_in_the_place_of_their_masks_give_the_content(method, ite
 
 def test_code_and_comment_change_places_half_of_the_time(method, items):
     item, swapped = items[0], []
-    mask = method.vocabulary.masks[0]
+    mask = method.tokens.masks[0]
     for seed in range(200):
         made = sample(method, "generate", item, seed, drop_prob=1.0)
         source, target = made.ids[: made.source_length], made.ids[made.source_length :]
         assert source[3] == target[0] == mask
-        comment, code = item.comment.tolist(), method.vocabulary.without_marks(item.code).tolist()
+        comment, code = item.comment.tolist(), method.tokens.without_marks(item.code).tolist()
         swapped.append(source[4:-1] == comment)
         first, second = (comment, code) if swapped[-1] else (code, comment)
         assert source[4:-1] == first
@@ -177,18 +178,18 @@ def test_code_and_comment_change_places_half_of_the_time(method, items):
 
 def test_marks_are_dropped_half_of_the_time_all_or_none(method, items):
     item = items[0].without_comment()
-    whole = int(method.vocabulary.is_mark[item.code].sum())
+    whole = int(method.tokens.is_mark[item.code].sum())
     kept = []
     for seed in range(200):
-        ids = sample(method, "contrast", item, seed, max_length=500).ids
-        kept.append(sum(bool(method.vocabulary.is_mark[place]) for place in ids))
+        ids = sample(method, "contrast", item, seed, max_length=500, num_positions=502).ids
+        kept.append(sum(bool(method.tokens.is_mark[place]) for place in ids))
     assert set(kept) == {0, whole}
     assert 75 < kept.count(0) < 125
 
 
 def test_contrast_is_of_the_code_or_half_of_the_time_of_the_comment(method, items):
     item, comments = items[0], []
-    without = method.vocabulary.without_marks(item.code).tolist()
+    without = method.tokens.without_marks(item.code).tolist()
     for seed in range(200):
         content = sample(method, "contrast", item, seed, drop_prob=1.0).ids[3:-1]
         comments.append(content == item.comment.tolist())
@@ -214,7 +215,7 @@ def test_long_sequences_keep_the_end_in_completion_and_the_beginning_elsewhere(m
 def test_two_passes_agree_in_eval_mode_and_differ_under_dropout(method, items):
     noisy = make(dropout_prob=0.1)
     batch = batch_of(noisy, "contrast", items[:8])
-    again = batch["seen"], batch["real"]
+    again = batch["input_ids"], batch["attention_mask"]
     assert torch.equal(*again[0].chunk(2))
     for training, agree in ((False, True), (True, False)):
         noisy.train(training)
@@ -249,7 +250,7 @@ def test_losses_are_those_of_the_equations(method, items):
         for row in range(3):
             sequence = sample_of(method, objective, items[row], row)
             length = sequence.source_length
-            ids = torch.tensor([sequence.seen])
+            ids = torch.tensor([sequence.input_ids])
             places = torch.arange(ids.shape[1])
             allowed = torch.ones(len(places), len(places), dtype=torch.bool)
             if objective == "left_to_right":
@@ -261,7 +262,7 @@ def test_losses_are_those_of_the_equations(method, items):
             with torch.no_grad():
                 states = method.network(ids, attention_mask=mask).last_hidden_state[0]
                 scores = states @ method.network.get_input_embeddings().weight.T
-            for here, there in zip(sequence.asking, sequence.asked, strict=True):
+            for here, there in zip(sequence.positions, sequence.predicted, strict=True):
                 total -= float(scores[here].log_softmax(-1)[sequence.ids[there]])
                 count += 1
         assert batch["counts"]["predicted"] == count
@@ -280,8 +281,10 @@ def test_the_contrastive_loss_is_infonce_over_the_batch(method, items):
     batch = batch_of(method, "contrast", items[:6])
     loss = float(method.losses(batch)["loss"].detach())
     with torch.no_grad():
-        states = states_of(method.network, batch["seen"], batch["real"], "bidirectional")
-    means = [s[r].mean(0) for s, r in zip(states, batch["real"], strict=True)]
+        states = states_of(
+            method.network, batch["input_ids"], batch["attention_mask"], "bidirectional"
+        )
+    means = [s[r].mean(0) for s, r in zip(states, batch["attention_mask"], strict=True)]
     unit = F.normalize(torch.stack(means[:6]), dim=-1)
     expected = F.cross_entropy(unit @ unit.T / TINY.temperature, torch.arange(6))
     assert loss == pytest.approx(float(expected), rel=1e-4)
@@ -290,19 +293,22 @@ def test_the_contrastive_loss_is_infonce_over_the_batch(method, items):
 def test_a_search_is_learnt_from_comments_against_the_codes_of_the_batch(method, items):
     batch = batch_of(method, "align", items[:4])
     assert batch["counts"]["examples"] == 4
-    rows = [row[mask].tolist()[3:-1] for row, mask in zip(batch["ids"], batch["real"], strict=True)]
+    rows = [
+        row[mask].tolist()[3:-1]
+        for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    ]
     assert rows[:4] == [item.comment.tolist() for item in items[:4]]
     for row, item in zip(rows[4:], items[:4], strict=True):
         assert (
-            method.vocabulary.without_marks(torch.tensor(row).numpy()).tolist()
-            == (method.vocabulary.without_marks(item.code).tolist()[: len(row)])
+            method.tokens.without_marks(torch.tensor(row).numpy()).tolist()
+            == (method.tokens.without_marks(item.code).tolist()[: len(row)])
         )
     comments, codes = method.encode(FRAGMENTS_OF["comment"]), method.encode(FRAGMENTS_OF["code"])
     scores = F.normalize(comments, dim=-1) @ F.normalize(codes, dim=-1).T
     expected = F.cross_entropy(scores / TINY.temperature, torch.arange(4))
-    plain = replace(method.sampler, drop_prob=1.0)
+    plain = replace(method.sampler, config=replace(method.config, drop_prob=1.0))
     samples = plain.samples("align", items[:4], torch.Generator().manual_seed(0))
-    batch = collate("align", samples, 4, method.vocabulary.pad)
+    batch = collate("align", samples, 4, method.tokens.pad)
     assert float(method.losses(batch)["loss"].detach()) == pytest.approx(float(expected), rel=1e-4)
 
 
@@ -376,7 +382,7 @@ def test_a_task_is_one_stage_without_marks(task, objective, tmp_path):
     assert list(stages) == [task]
     data = stages[task].data
     assert data.objectives == (objective,)
-    assert not any(tuned.vocabulary.is_mark[item.code].any() for item in data.items)
+    assert not any(tuned.tokens.is_mark[item.code].any() for item in data.items)
     assert all(len(item.comment) for item in data.items) == (task != "complete")
     assert tuned.sampler.swap_prob == 0
     assert stages[task].optim.lr == TINY.task_lr
@@ -423,10 +429,10 @@ def test_code_that_does_not_parse_is_trained_on_all_the_same(method):
 
 
 def test_a_cache_gives_the_logits_of_whole_passes(method):
-    ids = method.vocabulary.ids_of(CODE)
+    ids = method.tokens.ids_of(CODE)
     for pattern in ("causal", "prefix"):
         prompts = [[0, 4, 2, *ids[:9]], [0, 4, 2, *ids[:4]], [0, 4]]
-        reading = Reading(method.network, prompts, pattern)
+        reading = Reading(method.network, prompts, pattern, 2)
         new = torch.tensor([[7, 9], [30, 40], [300, 301]])
         with torch.no_grad():
             first = reading.feed(new[:, :1])
@@ -475,7 +481,7 @@ def plain_beam(network, prompt, pattern, num_beams, limit, eos):
 
 @pytest.mark.parametrize("pattern", ["causal", "prefix"])
 def test_beams_are_those_of_the_release(method, pattern):
-    ids = method.vocabulary.ids_of(CODE)
+    ids = method.tokens.ids_of(CODE)
     prompts = [[0, 5, 2, *ids[:6]], [0, 5, 2, *ids[:11]], [0, 5, 2, *ids[3:5]]]
     options = {"num_beams": 3, "max_new_tokens": 5}
     open_ended = plain_beam(method.network, prompts[0], pattern, 3, 5, eos=-1)
@@ -578,7 +584,7 @@ def test_prompts_are_those_of_the_release(public):
     loaded = UniXcoder.build(Config(), source=public)
     tokenizer = RobertaTokenizer.from_pretrained(public)
     words = tokenizer.tokenize(CODE)
-    described = loaded.sampler.described(loaded.vocabulary.ids_of(CODE))
+    described = loaded.sampler.described(loaded.tokens.ids_of(CODE))
     tokens = ["<s>", "<encoder-decoder>", "</s>", "<mask0>", *words, "</s>"]
     assert described == tokenizer.convert_tokens_to_ids(tokens)
     assert loaded.sampler.prefix("<decoder-only>") == tokenizer.convert_tokens_to_ids(
@@ -629,22 +635,22 @@ def test_search_finds_the_text_itself_first(method, tmp_path):
     kept = str(tmp_path / "index")
     for _ in range(2):  # the second time from the index that was kept
         rows = list(method.search(FRAGMENTS[:3], corpus=str(corpus), top=2, index=kept))
-        assert [row["found"][0]["code"] for row in rows] == codes[:3]
-        assert rows[0]["found"][0]["score"] == pytest.approx(1, abs=1e-5)
-        assert len(rows[0]["found"]) == 2
+        assert [row["results"][0]["code"] for row in rows] == codes[:3]
+        assert rows[0]["results"][0]["score"] == pytest.approx(1, abs=1e-5)
+        assert len(rows[0]["results"]) == 2
     with pytest.raises(UserError, match="no field 'text'"):
         list(method.search(FRAGMENTS[:1], corpus=str(corpus), field="text"))
 
 
 def test_texts_come_out_of_completion_description_and_filling(method):
     rows = list(method.complete([CODE[:30], CODE[:10]], num_beams=2, max_new_tokens=5))
-    assert all(set(row) == {"completion"} for row in rows)
+    assert all(set(row) == {"text"} for row in rows)
     line = list(method.complete([CODE[:30]], num_beams=1, max_new_tokens=9, line=True))
-    assert "\n" not in line[0]["completion"]
-    summary = next(iter(method.summarise([CODE], num_beams=2, max_new_tokens=4)))["summary"]
+    assert "\n" not in line[0]["text"]
+    summary = next(iter(method.summarise([CODE], num_beams=2, max_new_tokens=4)))["text"]
     assert "<mask0>" not in summary
     assert method.generate_texts([CODE], max_new_tokens=4, num_beams=2) == [summary]
-    filled = next(iter(method.fill(["def <mask0>(a):\n    return a"], num_beams=2)))["filled"]
+    filled = next(iter(method.fill(["def <mask0>(a):\n    return a"], num_beams=2)))["texts"]
     assert len(filled) == 2
 
 
@@ -674,7 +680,7 @@ def test_settings_that_do_not_fit_are_refused(changes, words):
 
 def test_variants_train_on_what_they_say(items):
     none = make(ast="none")
-    assert not none.vocabulary.marks
+    assert not none.tokens.marks
     dfs = make(ast="dfs")
     ids = [place for item in dfs.items(FRAGMENTS) for place in item.code.tolist()]
     used = {token for token in text(dfs, ids) if "::" in token}

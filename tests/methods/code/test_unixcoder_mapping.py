@@ -5,9 +5,9 @@ import pytest
 
 from pretrial.code_views import Node, view
 from pretrial.data.builtin.stdlib import stdlib_code
-from pretrial.methods.code.unixcoder.fragments import Fragment
-from pretrial.methods.code.unixcoder.mapping import Mark, flatten, unflatten
-from pretrial.methods.code.unixcoder.vocabulary import Vocabulary, learn_vocabulary
+from pretrial.methods.code.unixcoder.data.fragments import Fragment
+from pretrial.methods.code.unixcoder.data.mapping import Mark, flatten, unflatten
+from pretrial.methods.code.unixcoder.data.vocabulary import Vocabulary, learn_vocabulary
 
 CODE = "def f(a, b):\n    if a > b:\n        return a\n    return [b]\n"
 

@@ -56,7 +56,7 @@ def encode(
     vectors: list[Tensor] = [torch.empty(0)] * len(texts)
     for rows, inputs, states in _states(encoder, tokenizer, texts, max_length, batch_size):
         mean = pooling == "mean"
-        found = _mean(states, inputs["attention_mask"]) if mean else states[:, 0]
+        found = mean_of(states, inputs["attention_mask"]) if mean else states[:, 0]
         for row, vector in zip(rows, found.float().cpu(), strict=True):
             vectors[row] = vector
     return torch.stack(vectors)
@@ -139,11 +139,11 @@ class MeanPooledClassifier(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SequenceClassifierOutput:
         """Logits [B, num_labels] of token ids [B, T] and a mask that is 1 at tokens [B, T]."""
         states = self.encoder(input_ids, attention_mask=attention_mask).last_hidden_state
-        mean = _mean(self.dropout(states), attention_mask)
+        mean = mean_of(self.dropout(states), attention_mask)
         return SequenceClassifierOutput(logits=self.head(mean))
 
 
-def _mean(states: Tensor, mask: Tensor) -> Tensor:
+def mean_of(states: Tensor, mask: Tensor) -> Tensor:
     """Means [B, d] of states [B, T, d] where the mask [B, T] is 1."""
     weights = mask.unsqueeze(-1).to(states.dtype)  # [B, T, 1]
     return (states * weights).sum(1) / weights.sum(1)
@@ -167,6 +167,6 @@ def classifier_from(
     config.update({name: value for name, value in changes.items() if hasattr(config, name)})
     with encoder.device:
         model: Any = AutoModelForSequenceClassification.from_config(config)
-    base = model.base_model
-    base.load_state_dict(base.state_dict() | encoder.state_dict())  # it may lack a pooler
+    own, given = model.base_model.state_dict(), encoder.state_dict()  # either may lack a pooler
+    model.base_model.load_state_dict(own | {n: given[n] for n in own.keys() & given.keys()})
     return model

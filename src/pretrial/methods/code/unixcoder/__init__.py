@@ -30,43 +30,46 @@ Deviations from the paper:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import RobertaModel
+from transformers import RobertaConfig, RobertaModel
 
+from pretrial.bases.text_encoder import TextEncoder
 from pretrial.card import Card, Claim, Field
-from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
+from pretrial.corrupt.masks import chosen_of
 from pretrial.errors import UserError
-from pretrial.methods.code.unixcoder.abilities import Abilities, mean_of
-from pretrial.methods.code.unixcoder.config import TASKS, Config
-from pretrial.methods.code.unixcoder.decoding import logits_of, states_of
-from pretrial.methods.code.unixcoder.fragments import (
+from pretrial.methods.code.unixcoder.abilities import Abilities
+from pretrial.methods.code.unixcoder.config import TASKS, Config, Objective
+from pretrial.methods.code.unixcoder.data.fragments import (
     Fragment,
     Item,
-    Turn,
-    Turns,
     items_of,
     read_fragments,
 )
-from pretrial.methods.code.unixcoder.inputs import PAIRED, PATTERNS, Objective, Sampler, collate
-from pretrial.methods.code.unixcoder.mapping import Mark
-from pretrial.methods.code.unixcoder.vocabulary import Vocabulary, learn_vocabulary
+from pretrial.methods.code.unixcoder.data.mapping import Mark
+from pretrial.methods.code.unixcoder.data.sequences import PAIRED, PATTERNS, Sampler, collate
+from pretrial.methods.code.unixcoder.data.vocabulary import (
+    SPECIALS,
+    Vocabulary,
+    learn_vocabulary,
+)
+from pretrial.methods.code.unixcoder.network import logits_of, states_of
+from pretrial.methods.code.unixcoder.stages import Turn, Turns
+from pretrial.models.architectures.text_encoder import mean_of
+from pretrial.models.tokenizers import texts_of
 from pretrial.objectives.contrastive import info_nce
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.budget import Budget
 from pretrial.train.held_out import held_out_losses
-from pretrial.train.method import Method
 from pretrial.train.stage import Batch, Optim, Stage
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from pretrial.train.run import Run
 
 __all__ = ["CARD", "Config", "UniXcoder"]
@@ -98,112 +101,104 @@ CARD = Card(
 )
 
 
-class UniXcoder(Abilities, Method):
+class UniXcoder(TextEncoder, Abilities):
     """The stack, under three attention masks.
-
-    Args:
-        config: the settings.
-        network: the stack.
-        vocabulary: None in a model that is neither trained nor used, such as one on the meta
-            device.
 
     Attributes:
         network: `RobertaModel`, keys and all.
-        vocabulary: its tokens.
+        tokens: what its tokens mean; None where there is no tokenizer.
     """
 
     Config: ClassVar[type] = Config
     compares_examples: ClassVar[bool] = True
+    specials = SPECIALS
+    mend = "give the name or folder of a UniXcoder checkpoint, such as microsoft/unixcoder-base"
 
-    def __init__(
-        self, config: Any, network: RobertaModel, vocabulary: Vocabulary | None = None
-    ) -> None:
-        super().__init__(config)
-        self.network = network
+    def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
+        super().__init__(config, network, tokenizer)
         self.network.pooler.requires_grad_(False)
-        self.vocabulary: Any = vocabulary
-        self.tokenizer: Any = vocabulary.tokenizer if vocabulary else None
+        self.tokens: Any = None if tokenizer is None else Vocabulary(tokenizer)
 
     @classmethod
-    def build(
-        cls, config: Any, source: str | Path | None = None, data: Sequence[Fragment] | None = None
-    ) -> Self:
-        """See `Method.build`. A checkpoint decides the sizes and the vocabulary."""
-        if source is not None:
-            return cls._load(config, source)
-        if data is None:
-            return cls(config, RobertaModel(config.network_config(pad_id=1)))
+    def network_class(cls, config: Any) -> Any:
+        """The release's, whose output matrix is that of the embeddings."""
+        return RobertaModel
+
+    @classmethod
+    def network_config(cls, config: Any, vocab_size: int, **more: Any) -> RobertaConfig:
+        """RoBERTa's, with the token types of the release."""
+        return super().network_config(config, vocab_size, layer_norm_eps=1e-5, **more)
+
+    @classmethod
+    def vocabulary(cls, config: Any, data: Sequence[Fragment]) -> Any:
+        """See `learn_vocabulary`; the marks are those of the data's syntax trees."""
         kinds: set[str] = set()
         if config.ast != "none":
             for fragment in data:
                 kinds.update(s.kind for s in fragment.symbols("mapping") if isinstance(s, Mark))
-        texts = (text for fragment in data for text in (fragment.said, fragment.bare))
-        tokenizer = learn_vocabulary(texts, kinds, config.vocab_size)
-        sizes = config.network_config(int(tokenizer.pad_token_id))
-        sizes.vocab_size = len(tokenizer)
-        return cls(config.sized_as(sizes), RobertaModel(sizes), Vocabulary(tokenizer))
+        return learn_vocabulary(texts_of(data, cls.parts), kinds, config.vocab_size)
 
     @classmethod
-    def _load(cls, config: Any, source: str | Path) -> Self:
-        try:
-            kind = load_config(source).model_type
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{source} holds no checkpoint that can be read: give the name or folder of a"
-                " UniXcoder checkpoint, such as microsoft/unixcoder-base"
-            ) from error
-        if kind != "roberta":
-            raise UserError(
-                f"{source} is a {kind} checkpoint: give the name or folder of a UniXcoder"
-                " checkpoint, such as microsoft/unixcoder-base"
-            )
-        vocabulary = Vocabulary(load_tokenizer(source), source)
-        # older versions of transformers wrote the numbers of the positions as if they were weights
-        network: Any = load_pretrained(RobertaModel, source, beside="embeddings.position_ids")
-        return cls(config.sized_as(network.config), network, vocabulary)
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
+        """See `TextEncoder.load`.
+
+        Raises:
+            UserError: it is no UniXcoder, or its vocabulary lacks the modes.
+        """
+        config, network, tokenizer = super().load(config, source)
+        Vocabulary(tokenizer, source)
+        return config, network, tokenizer
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> list[Fragment]:
         """See `read_fragments`."""
         return read_fragments(rows)
 
+    @staticmethod
+    def text_of(example: str | Fragment) -> str:
+        """A text, or of a fragment the code, or the comment where there is none."""
+        return example if isinstance(example, str) else example.code or example.comment or ""
+
+    @classmethod
+    def parts(cls, example: Fragment) -> Iterable[str]:
+        """The comment, and the code without it."""
+        return example.said, example.bare
+
+    @property
+    def text_length(self) -> int:
+        """The longest sequence that the network reads."""
+        return self.network.config.max_position_embeddings - 2
+
+    @property
+    def reader(self) -> Any:
+        """The tokenizer that asks for the encoder-only mode, in which texts are embedded."""
+        return self.tokens.reader
+
     # -- training ---------------------------------------------------------------------------------
 
     @property
     def sampler(self) -> Sampler:
         """Makes the sequences that are trained on."""
-        config = self.config
-        return Sampler(
-            vocabulary=self.vocabulary,
-            max_length=config.max_length,
-            drop_prob=config.drop_prob,
-            swap_prob=config.swap_prob if config.task == "pretrain" else 0.0,
-            mask_ratio=config.mask_ratio,
-            mask_prob=config.mask_prob,
-            random_prob=config.random_prob,
-            span_ratio=config.span_ratio,
-            span_length=config.span_length,
-        )
+        return Sampler(self.tokens, self.config)
 
     def batch(self, examples: Sequence[Turn], generator: torch.Generator) -> Batch:
         """Sequences of one objective; see `collate`."""
         objective = examples[0].objective
         samples = self.sampler.samples(objective, [turn.item for turn in examples], generator)
-        return collate(objective, samples, len(examples), self.vocabulary.pad)
+        return collate(objective, samples, len(examples), self.tokens.pad)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of the batch's objective, also under its own name."""
-        objective, counts = batch["objective"], batch["counts"]
+        objective, mask, counts = batch["objective"], batch["attention_mask"], batch["counts"]
         pattern = PATTERNS[objective]
         lengths = batch["source_lengths"] if pattern == "prefix" else None
-        states = states_of(self.network, batch["seen"], batch["real"], pattern, lengths)
-        if objective in ("contrast", "align"):
-            one, other = F.normalize(mean_of(states, batch["real"]), dim=-1).chunk(2)
+        states = states_of(self.network, batch["input_ids"], mask, pattern, lengths)
+        if objective in ("contrast", "align"):  # section 3.3: two views against all other ones
+            one, other = F.normalize(mean_of(states, mask), dim=-1).chunk(2)
             loss = info_nce(one, other, self.config.temperature, counts["examples"])
         else:
-            logits = logits_of(self.network, states.flatten(0, 1)[batch["asking"]])  # [N, V]
-            targets = batch["ids"].flatten()[batch["asked"]]
-            loss = token_loss(logits, targets, counts["predicted"])
+            logits = logits_of(self.network, chosen_of(states, batch))  # [N, V]
+            loss = token_loss(logits, chosen_of(batch["labels"], batch), counts["predicted"])
         return {"loss": loss, f"{objective}_loss": loss.detach()}
 
     def stages(self, run: Run) -> Iterator[Stage]:
@@ -223,7 +218,7 @@ class UniXcoder(Abilities, Method):
                     f"task {config.task} needs code with comments: name their field with --fields"
                     " comment=NAME"
                 )
-            yield self.stage(config.task, data, (TASKS[config.task],), run, run.budget)
+            yield self.turns(config.task, data, (TASKS[config.task],), run, run.budget)
             return
         objectives = [name for name in config.multimodal if pairs or name != "generate"]
         plans = (
@@ -235,9 +230,9 @@ class UniXcoder(Abilities, Method):
         whole = sum(share for _, _, share, _ in chosen)
         for name, data, share, names in chosen:
             budget = Budget(run.budget.amount * share / whole, run.budget.unit)
-            yield self.stage(name, data, names, run, budget)
+            yield self.turns(name, data, names, run, budget)
 
-    def stage(
+    def turns(
         self,
         name: str,
         data: Sequence[Fragment],
@@ -249,13 +244,13 @@ class UniXcoder(Abilities, Method):
         config = self.config
         commented = name not in ("code", "complete")
         items, held_out = (self.items(each, commented) for each in (data, run.held_out))
-        return Stage(
+        return Stage.of(
             name,
             self,
             Turns(items, objectives, config.batch_size, config.language_alpha, run.seed),
-            budget,
+            config,
+            budget=budget,
             optim=Optim(config.peak_lr, config.weight_decay, warmup=config.warmup),
-            batch_size=config.batch_size,
             evaluate=partial(self.held_out, held_out, objectives) if held_out else None,
             shuffle=False,
         )
@@ -264,7 +259,7 @@ class UniXcoder(Abilities, Method):
         """Fragments as token ids, with or without their comments."""
         config = self.config
         order = None if config.ast == "none" or config.task != "pretrain" else config.ast
-        items = items_of(fragments, self.vocabulary, order, config.max_length)
+        items = items_of(fragments, self.tokens, order, config.max_length)
         keep = comments and config.comments
         return [item if keep or not len(item.code) else item.without_comment() for item in items]
 
@@ -281,15 +276,6 @@ class UniXcoder(Abilities, Method):
                 losses = held_out_losses(self, turns, self.config.batch_size)
                 found[f"{objective}_loss"] = losses["loss"]
         return found
-
-    def export(self) -> PreTrainedModel:
-        """The stack, `RobertaModel`."""
-        return self.network
-
-    def save(self, folder: Path) -> None:
-        """The stack and the tokenizer, in the layout of transformers."""
-        self.network.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, str]]:

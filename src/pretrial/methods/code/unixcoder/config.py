@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
-from transformers import RobertaConfig
-
+from pretrial.bases.config import published_size
+from pretrial.bases.text_encoder import EncoderConfig
 from pretrial.errors import UserError
-from pretrial.methods.code.unixcoder.inputs import Objective, check_length
 
+Objective = Literal["masked", "left_to_right", "denoise", "contrast", "align", "generate"]
 Task = Literal["pretrain", "search", "summarise", "complete"]
 
-#: What is learnt for a task, by a model that was pre-trained.
+#: What is learned for a task, by a model that was pre-trained.
 TASKS: dict[Task, Objective] = {
     "search": "align",
     "summarise": "generate",
     "complete": "left_to_right",
 }
+LEAST_LENGTH = 24  # a shorter sequence could hold nothing
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(EncoderConfig):
     """Settings of UniXcoder, by default those of the paper (arXiv 2203.03850).
 
     Sections and appendices are those of the paper.
 
     Attributes:
-        vocab_size: most entries of the vocabulary that is learned when there is no checkpoint.
-        width: hidden size.
-        num_layers: of the network.
-        num_heads: of the network.
-        feed_forward: inner width of the feed-forward layers.
         num_positions: rows of the table of positions; the first two stand for padding, as RoBERTa
             has it, so a sequence has two tokens less.
         num_types: rows of the table of token types, of which the first is used.
@@ -47,18 +43,13 @@ class Config:
             the comment, or the vector of the comment told from others.
         temperature: what cosines are divided by.
         mask_ratio: share of the content that is masked.
-        mask_prob: share of the masked that becomes the mask token.
-        random_prob: share of the masked that becomes a random token; the rest stays.
         span_ratio: share of the content that spans hide.
         span_length: mean length of a span.
         language_alpha: exponent of the languages' numbers of examples; 0 takes all alike often.
         text_ratio: share of the budget for rows of plain text, if there are any.
         code_ratio: share of the budget for code alone.
         pair_ratio: share of the budget for code with comments, if there is any.
-        lr: peak learning rate.
         warmup: steps of warm-up, or a share of a stage when below 1.
-        weight_decay: of the weights.
-        batch_size: sequences a step.
         task: what is trained: "pretrain", or a model that was pre-trained for "search" (a comment's
             vector is near its code's, and no other's), "summarise" (the comment is generated) or
             "complete" (code is continued). Tasks read code without the marks of its tree.
@@ -99,9 +90,11 @@ class Config:
 
     #: Published parameters of what `export` gives, for each name that `paper` knows.
     published: ClassVar[dict[str, float]] = {"base": 126e6}
+    num_reserved_positions: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        check_length(self.max_length)
+        if self.max_length < LEAST_LENGTH:
+            raise UserError(f"max_length is at least {LEAST_LENGTH}, not {self.max_length}")
         if self.max_length > self.num_positions - 2:
             raise UserError(
                 f"max_length {self.max_length} does not fit: num_positions {self.num_positions}"
@@ -153,9 +146,7 @@ class Config:
     @classmethod
     def paper(cls, name: str = "base") -> Self:
         """The published size: "base" (126 M parameters)."""
-        if name != "base":
-            raise UserError(f"the published size is base, not {name!r}")
-        return cls()
+        return published_size(name, {"base": cls()})
 
     @property
     def peak_lr(self) -> float:
@@ -173,33 +164,3 @@ class Config:
         more: list[Objective] = ["contrast"] if self.contrastive else []
         more += ["generate"] if self.cross_generation else []
         return (*self.unimodal, *more)
-
-    def network_config(self, pad_id: int) -> RobertaConfig:
-        """The network's sizes in transformers' terms."""
-        return RobertaConfig(
-            vocab_size=self.vocab_size,
-            hidden_size=self.width,
-            num_hidden_layers=self.num_layers,
-            num_attention_heads=self.num_heads,
-            intermediate_size=self.feed_forward,
-            max_position_embeddings=self.num_positions,
-            type_vocab_size=self.num_types,
-            hidden_dropout_prob=self.dropout_prob,
-            attention_probs_dropout_prob=self.dropout_prob,
-            layer_norm_eps=1e-5,
-            pad_token_id=pad_id,
-        )
-
-    def sized_as(self, network: RobertaConfig) -> Self:
-        """The same settings with the sizes of a network that was loaded."""
-        return replace(
-            self,
-            vocab_size=network.vocab_size,
-            width=network.hidden_size,
-            num_layers=network.num_hidden_layers,
-            num_heads=network.num_attention_heads,
-            feed_forward=network.intermediate_size,
-            num_positions=network.max_position_embeddings,
-            num_types=network.type_vocab_size,
-            max_length=min(self.max_length, network.max_position_embeddings - 2),
-        )

@@ -19,7 +19,7 @@ from pretrial.errors import UserError
 from pretrial.evaluate.generation import edit_similarity, exact_match
 from pretrial.evaluate.retrieval import Search, bm25_scores, measure_retrieval, ranking_metrics
 from pretrial.methods.code.unixcoder.config import Config
-from pretrial.methods.code.unixcoder.fragments import read_fragments
+from pretrial.methods.code.unixcoder.data.fragments import read_fragments
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
@@ -148,7 +148,7 @@ def measure(method: Any, data: Data, seed: int) -> dict[str, list[float]]:
     searcher = tuned_for_search(method, data.train, seed)
     functions = measure_retrieval(searcher, tests.functions).items
     rows = method.complete(tests.lines.prompts, num_beams=1, max_new_tokens=24, line=True)
-    pairs = [(row["completion"], end) for row, end in zip(rows, tests.lines.ends, strict=True)]
+    pairs = [(row["text"], end) for row, end in zip(rows, tests.lines.ends, strict=True)]
     return {
         "code_map": programs["map@r"],
         "search_mrr": functions["mrr"],
@@ -160,7 +160,7 @@ def measure(method: Any, data: Data, seed: int) -> dict[str, list[float]]:
 def tuned_for_search(method: Any, rows: Sequence[Any], seed: int) -> Any:
     """A copy that was trained to find code by its comment, for as many steps in every arm."""
     config = replace(method.config, task="search", comments=True)
-    searcher = type(method)(config, copy.deepcopy(method.network), method.vocabulary)
+    searcher = type(method)(config, copy.deepcopy(method.network), method.tokenizer)
     with TemporaryDirectory() as folder:
         run = Run(folder, method.read(rows), budget=Budget(_TUNING_STEPS), seed=seed, quiet=True)
         train(searcher, run)

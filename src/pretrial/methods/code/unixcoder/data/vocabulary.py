@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from tokenizers.processors import TemplateProcessing
 
 from pretrial.errors import UserError
-from pretrial.methods.code.unixcoder.mapping import Mark, Symbol
+from pretrial.methods.code.unixcoder.data.mapping import Mark, Symbol
 from pretrial.models.tokenizers import learn_bpe
 
 if TYPE_CHECKING:
@@ -25,8 +27,8 @@ _MARK = re.compile(r"<(.+)::(left|right)>")
 _HIDDEN = re.compile(r"(<mask\d+>)")
 _NUM_MASKS = 64  # of a learned vocabulary; at the published rates 1,024 tokens need 30
 
-# Roles and texts in the order of their ids, which is that of RoBERTa
-_SPECIALS = {
+#: Roles and texts in the order of their ids, which is that of RoBERTa.
+SPECIALS = {
     "cls_token": "<s>",
     "pad_token": "<pad>",
     "sep_token": "</s>",
@@ -50,13 +52,13 @@ def learn_vocabulary(
     """
     marks = [str(Mark(kind, side)) for kind in sorted(set(kinds)) for side in ("left", "right")]
     added = [*MODES, *(f"<mask{number}>" for number in range(_NUM_MASKS)), *marks]
-    least = 256 + len(_SPECIALS) + 1 + len(added)
+    least = 256 + len(SPECIALS) + 1 + len(added)
     if vocab_size < least:
         raise UserError(
             f"{len(marks)} marks of syntax, modes and masks leave no room for text: set vocab_size"
             f" to {least} or more, or ast to none"
         )
-    tokenizer = learn_bpe(texts, vocab_size - len(added), specials=_SPECIALS)
+    tokenizer = learn_bpe(texts, vocab_size - len(added), specials=SPECIALS)
     tokenizer.add_tokens(added, special_tokens=True)
     tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
     return tokenizer
@@ -72,6 +74,7 @@ class Vocabulary:
         marks: ids of the ends of inner nodes.
         is_mark: True at the id of a mark [V].
         text_ids: ids that random tokens are drawn from [R].
+        reader: the tokenizer, which puts the prefix of the encoder-only mode before a text.
     """
 
     def __init__(self, tokenizer: Any, source: str | Path = "") -> None:
@@ -102,6 +105,17 @@ class Vocabulary:
         ours = {*self.modes.values(), *self.masks, *self.marks.values(), *tokenizer.all_special_ids}
         ordinary = [place for place in range(size) if place not in ours]
         self.text_ids = torch.tensor(ordinary, device="cpu")  # also where the network is on meta
+        self.reader = self._with_prefix(MODES[0])
+
+    def _with_prefix(self, mode: Mode) -> Any:
+        """A copy of the tokenizer that encodes a text as `<s> mode </s> text </s>`."""
+        tokenizer = copy.deepcopy(self.tokenizer)
+        begin, end = tokenizer.cls_token, tokenizer.sep_token
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=f"{begin} {mode} {end} $A {end}",
+            special_tokens=[(begin, self.cls), (mode, self.modes[mode]), (end, self.sep)],
+        )
+        return tokenizer
 
     def ids_of(self, text: str) -> list[int]:
         """Ids of a text; what looks like a special token in it is text."""

@@ -19,19 +19,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from pretrial.corrupt.masks import mask_tokens
-from pretrial.errors import UserError
-from pretrial.methods.code.unixcoder.fragments import Item
-from pretrial.methods.code.unixcoder.vocabulary import Mode, Vocabulary
+from pretrial.methods.code.unixcoder.config import Config, Objective
+from pretrial.methods.code.unixcoder.data.fragments import Item
+from pretrial.methods.code.unixcoder.data.vocabulary import Mode, Vocabulary
 from pretrial.models.layers.attention_masks import AttentionPattern
 
-Objective = Literal["masked", "left_to_right", "denoise", "contrast", "align", "generate"]
-
+#: Who sees whom under each objective.
 PATTERNS: dict[str, AttentionPattern] = {
     "masked": "bidirectional",
     "contrast": "bidirectional",
@@ -43,25 +42,24 @@ PATTERNS: dict[str, AttentionPattern] = {
 #: Objectives that need code and a comment.
 PAIRED: tuple[Objective, ...] = ("align", "generate")
 _NUM_AROUND = 4  # <s>, the mode, </s> and the last </s>
-LEAST_LENGTH = 24
 
 
 class Sample(NamedTuple):
     """One sequence.
 
     Attributes:
-        seen: ids that the model reads.
-        ids: the original ones.
+        input_ids: what the model reads.
+        ids: the original tokens.
         source_length: tokens of its source; all of them where there is no target.
-        asking: places whose states predict.
-        asked: places of the tokens that they predict.
+        positions: places whose states predict, in order.
+        predicted: places of the tokens that they predict.
     """
 
-    seen: list[int]
+    input_ids: list[int]
     ids: list[int]
     source_length: int
-    asking: list[int]
-    asked: list[int]
+    positions: list[int]
+    predicted: list[int]
 
 
 @dataclass(frozen=True)
@@ -70,30 +68,21 @@ class Sampler:
 
     Attributes:
         vocabulary: the tokens.
-        max_length: tokens of a sequence.
-        drop_prob: probability that a sequence is without the marks of the tree.
-        swap_prob: probability that comment and code are exchanged.
-        mask_ratio: share of the content that is masked.
-        mask_prob: share of these that become the mask token.
-        random_prob: share of these that become a random token.
-        span_ratio: share of the content that spans hide.
-        span_length: mean length of a span.
+        config: lengths, rates and probabilities.
     """
 
     vocabulary: Vocabulary
-    max_length: int
-    drop_prob: float
-    swap_prob: float
-    mask_ratio: float
-    mask_prob: float
-    random_prob: float
-    span_ratio: float
-    span_length: int
+    config: Config
+
+    @property
+    def swap_prob(self) -> float:
+        """Probability that comment and code are exchanged; tasks leave them where they are."""
+        return self.config.swap_prob if self.config.task == "pretrain" else 0.0
 
     def sample(self, objective: str, item: Item, generator: torch.Generator) -> Sample:
         """One sequence; all randomness comes from `generator`."""
         code = item.code
-        if float(torch.rand((), generator=generator)) < self.drop_prob:
+        if float(torch.rand((), generator=generator)) < self.config.drop_prob:
             code = self.vocabulary.without_marks(code)
         comment = item.comment.tolist()
         content = [*comment, *code.tolist()]
@@ -107,7 +96,7 @@ class Sampler:
             return self._generate(code.tolist(), comment, generator)
         if objective == "contrast" and comment and len(code):
             content = comment if self._swapped(generator) else code.tolist()
-        ids = self.wrapped("<encoder-only>", content[: self.max_length - _NUM_AROUND])
+        ids = self.wrapped("<encoder-only>", content[: self.config.max_length - _NUM_AROUND])
         return Sample(ids, ids, len(ids), [], [])
 
     def samples(
@@ -139,24 +128,24 @@ class Sampler:
         return [*self.prefix(mode), *content, self.vocabulary.sep]
 
     def _masked(self, content: list[int], generator: torch.Generator) -> Sample:
-        ids = self.wrapped("<encoder-only>", content[: self.max_length - _NUM_AROUND])
+        ids = self.wrapped("<encoder-only>", content[: self.config.max_length - _NUM_AROUND])
         maskable = torch.ones(len(ids), dtype=torch.bool)
         maskable[:3] = maskable[-1] = False
         masked = mask_tokens(
             torch.tensor(ids),
             maskable,
             mask_id=self.vocabulary.mask,
-            ratio=self.mask_ratio,
+            ratio=self.config.mask_ratio,
             generator=generator,
-            mask_prob=self.mask_prob,
-            random_prob=self.random_prob,
+            mask_prob=self.config.mask_prob,
+            random_prob=self.config.random_prob,
             random_ids=self.vocabulary.text_ids,
         )
         places = masked.chosen.nonzero().squeeze(-1).tolist()
         return Sample(masked.inputs.tolist(), ids, len(ids), places, places)
 
     def _left_to_right(self, content: list[int]) -> Sample:
-        ids = self.wrapped("<decoder-only>", content[-(self.max_length - _NUM_AROUND) :])
+        ids = self.wrapped("<decoder-only>", content[-(self.config.max_length - _NUM_AROUND) :])
         return _continued(ids, 3)
 
     def _denoise(self, content: list[int], generator: torch.Generator) -> Sample:
@@ -166,7 +155,7 @@ class Sampler:
         source: list[int] = []
         target: list[int] = []
         for number, (start, end) in enumerate(pairwise(edges)):
-            longest = min(2 * self.span_length - 1, end - start)
+            longest = min(2 * self.config.span_length - 1, end - start)
             length = int(torch.randint(1, longest + 1, (), generator=generator))
             first = start + int(torch.randint(end - start - length + 1, (), generator=generator))
             mask = self.vocabulary.masks[number]
@@ -176,17 +165,17 @@ class Sampler:
         return _continued([*source, *target, self.vocabulary.sep], len(source))
 
     def _num_spans(self, length: int) -> int:
-        wanted = max(int(length * self.span_ratio / self.span_length), 1)
+        wanted = max(int(length * self.config.span_ratio / self.config.span_length), 1)
         return min(wanted, len(self.vocabulary.masks))
 
     def _longest_denoised(self, length: int) -> int:
         """How much content fits: a span costs two masks, and there is one more </s>."""
-        while length + 2 * self._num_spans(length) + _NUM_AROUND + 1 > self.max_length:
+        while length + 2 * self._num_spans(length) + _NUM_AROUND + 1 > self.config.max_length:
             length -= 1
         return length
 
     def _generate(self, code: list[int], comment: list[int], generator: torch.Generator) -> Sample:
-        room = self.max_length - _NUM_AROUND - 3  # two masks and one more </s>
+        room = self.config.max_length - _NUM_AROUND - 3  # two masks and one more </s>
         comment = comment[: max(room - len(code), room // 2)]
         code = code[: room - len(comment)]
         given, wanted = (comment, code) if self._swapped(generator) else (code, comment)
@@ -199,14 +188,14 @@ class Sampler:
         return float(torch.rand((), generator=generator)) < self.swap_prob
 
     def described(self, content: Sequence[int]) -> list[int]:
-        """`<s> <encoder-decoder> </s> <mask0> content </s>`: what it is described by is asked."""
+        """`<s> <encoder-decoder> </s> <mask0> content </s>`: what describes it is wanted."""
         return self.wrapped("<encoder-decoder>", [self.vocabulary.masks[0], *content])
 
 
 def _continued(ids: list[int], source_length: int) -> Sample:
     """A sequence in which all behind its source is predicted from what stands before it."""
-    asking = list(range(source_length - 1, len(ids) - 1))
-    return Sample(ids, ids, source_length, asking, [place + 1 for place in asking])
+    positions = list(range(source_length - 1, len(ids) - 1))
+    return Sample(ids, ids, source_length, positions, [place + 1 for place in positions])
 
 
 def collate(objective: str, samples: Sequence[Sample], num_items: int, pad: int) -> dict[str, Any]:
@@ -220,42 +209,37 @@ def collate(objective: str, samples: Sequence[Sample], num_items: int, pad: int)
 
     Returns:
         objective: as given.
-        seen: ids that the model reads [B, T].
-        ids: the original ones [B, T].
-        real: True where there is a token, False at padding [B, T].
+        input_ids: what the model reads [B, T].
+        attention_mask: True where there is a token, False at padding [B, T].
+        labels: the token that the state at each place is to predict [B, T].
+        loss_mask: True at the places whose states predict one [B, T].
+        positions: their indices into the flattened [B * T], on the host [N]; see `chosen_of`.
         source_lengths: [B].
-        asking: places in the flattened [B * T] whose states predict [N].
-        asked: places of the tokens that they predict [N].
         counts: "examples", "tokens" and "predicted".
-        Both lists of places are numpy arrays, since they are asked on the host.
     """
     length = max(len(sample.ids) for sample in samples)
-    seen = torch.full((len(samples), length), pad)
-    ids = seen.clone()
-    real = torch.zeros(seen.shape, dtype=torch.bool)
+    input_ids = torch.full((len(samples), length), pad)
+    labels = input_ids.clone()
+    attention_mask = torch.zeros(input_ids.shape, dtype=torch.bool)
+    loss_mask = attention_mask.clone()
     for row, sample in enumerate(samples):
         end = len(sample.ids)
-        seen[row, :end], ids[row, :end] = torch.tensor(sample.seen), torch.tensor(sample.ids)
-        real[row, :end] = True
-    asking = [row * length + place for row, s in enumerate(samples) for place in s.asking]
-    asked = [row * length + place for row, s in enumerate(samples) for place in s.asked]
+        input_ids[row, :end] = torch.tensor(sample.input_ids)
+        attention_mask[row, :end] = True
+        loss_mask[row, sample.positions] = True
+        labels[row, sample.positions] = torch.tensor(sample.ids)[sample.predicted]
+    positions = loss_mask.numpy().ravel().nonzero()[0]
     return {
         "objective": objective,
-        "seen": seen,
-        "ids": ids,
-        "real": real,
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "labels": labels,
+        "loss_mask": loss_mask,
+        "positions": positions,
         "source_lengths": torch.tensor([sample.source_length for sample in samples]),
-        "asking": np.array(asking, dtype=np.int64),
-        "asked": np.array(asked, dtype=np.int64),
         "counts": {
             "examples": float(num_items),
-            "tokens": float(real.sum()),
-            "predicted": float(len(asking)),
+            "tokens": float(attention_mask.sum()),
+            "predicted": float(len(positions)),
         },
     }
-
-
-def check_length(max_length: int) -> None:
-    """Raises UserError where a sequence could hold nothing."""
-    if max_length < LEAST_LENGTH:
-        raise UserError(f"max_length is at least {LEAST_LENGTH}, not {max_length}")
