@@ -628,6 +628,17 @@ def test_encode_does_not_depend_on_the_neighbours(method):
     torch.testing.assert_close(method.encode(FRAGMENTS[:1])[0], together[0], rtol=1e-4, atol=1e-5)
 
 
+def test_classifiers_and_vectors_of_tokens_read_in_the_mode_that_embeds(method):
+    [vectors, (states, spans)] = method.encode([CODE]), method.token_vectors([CODE])[0]
+    assert [CODE[start:end] for start, end in spans][0].startswith("def")
+    assert states.shape == (len(spans), TINY.width)
+    batch = method.classifier(2, "mean").batch([(CODE, 0), ("x", 1)], torch.Generator())
+    prefix = method.sampler.prefix("<encoder-only>")
+    assert batch["input_ids"][:, :3].tolist() == [prefix, prefix]
+    assert vectors.shape == (1, TINY.width)
+    assert method.classifier(2).logits([CODE]).shape == (1, 2)
+
+
 def test_search_finds_the_text_itself_first(method, tmp_path):
     corpus = tmp_path / "corpus.jsonl"
     codes = [row["code"] for row in ROWS if row["code"]]

@@ -44,7 +44,7 @@ _NOTES = (
     "The arm without renaming is trained without the two operators that rename: what it gains was"
     " not trained on.",
     "Vectors are means over all tokens, in all arms: in a pilot the state of the first token, which"
-    " the method has by default, had learnt little within the minutes that a trial has. Random"
+    " the method has by default, had learned little within the minutes that a trial has. Random"
     " weights make such means a sum of random vectors of tokens, which is a strong control.",
     "The peak learning rate is 2e-3 for all arms, and batches are of 32; neither was tuned."
     " Temperature 0.07 is MoCo's; momentum and queue were set once, to fit the few steps.",

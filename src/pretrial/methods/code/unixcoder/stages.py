@@ -16,7 +16,7 @@ from pretrial.train.seeds import seed_of
 
 
 class Turn(NamedTuple):
-    """An item, and what is learnt from it this time."""
+    """An item, and what is learned from it this time."""
 
     objective: str
     item: Item
@@ -29,7 +29,7 @@ class Turns(Sequence[Turn]):
     n_i ** alpha / sum_j n_j ** alpha, so that rare languages come up more often than they would by
     their number; those that could not fill one batch count as one language with the largest. There
     are as many passes as objectives, each shifted by one, and they are one sequence, so that where
-    training stands tells what is learnt next.
+    training stands tells what is learned next.
 
     Args:
         items: the data.

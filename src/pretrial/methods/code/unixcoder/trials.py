@@ -39,7 +39,7 @@ _NOTES = (
     "All arms read as many tokens: marks of the syntax tree count, and so does the second pass of"
     " the contrastive objective. The paper compares equal numbers of steps.",
     "Half of the budget goes to code alone and half to code with comments. Pilots with one seed,"
-    " whose test scores were seen, settled the size of the network (one of 1.2 M parameters learnt"
+    " whose test scores were seen, settled the size of the network (one of 1.2 M parameters learned"
     " nothing within the minutes that a trial has) and that search by comments needs training of"
     " its own. Peak learning rate 2e-3, batches of 16 and the temperature of 0.05 were set once for"
     " all arms.",
