@@ -18,8 +18,8 @@ from pretrial.methods.code.unixcoder.data.vocabulary import Vocabulary
 
 Ids = NDArray[np.int32]
 
-# What lies further on is never learned from: no sequence reads so far, and a line of megabytes would
-# take minutes to be parsed.
+# What lies further on is never learned from: no sequence reads so far, and a line of megabytes
+# would take minutes to be parsed.
 _MOST_CHARACTERS = 100_000
 
 

@@ -1,4 +1,4 @@
-"""The network: `bert` has the models, `layers` their parts, `alibi` the biases, `unpad` the packing.
+"""The network: `bert` has the models, `layers` their parts, `alibi` the biases of distances.
 
-`public` reads the checkpoints of the release.
+`unpad` packs a batch without its padding, `public` reads the checkpoints of the release.
 """
