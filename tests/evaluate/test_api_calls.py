@@ -117,7 +117,7 @@ def test_scores_of_answers():
     scores = site_scores([ranked], [site])
     assert scores["top1"] == [0.0]
     assert scores["top5"] == scores["top10"] == [1.0]
-    assert scores["nats"] == [3.0]
+    assert scores["nll"] == [3.0]
     assert scores["sampled1"] == [0.5]
     assert scores["sampled10"] == [pytest.approx(1 - 0.5**10)]
 

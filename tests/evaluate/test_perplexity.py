@@ -56,9 +56,9 @@ def test_causal_likelihood_equals_the_models_own_loss_window_by_window():
     config = GPT2Config(vocab_size=257, n_positions=8, n_embd=16, n_layer=1, n_head=2)
     model = GPT2LMHeadModel(config).eval()
     texts = ["abc", "a text of four windows, é", "", "abcdefg"]
-    nats, num_bytes = causal_nll(model, Bytes(), texts, max_length=8, batch_size=3)
+    nll, num_bytes = causal_nll(model, Bytes(), texts, max_length=8, batch_size=3)
     assert num_bytes == [len(text.encode()) for text in texts]
-    for text, value in zip(texts, nats, strict=True):
+    for text, value in zip(texts, nll, strict=True):
         ids = list(text.encode())
         want = 0.0
         for at in range(0, len(ids), 7):

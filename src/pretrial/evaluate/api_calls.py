@@ -39,15 +39,15 @@ class Ranked(NamedTuple):
 
     Attributes:
         names: the likeliest first.
-        nats: negative log-likelihood of each of them.
-        true_nats: of the name that stands there; NaN where none was given.
+        nll: negative log-likelihood of each of them.
+        true_nll: of the name that stands there; NaN where none was given.
         token_prob: probability that the first token is the whole name that stands there, among the
             50 likeliest tokens; NaN where none was given.
     """
 
     names: list[str]
-    nats: list[float]
-    true_nats: float
+    nll: list[float]
+    true_nll: float
     token_prob: float
 
 
@@ -100,7 +100,7 @@ def closed(text: str) -> str:
 def site_scores(ranked: Sequence[Ranked], sites: Sequence[Site]) -> dict[str, list[float]]:
     """Metrics of each site.
 
-    "top1", "top5" and "top10": whether the name is among so many. "nats": its negative
+    "top1", "top5" and "top10": whether the name is among so many. "nll": its negative
     log-likelihood. "sampled1" and "sampled10": the probability that one or ten tokens drawn from
     the 50 likeliest hold one that is the whole name; this is what the release of arXiv 2305.04106
     calls pass@k, except that it draws, and no name of several tokens can be right.
@@ -109,7 +109,7 @@ def site_scores(ranked: Sequence[Ranked], sites: Sequence[Site]) -> dict[str, li
     scores = {
         f"top{k}": [float(site.name in each.names[:k]) for each, site in pairs] for k in (1, 5, 10)
     }
-    scores["nats"] = [each.true_nats for each, _ in pairs]
+    scores["nll"] = [each.true_nll for each, _ in pairs]
     for k in (1, 10):
         scores[f"sampled{k}"] = [1 - (1 - each.token_prob) ** k for each, _ in pairs]
     return scores

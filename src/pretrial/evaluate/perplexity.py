@@ -39,10 +39,10 @@ def measure_perplexity(
         UserError: a row lacks the field, or a text is empty.
     """
     texts = examples_of(method, data, field)
-    nats, num_bytes = (np.asarray(part, dtype=np.float64) for part in method.nll(texts))
+    nll, num_bytes = (np.asarray(part, dtype=np.float64) for part in method.nll(texts))
     if (num_bytes <= 0).any():
         raise UserError(f"text {int(num_bytes.argmin())} is empty; leave empty texts out")
-    bits = nats / math.log(2)
+    bits = nll / math.log(2)
     interval = bootstrap_ratio(bits, num_bytes, seed=seed)
     perplexity = Interval(*(2**end for end in (interval.value, interval.low, interval.high)))
     return Result(
@@ -90,7 +90,7 @@ def causal_nll(
         for at in range(0, len(ids), max_length - 1):
             windows.append((place, [start, *ids[at : at + max_length - 1]]))
     windows.sort(key=lambda window: len(window[1]))
-    nats = [0.0] * len(texts)
+    nll = [0.0] * len(texts)
     for at in range(0, len(windows), batch_size):
         places, rows = zip(*windows[at : at + batch_size], strict=True)
         length = max(map(len, rows))
@@ -102,5 +102,5 @@ def causal_nll(
         losses = cross_entropy(logits.float().transpose(1, 2), ids[:, 1:], reduction="none")
         sums = (losses.double() * mask[:, 1:]).sum(1).tolist()
         for place, value in zip(places, sums, strict=True):
-            nats[place] += value
-    return nats, [len(text.encode()) for text in texts]
+            nll[place] += value
+    return nll, [len(text.encode()) for text in texts]

@@ -126,7 +126,7 @@ def test_what_is_measured(source, monkeypatch):
     made = functions.data(source, which=("name", "summary"), num_learn=20, num_test=5)
     found = functions.measure(Parrot("addAll"), made.test, seed=0)
     assert found["name_f1"] == [1.0] * 5
-    assert found["name_nats"] == [float(len("add_all"))] * 5
+    assert found["name_nll"] == [float(len("add_all"))] * 5
     assert len(found["summary_bleu"]) == 5
     assert found["summary_bleu"][0] < 100
     made = functions.data(source, which=("variable",), num_learn=20, num_test=5)

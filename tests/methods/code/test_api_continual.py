@@ -165,7 +165,7 @@ def test_a_model_that_is_never_updated_forgets_nothing(tmp_path):
     assert len(method.history) == 3
     rows = [row["scores"] for row in method.history]
     assert rows[0] == rows[1] == rows[2]
-    for metric in ("top1", "top5", "nats"):
+    for metric in ("top1", "top5", "nll"):
         found = summary(method.history, metric)
         assert found.forgetting == 0
         assert found.backward_transfer == 0
@@ -181,7 +181,7 @@ def test_matrix_and_curves_lie_in_the_run(tmp_path, capsys):
     assert numbers["state"]["tokens_remembered"] > 0
     assert numbers["seconds"]["train"] > 0
     # what was trained on is known in the end
-    assert numbers["nats"][0][0] < numbers["before"]["nats"][0]
+    assert numbers["nll"][0][0] < numbers["before"]["nll"][0]
     page = (tmp_path / "artefacts/forgetting/curves.html").read_text()
     assert page.count("<svg") == 3
     said = capsys.readouterr().out
@@ -402,7 +402,7 @@ def test_the_trial_runs_at_a_small_size(tmp_path, monkeypatch):
     arm = made.arm("replay")
     method = APIContinual.build(arm.config, source=prepared, data=learn)
     untrained = made.measure(method, data, 0)
-    assert sum(untrained["lost_nats"]) == 0
+    assert sum(untrained["lost_nll"]) == 0
     train(method, Run(tmp_path / "run", learn, test, budget=made.budget, quiet=True))
     values = made.measure(method, data, 0)
     assert values.keys() == untrained.keys()
@@ -412,8 +412,8 @@ def test_the_trial_runs_at_a_small_size(tmp_path, monkeypatch):
     last = [row for row in test if row.domain == "packaging"]
     assert domains == ["networkx", "packaging"]
     num_last = min(arm.config.max_sites, sum(len(e.sites()) for e in last))
-    assert values["lost_nats"][-num_last:] == [0.0] * num_last
-    assert any(values["lost_nats"])
+    assert values["lost_nll"][-num_last:] == [0.0] * num_last
+    assert any(values["lost_nll"])
     assert isinstance(method.network, nn.Module)
 
 

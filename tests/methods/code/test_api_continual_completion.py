@@ -53,8 +53,8 @@ def test_a_decoder_ranks_whole_names_by_their_likelihood():
         prompt = [start, *ids]
         expected = {each: -likelihood(method, prompt, each) for each in CANDIDATES}
         assert found.names == sorted(CANDIDATES, key=expected.get)
-        assert found.nats == pytest.approx(sorted(expected.values()), abs=1e-3)
-        assert found.true_nats == pytest.approx(-likelihood(method, prompt, name), abs=1e-3)
+        assert found.nll == pytest.approx(sorted(expected.values()), abs=1e-3)
+        assert found.true_nll == pytest.approx(-likelihood(method, prompt, name), abs=1e-3)
     assert "other_name" not in ranked[1].names
 
 
@@ -66,7 +66,7 @@ def test_a_narrow_beam_still_knows_how_likely_the_true_name_is():
     wide = rank_decoder(method.network, prompts, names, ["log2", "append"], width=50, **how)
     slim = rank_decoder(method.network, prompts, names, ["log2", "append"], width=1, **how)
     for one, other in zip(wide, slim, strict=True):
-        assert one.true_nats == pytest.approx(other.true_nats, abs=1e-4)
+        assert one.true_nll == pytest.approx(other.true_nll, abs=1e-4)
         assert len(one.names) == 2
 
 
@@ -74,7 +74,7 @@ def test_a_name_is_also_told_from_its_beginnings():
     # the likelihoods of all endings of one beginning are disjoint events
     method = make()
     found = method.rank_calls(["x = np."], top=20)[0]
-    assert sum(math.exp(-nats) for nats in found.nats) < 1
+    assert sum(math.exp(-nll) for nll in found.nll) < 1
 
 
 def test_the_released_metric_counts_single_tokens_only():
@@ -106,7 +106,7 @@ def test_an_encoder_ranks_by_the_mean_over_masks():
         values = [float(logs[at, token]) for at, token in enumerate(ids)]
         expected[name] = -sum(values) / len(values)
     assert found.names == sorted(CANDIDATES, key=expected.get)
-    assert found.true_nats == pytest.approx(expected["zeros"], abs=1e-4)
+    assert found.true_nll == pytest.approx(expected["zeros"], abs=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ["decoder", "encoder"])

@@ -290,8 +290,8 @@ def test_a_language_that_was_not_learnt_is_refused(public):
 
 def test_the_trial_claims_what_its_arms_can_show():
     made = trial(which=("summary", "misuse"), tiny=True)
-    assert (made.metric, made.direction) == ("summary_nats", "lower")
-    assert ("codet5", "no-dual", "summary_nats", "lower") in made.claims
+    assert (made.metric, made.direction) == ("summary_nll", "lower")
+    assert ("codet5", "no-dual", "summary_nll", "lower") in made.claims
     names = {arm.name: arm.config for arm in made.arms}
     assert not names["spans"].tagging
     assert not names["spans"].identifiers

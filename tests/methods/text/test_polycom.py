@@ -237,8 +237,8 @@ def test_effective_rank() -> None:
 def test_writing_and_scoring(method: PolyCom) -> None:
     written = list(method.generate([TEXTS[0], ""], max_new_tokens=4))
     assert all(isinstance(row["text"], str) for row in written)
-    nats, sizes = method.nll(TEXTS[:2])
-    assert min(nats) > 0
+    nll, sizes = method.nll(TEXTS[:2])
+    assert min(nll) > 0
     assert sizes == [len(text) for text in TEXTS[:2]]
     with pytest.raises(UserError, match="lower max_new_tokens"):
         list(method.generate(TEXTS, max_new_tokens=16))

@@ -262,8 +262,8 @@ def test_generate_continues_and_answers(method: Yi) -> None:
     with pytest.raises(UserError, match="ask for fewer"):
         next(method.generate(rows, max_new_tokens=16))
     texts = [row["text"] for row in ROWS if "text" in row]
-    nats, sizes = method.nll(texts)
-    assert len(nats) == len(sizes) == len(texts)
+    nll, sizes = method.nll(texts)
+    assert len(nll) == len(sizes) == len(texts)
 
 
 # -- what the user may get wrong ------------------------------------------------------------------

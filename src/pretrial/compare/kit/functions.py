@@ -43,10 +43,10 @@ SLOT = "<extra_id_0>"
 Task = Literal["name", "variable", "misuse", "summary"]
 #: What counts in each task.
 METRICS: dict[Task, tuple[str, Literal["higher", "lower"]]] = {
-    "name": ("name_nats", "lower"),
+    "name": ("name_nll", "lower"),
     "variable": ("variable_accuracy", "higher"),
     "misuse": ("misuse_accuracy", "higher"),
-    "summary": ("summary_nats", "lower"),
+    "summary": ("summary_nll", "lower"),
 }
 Labelled = dict[str, list[tuple[str, Any]]]
 
@@ -226,7 +226,7 @@ def measure(
         if task in tasks:
             writer, test = method.writer(max_target), tasks[task]["test"]
             finetune(writer, tasks[task]["learn"], **how)
-            found[f"{task}_nats"] = writer.nll(test)
+            found[f"{task}_nll"] = writer.nll(test)
             written = writer.generate_texts([source for source, _ in test])
             found[f"{task}_{metric}"] = [
                 score(text, wanted) for text, (_, wanted) in zip(written, test, strict=True)

@@ -269,7 +269,7 @@ class ReturnOfEncoder(LanguageMethod):
 
     def held_out_nll(self, examples: Sequence[Example]) -> dict[str, float]:
         """Mean nats a token of targets."""
-        return {"target_nats": sum(self.nll(examples)) / len(examples)}
+        return {"target_nll": sum(self.nll(examples)) / len(examples)}
 
     # Abilities
 

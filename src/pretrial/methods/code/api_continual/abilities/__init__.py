@@ -76,7 +76,7 @@ class Completion(LanguageMethod):
         if top < 1:
             raise UserError(f"--top is at least 1, not {top}")
         for ranked in self.rank_calls([self.text_of(example) for example in examples], top=top):
-            pairs = zip(ranked.names, ranked.nats, strict=True)
+            pairs = zip(ranked.names, ranked.nll, strict=True)
             yield {"calls": [{"name": n, "log_prob": round(-cost, 4)} for n, cost in pairs]}
 
     def complete_usage(

@@ -207,11 +207,11 @@ def _grow(
 
 def _ranked(search: _Search, first: Numbers, top: int) -> Ranked:
     best = sorted(search.found.items(), key=lambda pair: -pair[1])[:top]
-    true_nats = token_prob = math.nan
+    true_nll = token_prob = math.nan
     if search.true is not None:
-        true_nats = -search.true_score
+        true_nll = -search.true_score
         token_prob = _token_prob(first, search.names, search.true)
-    return Ranked([name for name, _ in best], [-log for _, log in best], true_nats, token_prob)
+    return Ranked([name for name, _ in best], [-log for _, log in best], true_nll, token_prob)
 
 
 def _token_prob(logs: Numbers, names: Names, name: str) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pretrial.train.run import Run
 
 _SCORES = "scores.json"
-_METRICS = ("top1", "top5", "nats")
+_METRICS = ("top1", "top5", "nll")
 
 
 class Matrix:
@@ -121,7 +121,7 @@ def as_matrices(history: list[dict[str, Any]]) -> dict[str, Any]:
         if not first["after"]:
             numbers["before"][metric] = [_mean(first["scores"][d][metric]) for d in domains]
         # lower is better in nats, and the summary wants it higher
-        signed = [[-x for x in row] for row in means] if metric == "nats" else means
+        signed = [[-x for x in row] for row in means] if metric == "nll" else means
         if metric in _METRICS:
             numbers["forgetting"][metric] = vars(summarise(signed))
     return numbers
@@ -162,7 +162,7 @@ def curves(history: list[dict[str, Any]], strategy: str) -> Page:
     names = {
         "top1": "share of call names that are the likeliest",
         "top5": "share of call names among the five likeliest",
-        "nats": "negative log-likelihood of the call name",
+        "nll": "negative log-likelihood of the call name",
     }
     order = " ".join(f"{place}: {name};" for place, name in enumerate(domains, 1))
     for metric, label in names.items():

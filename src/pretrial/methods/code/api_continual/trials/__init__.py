@@ -77,14 +77,14 @@ def trial(
         data=data,
         arms=(*_arms(config), *_ablations(config, packages)),
         measure=measure,
-        metric="lost_nats",
+        metric="lost_nll",
         direction="lower",
         budget=Budget(tokens, "tokens"),
         claims=tuple(
             (name, "naive", metric, direction)
             for name in _STRATEGIES
             for metric, direction in (
-                ("lost_nats", "lower"),
+                ("lost_nll", "lower"),
                 ("lost_top5", "lower"),
                 ("final_top5", "higher"),
             )
@@ -164,7 +164,7 @@ def measure(method: APIContinual, data: Data, seed: int) -> dict[str, list[float
         learned = dict.fromkeys(now, now)
     domains = sorted(learned)
     values: dict[str, list[float] | float] = {}
-    for metric, sign in (("top1", 1.0), ("top5", 1.0), ("nats", -1.0)):
+    for metric, sign in (("top1", 1.0), ("top5", 1.0), ("nll", -1.0)):
         end = [x for domain in domains for x in now[domain][metric]]
         then = [x for domain in domains for x in learned[domain][domain][metric]]
         values[f"final_{metric}"] = end

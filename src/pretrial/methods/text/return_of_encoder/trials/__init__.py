@@ -87,17 +87,17 @@ def trial(
             arm("kd-100", "no labels", "ablation", replace(config, kd_weight=1.0)),
         ),
         measure=_measure,
-        metric="target_nats",
+        metric="target_nll",
         direction="lower",
         budget=Budget(1e8 if tiny else 5e11, "flops"),
         counted=("train",),
         prepare=partial(_train_teacher, config.decoder_only(), made, teacher_flops),
         claims=(
-            ("labels", "decoder-only", "target_nats", "lower"),
+            ("labels", "decoder-only", "target_nll", "lower"),
             ("labels", "decoder-only", "token_f1", "higher"),
-            ("gold-answers", "labels", "target_nats", "lower"),
-            ("own-answers", "labels", "target_nats", "lower"),
-            ("own-answers", "gold-answers", "target_nats", "lower"),
+            ("gold-answers", "labels", "target_nll", "lower"),
+            ("own-answers", "labels", "target_nll", "lower"),
+            ("own-answers", "gold-answers", "target_nll", "lower"),
         ),
         notes=_NOTES,
     )
@@ -197,7 +197,7 @@ def _measure(method: ReturnOfEncoder, data: Data, seed: int) -> dict[str, list[f
     wanted = [row["target"] for row in data.test]
     pairs = list(zip(written, wanted, strict=True))
     return {
-        "target_nats": method.nll(test),
+        "target_nll": method.nll(test),
         "token_f1": [subtoken_f1(*pair) for pair in pairs],
         "exact_match": [exact_match(*pair) for pair in pairs],
     }

@@ -161,8 +161,8 @@ def _train_on_good(config: Config, context: Context) -> Yi:
 
 def _measure(method: Yi, data: Data, seed: int) -> dict[str, Any]:
     """Bits per byte of each good text; and of each kind the share that the cascade removed."""
-    nats, sizes = method.nll(data.test["texts"])
-    bits = [nat / math.log(2) / size for nat, size in zip(nats, sizes, strict=True)]
+    nll, sizes = method.nll(data.test["texts"])
+    bits = [each / math.log(2) / size for each, size in zip(nll, sizes, strict=True)]
     found: dict[str, Any] = {"bits_per_byte": bits}
     kinds = Counter(row["kind"] for row in data.test["rows"])
     # without a cascade nothing is removed

@@ -217,9 +217,9 @@ class _Grown:
 
 def _measure_bits(method: Yi, data: Data, seed: int) -> dict[str, Any]:
     """Bits per byte of each text, and the cosine of the block where one was chosen."""
-    nats, sizes = method.nll(data.test)
-    pairs = zip(nats, sizes, strict=True)
-    found: dict[str, Any] = {"bits_per_byte": [nat / math.log(2) / size for nat, size in pairs]}
+    nll, sizes = method.nll(data.test)
+    pairs = zip(nll, sizes, strict=True)
+    found: dict[str, Any] = {"bits_per_byte": [each / math.log(2) / size for each, size in pairs]}
     if method.cosine is not None:
         found["block_cosine"] = method.cosine
     return found
