@@ -51,16 +51,21 @@ def test_exact_match_and_subtokens():
     assert subtoken_f1("", "name") == 0.0
 
 
-def test_bleu_is_the_smoothed_geometric_mean():
-    ours, theirs = "return the first name", "return the last name of all"
-    matches, totals = [3, 1, 0, 0], [4, 3, 2, 1]
-    precisions = [matches[0] / totals[0]]
-    precisions += [(m + 1) / (t + 1) for m, t in zip(matches[1:], totals[1:], strict=True)]
-    brevity = math.exp(1 - 6 / 4)
-    expected = 100 * brevity * math.prod(precisions) ** 0.25
-    assert sentence_bleu()(ours, theirs) == pytest.approx(expected, rel=1e-6)
-    assert sentence_bleu()(theirs, theirs) == pytest.approx(100)
-    assert sentence_bleu()("", "a b") == 0
+@pytest.mark.parametrize(
+    ("written", "wanted", "score"),
+    [
+        # every count is whole, and the penalty exp(1 - 9 / 6): an underscore is a sign
+        ("the meta_path for", "Search the meta_path for resolvers.", 100 * math.exp(-0.5)),
+        ("Return a list.", "return a list .", 100.0),
+        # 4 of 5, 2 + 1 of 4 + 1, 1 of 3 + 1, 1 of 2 + 1; none is missing in length
+        ("a b c d e", "a b x d e", 100 * (4 / 5 * 3 / 5 * 1 / 4 * 1 / 3) ** 0.25),
+        ("longer than it is", "than it", 100 * (2 / 4 * 2 / 4 * 1 / 3 * 1 / 2) ** 0.25),
+        ("", "a b", 0.0),
+        ("nothing here", "a b", 0.0),
+    ],
+)
+def test_bleu_is_that_of_code_summarisation(written, wanted, score):
+    assert sentence_bleu(written, wanted) == pytest.approx(score)
 
 
 class Parrot:

@@ -151,7 +151,7 @@ def measure_usages(
         seed: of sampling, and of the bootstrap.
 
     Raises:
-        UserError: there is no call site in the data, or sacrebleu is not installed.
+        UserError: there is no call site in the data.
     """
     sites, _ = _sites(data, max_sites)
     written = method.write_usages([site.context for site in sites], seed=seed)

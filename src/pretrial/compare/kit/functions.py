@@ -221,7 +221,7 @@ def measure(
     """
     how: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed}
     found: dict[str, list[float]] = {}
-    writing = {"name": (16, "f1", subtoken_f1), "summary": (32, "bleu", sentence_bleu())}
+    writing = {"name": (16, "f1", subtoken_f1), "summary": (32, "bleu", sentence_bleu)}
     for task, (max_target, metric, score) in writing.items():
         if task in tasks:
             writer, test = method.writer(max_target), tasks[task]["test"]
