@@ -21,7 +21,7 @@ def test_after_k_steps_it_holds_exactly_the_last_batches():
     batches = [torch.full((2, 3), float(number)) for number in range(1, 8)]
     queue = filled(KeyQueue(6, 3), *batches)
     assert sorted(queue.keys[:, 0].tolist()) == [5.0, 5.0, 6.0, 6.0, 7.0, 7.0]
-    assert queue.real.all()
+    assert queue.is_filled.all()
 
 
 def test_sizes_that_do_not_divide_and_batches_that_are_larger():
@@ -33,9 +33,9 @@ def test_sizes_that_do_not_divide_and_batches_that_are_larger():
 
 def test_only_what_was_pushed_is_real():
     queue = KeyQueue(5, 2)
-    assert not queue.real.any()
+    assert not queue.is_filled.any()
     filled(queue, torch.ones(2, 2))
-    assert queue.real.tolist() == [True, True, False, False, False]
+    assert queue.is_filled.tolist() == [True, True, False, False, False]
 
 
 def test_ids_travel_with_their_keys_cut_or_padded():

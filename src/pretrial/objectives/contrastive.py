@@ -95,7 +95,7 @@ def info_nce(
         # a copy, for `push` changes the queue in place; and all places, for the shape must not
         # depend on how many of them are filled
         past = queries @ queue.keys.to(queries.dtype).T.clone()
-        scores = torch.cat([scores, past.masked_fill(~queue.real, float("-inf"))], dim=1)
+        scores = torch.cat([scores, past.masked_fill(~queue.is_filled, float("-inf"))], dim=1)
     return F.cross_entropy(scores.float() / temperature, right, reduction="sum") / count
 
 

@@ -41,7 +41,7 @@ class KeyQueue(nn.Module):
         return len(self.keys)
 
     @property
-    def real(self) -> Tensor:
+    def is_filled(self) -> Tensor:
         """True at the places that hold a vector [size]."""
         return torch.arange(len(self), device=self.keys.device) < self.num_pushed
 

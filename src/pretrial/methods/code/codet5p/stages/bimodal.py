@@ -223,7 +223,7 @@ class Bimodal(Trainable):
         if self.texts is not None and self.codes is not None:
             texts = torch.cat([texts, self.texts.ids.long()])
             codes = torch.cat([codes, self.codes.ids.long()])
-            is_filled = torch.cat([is_filled, self.texts.real])
+            is_filled = torch.cat([is_filled, self.texts.is_filled])
         own = batch["checksums"]
         same = (own[:, :1] == texts[:, 0]) | (own[:, 1:] == codes[:, 0])
         return texts[:, 1:], codes[:, 1:], ~same & is_filled
