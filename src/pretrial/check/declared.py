@@ -114,9 +114,9 @@ def first_stage_is_described_before_it_is_trained(subject: Subject) -> None:
     with torch.device("meta"):
         empty = subject.method.build(subject.config, data=subject.examples)
     about = describe(next(iter(empty.stages(subject.run("described")))))
-    real = describe(next(iter(subject.build().stages(subject.run("described")))))
+    built = describe(next(iter(subject.build().stages(subject.run("described")))))
     require(
-        about == real,
+        about == built,
         "on the meta device the first stage is another one: let `build` and `stages` not depend on"
         " the values of weights",
     )

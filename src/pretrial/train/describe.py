@@ -125,9 +125,9 @@ def _measure(module: Trainable, batch: Batch) -> tuple[int, int]:
     a mask whether all of it is True.
     """
     loss = _Loss(module)
-    real = dict([*loss.named_parameters(), *loss.named_buffers()])
+    tensors = dict([*loss.named_parameters(), *loss.named_buffers()])
     fakes = FakeTensorMode(allow_non_fake_inputs=True)
-    weights, batch = tree_map_only(Tensor, partial(_fake, fakes), (real, batch))
+    weights, batch = tree_map_only(Tensor, partial(_fake, fakes), (tensors, batch))
     with fakes:
         own = {tensor.untyped_storage()._cdata for tensor in weights.values()}
         kept: dict[int, int] = {}

@@ -2,7 +2,7 @@
 
 Positions are linear biases on attention scores (ALiBi), which are not learned and reach beyond the
 length of training. Feed-forward layers are gated. Padding is taken out of the batch before the
-first layer, so that only real tokens cost work, and in the last layer only the tokens that will be
+first layer, so that padding costs no work, and in the last layer only the tokens that will be
 predicted go on beyond attention. Under bfloat16, norms stay in it. 30 % of the tokens are hidden,
 which gives more to learn from each text; what is measured is always at 15 %, so that figures can be
 compared.

@@ -37,7 +37,7 @@ class Config(Optimisation, TransformerSizes):
         final_ratio: learning rate at the end as a share of the peak.
         weight_decay: of matrices; coefficients are not decayed.
         warm_start: take over all but the feed-forward layers of a Llama or OLMoE checkpoint. They
-            begin at random, so that it is to be trained again.
+            are randomly initialised, so that it is to be trained again.
     """
 
     activation: str = "polynorm"

@@ -277,8 +277,8 @@ def log_probs_at(model: Any, rows: Sequence[Sequence[int]], places: Tensor, pad:
     """Log-probabilities [rows, N, V] at `places` [rows, N] of token ids."""
     ids = padded(rows, pad, model.device)
     lengths = torch.tensor([len(row) for row in rows], device=model.device)
-    real = torch.arange(ids.shape[1], device=model.device) < lengths[:, None]
-    logits = model(input_ids=ids, attention_mask=real.long()).logits
+    attention_mask = torch.arange(ids.shape[1], device=model.device) < lengths[:, None]
+    logits = model(input_ids=ids, attention_mask=attention_mask.long()).logits
     rows_at = torch.arange(len(rows), device=model.device)[:, None]
     return logits[rows_at, places.to(model.device)].float().log_softmax(-1)
 

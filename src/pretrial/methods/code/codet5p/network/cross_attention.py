@@ -30,7 +30,7 @@ class CrossAttention(nn.Module):
             as in GPT-J; 0 for none.
 
     Attributes:
-        memory: states [B, S, d] and True where they are real [B, S]; None reads nothing.
+        memory: states [B, S, d] and True where they are no padding [B, S]; None reads nothing.
         offset: position of the first query.
     """
 
@@ -50,12 +50,12 @@ class CrossAttention(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """What the positions [B, T, d] read, in their type [B, T, d]."""
         assert self.memory is not None
-        states, real = self.memory
+        states, is_state = self.memory
         inside = self.q_proj.weight.dtype
         query = self._rotated(self._heads(self.q_proj(hidden.to(inside))), self.offset)
         key = self._rotated(self._heads(self.k_proj(states.to(inside))), 0)
         value = self._heads(self.v_proj(states.to(inside)))
-        read = scaled_dot_product_attention(query, key, value, attn_mask=real[:, None, None, :])
+        read = scaled_dot_product_attention(query, key, value, attn_mask=is_state[:, None, None, :])
         return self.out_proj(read.transpose(1, 2).flatten(2)).to(hidden.dtype)
 
     def _heads(self, rows: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ class FrozenDecoder(Trainable):
 
         Args:
             encoder_outputs: (states [B, S, w], ...).
-            attention_mask: 1 at real states [B, S].
+            attention_mask: 1 at states, 0 at padding [B, S].
             decoder_input_ids: [B, T]; with a cache, the new ones.
             past_key_values: what an earlier pass gave.
             use_cache: give one.

@@ -27,8 +27,8 @@ from pretrial.train.run import Run
 
 _NOTES = (
     "Bugs are made, by five kinds of changes in one line; published bugs are people's.",
-    "The model has a third of a million parameters and begins at random, where the paper begins"
-    " with CodeT5-small; two checkpoints with 10 beams each stand for five with 100.",
+    "The model has a third of a million parameters and is randomly initialised, where the paper"
+    " begins with CodeT5-small; two checkpoints with 10 beams each stand for five with 100.",
     "In two thirds of the pairs to learn from all names are replaced by others of the corpus: a"
     " model from scratch has to learn to copy names, which CodeT5 has learnt before.",
     "Arms share one training a seed and differ in how they repair, so none was tuned. Widths,"
