@@ -69,7 +69,7 @@ def test_a_method_of_a_hundred_lines_is_checked_trained_and_exported(
     assert f"all {len(CHECKS)} checks passed" in capsys.readouterr().out
     train = ["train", "two_views", "--data", str(images), "--budget", "4steps"]
     assert main([*train, "--tiny", "--out", str(tmp_path / "tiny")]) == 0
-    paper = ["--paper", "own", "--batch-size", "16", "--out", str(tmp_path / "paper")]
+    paper = ["--paper", "small", "--batch-size", "16", "--out", str(tmp_path / "paper")]
     assert main([*train, *paper]) == 0
     model = tmp_path / "model"
     assert main(["export", str(tmp_path / "tiny"), "--to", str(model)]) == 0
@@ -78,12 +78,24 @@ def test_a_method_of_a_hundred_lines_is_checked_trained_and_exported(
     assert main([*eval_, "--query", "image", "--document", "image"]) == 0
 
 
+def test_its_trial_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    pytest.importorskip("sklearn")
+    monkeypatch.setenv("PRETRIAL_METHODS", str(OWN_METHODS))
+    trial = ["trial", "two_views", "--tiny", "--seeds", "1", "--workers", "1", "--arms", "crops"]
+    assert main([*trial, "--out", str(tmp_path), "--runs", str(tmp_path / "jobs")]) == 0
+    assert "crops - whole, accuracy" in capsys.readouterr().out
+    assert (tmp_path / "two_views.json").is_file()
+
+
 def test_a_config_without_presets_or_batch_size_is_told_what_to_add(
     write: Write, images: Path, capsys: Capture
 ) -> None:
     text = without(WHOLE, "    @classmethod\n    def tiny", "class TwoViews")
+    text = text.replace("    lr: float = 2e-3\n    batch_size: int = 64\n", "")
     slug = write(text.replace("class Config(Optimisation):", "class Config:"))
-    for option in ("--tiny", "--paper=own"):
+    for option in ("--tiny", "--paper=small"):
         assert main(["train", slug, "--data", str(images), option]) == 2
         name = option[2:].split("=")[0]
         assert f"its Config has no classmethod {name}()" in capsys.readouterr().err
@@ -99,7 +111,7 @@ def test_a_config_without_presets_or_batch_size_is_told_what_to_add(
 
 
 def test_a_loss_that_compares_examples_must_say_so(write: Write, capsys: Capture) -> None:
-    slug = write(WHOLE.replace("    compares_examples: ClassVar[bool] = True\n", ""))
+    slug = write(WHOLE.replace("compares_examples: ClassVar[bool] = True", "compares = True"))
     found = failures(slug, capsys)
     assert list(found) == ["four micro batches equal the batch"]
     assert "set compares_examples: ClassVar[bool] = True in TwoViews" in found.popitem()[1]
@@ -117,7 +129,7 @@ def test_a_loss_that_compares_examples_must_say_so(write: Write, capsys: Capture
         (("self.encoder = nn", "self.head = nn.Linear(2, 2)\n        self.encoder = nn"),
          "every trainable", "head.weight gets no gradient"),
         (('{"loss": nt_xent', '{"loss": 0 * nt_xent'), "every trainable", "all gradients are 0"),
-        (("views.append(crop", "views.appendix(crop"), "losses are", "AttributeError"),
+        (("torch.cat(views)", "torch.catty(views)"), "losses are", "AttributeError"),
         (("num, generator)", "num, torch.default_generator)"), "a run", "from the generator that"),
         (("method.load_state_dict(", "len("), "what is saved", "does not come back"),
         (("return self.encoder\n", "return None\n"), "export", "must give a torch module"),

@@ -8,6 +8,7 @@ import inspect
 import io
 import itertools
 import re
+import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -59,7 +60,10 @@ def merge(**parts: Any) -> type:
 
 def from_signature(function: Callable[..., Any], name: str) -> type:
     """A dataclass of a function's keyword-only parameters, documented by its `Args:` section."""
-    hints = typing.get_type_hints(function)
+    # what it returns is no option, and may be imported for the type checker alone
+    given = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
+    only = types.SimpleNamespace(__annotations__=given)
+    hints = typing.get_type_hints(only, inspect.unwrap(function).__globals__)
     fields: list[Any] = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is not parameter.KEYWORD_ONLY:

@@ -75,7 +75,8 @@ def _page(card: Card, text: str) -> list[str]:
         lines.append(
             f"  {field.name:<{width}}  {field.meaning}{'' if field.required else ' (optional)'}"
         )
-    lines += ["", "Published"]
+    if card.claims:
+        lines += ["", "Published"]
     for claim in card.claims:
         lines += textwrap.wrap(
             f"{claim.text} [{claim.source}]", 100, initial_indent="  ", subsequent_indent="    "

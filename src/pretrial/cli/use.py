@@ -132,7 +132,7 @@ def evaluate(argv: Sequence[str]) -> None:
             f"  (95 %: {interval.low:.4g} to {interval.high:.4g})"
         )
     for note, value in result.notes.items():
-        print(f"{note}: {value}")
+        print(f"{note}: {value:.4g}" if isinstance(value, float) else f"{note}: {value}")
     if parsed.output.out:
         text = json.dumps({"task": task.name, "run": str(folder), **result.to_dict()}, indent=1)
         runs.write_text(Path(parsed.output.out), text + "\n")
