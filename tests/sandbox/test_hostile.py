@@ -12,6 +12,7 @@ import pytest
 from hostile_programs import FIXTURES, HONEST, TESTS, read, strays, why_not
 
 from pretrial.sandbox import Limits, Runner, describe_isolation
+from pretrial.sandbox.tests import Tests
 
 SHORT, LONG = 0.25, 5.0  # seconds, for programs that should and should not run out of time
 
@@ -49,23 +50,30 @@ def test_stated_class(path, runner, isolation):
     assert not strays(runner)
 
 
-def test_a_pass_by_assert_can_be_had_by_an_object_that_lies(runner):
-    # The documented weakness of assert scripts, and the reason to prefer `call` tests.
-    program = read(Path(__file__).parent / "hostile" / "always_equal.txt", "").program
-    [by_assert, by_call] = runner.run([(program, TESTS["assert"]), (program, TESTS["call"])])
-    assert by_assert.passed
-    assert not by_call.passed
-
-
-def test_a_pass_by_assert_can_be_had_by_a_program_that_finds_the_token(runner):
-    # Documented as well: the script shares the interpreter, frames and all, with the program.
-    find = "import sys\nframe = sys._getframe()\nwhile 'job' not in frame.f_locals:\n"
-    program = f"""{find}    frame = frame.f_back
+LOOP = Tests("assert", "add", script="for n in range(3):\n    assert add(1, n) == 1 + n\n")
+FIND = """import sys
+frame = sys._getframe()
+while 'job' not in frame.f_locals:
+    frame = frame.f_back
 frame.f_locals["report"].finish(frame.f_locals["job"]["token"])
 add = None
 """
-    [verdict] = runner.run([(program, TESTS["assert"])])
-    assert verdict.passed
+
+
+def test_an_object_that_lies_passes_only_what_cannot_be_taken_out_of_a_script(runner):
+    # What is left of a script has the documented weakness; tests and verdicts are marked.
+    program = read(Path(__file__).parent / "hostile" / "always_equal.txt", "").program
+    every = (TESTS["assert"], TESTS["call"], LOOP)
+    verdicts = runner.run([(program, tests) for tests in every])
+    assert [verdict.passed for verdict in verdicts] == [False, False, True]
+    assert [verdict.shares_process for verdict in verdicts] == [False, False, True]
+    assert [tests.shares_process for tests in every] == [False, False, True]
+
+
+def test_a_program_that_finds_the_token_passes_only_what_cannot_be_taken_out(runner):
+    # Documented as well: the script shares the interpreter, frames and all, with the program.
+    verdicts = runner.run([(FIND, tests) for tests in (TESTS["assert"], LOOP)])
+    assert [verdict.passed for verdict in verdicts] == [False, True]
 
 
 @pytest.mark.parametrize("level", ["auto", "rlimits"])

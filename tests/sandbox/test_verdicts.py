@@ -177,8 +177,16 @@ TABLE = [
         (False,),
     ),
     ("print(\n", STDIN, "COMPILE_ERROR", "SyntaxError", "was never closed", 1, (False,)),
-    (ADD, ASSERT, "PASSED_TEST", "", "", None, (True,)),
-    ("def add(a, b):\n    return 3\n", ASSERT, "FAILED_TEST", "wrong_answer", "", None, (False,)),
+    (ADD, ASSERT, "PASSED_TEST", "", "", None, (True, True)),
+    (
+        "def add(a, b):\n    return 3\n",
+        ASSERT,
+        "FAILED_TEST",
+        "wrong_answer",
+        "test 2: got 3, expected 7",
+        None,
+        (True, False),
+    ),
     (
         "def add(a, b):\n    assert a > 1, 'too small'\n    return a + b\n",
         ASSERT,
@@ -205,7 +213,7 @@ TABLE = [
         "",
         "",
         None,
-        (True,),
+        (True, True),
     ),
 ]
 

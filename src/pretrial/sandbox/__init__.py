@@ -14,11 +14,14 @@ privileges, a filter of system calls, with limits on time, memory, output and pr
 `run_programs` returns a `Verdict` for it and raises nothing because of it.
 
 For `call` and `stdin` tests the expected outputs never enter the program's process; answers come
-back as plain values and are compared here, so a program cannot forge a pass. An `assert` script has
-to share the interpreter with the program. There a pass needs an unpredictable token that is sent
-after the script's last line, so leaving early is no pass; but a program that searches its own
-interpreter for that token could forge one. Use `call` tests where programs have a reason to cheat,
-as in reinforcement learning.
+back as plain values and are compared here, so a program cannot forge a pass. `assert` scripts are
+taken apart, so that the same holds for each assert that compares what the program gives with a
+constant. What cannot be taken out of a script has to share the interpreter with the program. There
+a pass needs an unpredictable token that is sent after the script's last line, so leaving early is
+no pass; but an object that is equal to everything, or a program that searches its own interpreter
+for that token, could forge one. `Tests.shares_process` and `Verdict.shares_process` mark such tests
+and what came of them: do without them where programs have a reason to cheat, as in reinforcement
+learning.
 
 `ClusterRunner` runs programs on all machines of a Ray cluster.
 

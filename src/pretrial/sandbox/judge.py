@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import signal
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pretrial.errors import UserError
+from pretrial.sandbox import faults
 from pretrial.sandbox.compare import Mode, same_output, same_value
+from pretrial.sandbox.faults import Fault
 from pretrial.sandbox.host import Ended, Worker
 from pretrial.sandbox.inside import wire
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Outcome, Verdict
 from pretrial.sandbox.tests import Tests
-
-LOST = "the worker ended with the program"  # how the message of such a verdict begins
-SHOWN = 200  # characters of a wrong answer that a message quotes
-
-
-@dataclass
-class Fault:
-    """The first thing that went wrong."""
-
-    outcome: Outcome
-    subtype: str
-    message: str
-    line: int | None = None
-    phase: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +111,7 @@ class Trial:
             self.wall,
             self.worker.isolation,
             fault.phase,
+            self.tests.shares_process,
         )
 
 
@@ -162,13 +150,16 @@ def prepare(tests: Tests) -> Prepared:
     Raises:
         UserError: inputs and outputs do not belong together, or are not of the kind's types.
     """
-    if tests.kind != "assert":
+    parts = tests.parts
+    if parts is None:
         _check(tests)
     inputs, outputs = wire.pack([*tests.inputs]), wire.pack([*tests.outputs])
     everything = wire.to_bytes([tests.kind, tests.function, tests.script, inputs, outputs])
     sent = None
     if tests.kind != "stdin":
-        sent = wire.to_bytes({"inputs": inputs, "script": script_of(tests)})
+        sent = wire.to_bytes({"inputs": inputs, "script": parts.script if parts else ""})
+    if parts is not None:
+        outputs = wire.pack([says.shown for says in parts.says])
     digest = hashlib.sha256(everything).hexdigest()
     return Prepared(digest, sent, len(wire.to_bytes(outputs)))
 
@@ -181,7 +172,7 @@ def _calls(trial: Trial, following: Trial | None) -> None:
         if len(trial.results) >= len(expected):
             return not _finished(message)
         if value is None:
-            fault = _raised(message)
+            fault = faults.raised(message)
             trial.blame(fault)
             if fault.phase == "test":
                 trial.results.append(False)
@@ -189,13 +180,14 @@ def _calls(trial: Trial, following: Trial | None) -> None:
         right = same_value(value[0], expected[len(trial.results)], trial.compare)
         if not right:
             number = len(trial.results) + 1
-            trial.blame(_wrong(number, _shown(value[0]), _shown(expected[number - 1])))
+            wanted = faults.shown(expected[number - 1])
+            trial.blame(faults.wrong(number, faults.shown(value[0]), wanted))
         trial.results.append(right)
         return trial.stop and not right
 
     ended = trial.start(heed, following)
     if len(trial.results) < len(expected) and (trial.fault is None or not trial.stop):
-        trial.blame(_cut_short(ended, trial.limits))
+        trial.blame(faults.cut_short(ended, trial.limits))
         trial.results.append(False)
 
 
@@ -231,7 +223,7 @@ def _stdin(trial: Trial) -> None:
             if not same_output(output, expected, trial.compare):
                 # An explicit exit with nothing printed is no answer at all.
                 silent = not output.strip() and messages and not _finished(messages[0])
-                fault = _left(0) if silent else _wrong(number, output, expected)
+                fault = faults.left(0) if silent else faults.wrong(number, output, expected)
         trial.results.append(fault is None)
         if fault is not None:
             trial.blame(fault)
@@ -242,96 +234,54 @@ def _stdin(trial: Trial) -> None:
 def _stdin_fault(ended: Ended, messages: list[Any], limits: Limits) -> Fault | None:
     message = messages[0] if messages else None
     if isinstance(message, dict) and ("e" in message or message.get("x")):
-        return _raised(message)
+        return faults.raised(message)
     if ended.reason not in ("", "stopped") or ended.signal or ended.status:
-        return _cut_short(ended, limits)
+        return faults.cut_short(ended, limits)
     return None
 
 
 def _asserts(trial: Trial, following: Trial | None) -> None:
-    messages: list[Any] = []
-    ended = trial.start(messages.append, following)
-    message = messages[0] if messages else None
-    passed = isinstance(message, dict) and message.get("d") == trial.opening["token"]
-    trial.results.append(passed)
-    if passed:
-        return
-    if message is None:
-        trial.blame(_cut_short(ended, trial.limits))
-        return
-    fault = _raised(message)
-    if fault.subtype == "AssertionError" and fault.phase == "test" and fault.line is None:
-        # Raised by the script itself, with no line of the program on the way.
-        fault = Fault(Outcome.FAILED_TEST, "wrong_answer", fault.message)
-    trial.blame(fault)
+    """Compare the values that a script shows, and learn whether it got through what is left."""
+    parts = trial.tests.parts
+    assert parts is not None
+
+    def heed(message: Any) -> bool:
+        number = len(trial.results) + 1
+        if number > len(parts):  # what follows can only spoil it
+            fault = faults.raised(message)
+            if fault.phase == "script":
+                trial.blame(_of_script(fault))
+                trial.results.append(False)
+            return not _finished(message)
+        value = _returned(message) if number <= len(parts.says) else None
+        if value is not None:
+            says = parts.says[number - 1]
+            right = says.holds(value[0])
+            if not right:
+                expected = says.words + faults.shown(says.shown)
+                trial.blame(faults.wrong(number, faults.shown(value[0]), expected))
+            trial.results.append(right)
+            return trial.stop and not right
+        ended = _finished(message) and number > len(parts.says)
+        right = ended and message["d"] == trial.opening["token"]
+        fault = faults.raised(message)
+        if not right:
+            trial.blame(_of_script(fault))
+        if fault.phase not in ("compile", "load"):
+            trial.results.append(right)
+        return fault.phase != "test" or trial.stop
+
+    ended = trial.start(heed, following)
+    if len(trial.results) < len(parts) and (trial.fault is None or not trial.stop):
+        trial.blame(faults.cut_short(ended, trial.limits))
+        trial.results.append(False)
 
 
-def script_of(tests: Tests) -> str:
-    """The assert script; HumanEval's only defines `check`, so the call is added where it lacks."""
-    call = f"check({tests.function})"
-    if tests.function and "def check(" in tests.script and call not in tests.script:
-        return f"{tests.script}\n{call}\n"
-    return tests.script
-
-
-def _wrong(number: int, got: str, expected: str) -> Fault:
-    got, expected = (
-        text if len(text) <= SHOWN else text[:SHOWN] + "..." for text in (got, expected)
-    )
-    message = f"test {number}: got {got.rstrip()}, expected {expected.rstrip()}"
-    return Fault(Outcome.FAILED_TEST, "wrong_answer", _plain(message, 1000))
-
-
-def _shown(value: Any) -> str:
-    try:
-        return repr(value)
-    except ValueError:  # Python refuses to print integers of more than 4,300 digits
-        return "a very large integer"
-    except RecursionError:
-        return "a value that is nested too deeply"
-
-
-def _raised(message: Any) -> Fault:
-    """The fault a message tells of. The message may be forged, which can only harm its program."""
-    if isinstance(message, dict) and "x" in message:
-        return _left(message["x"])
-    try:
-        phase, name, text, line = message["e"]
-        subtype = "memory" if name == "MemoryError" else _plain(name, 100)
-        line = line if isinstance(line, int) else None
-    except (TypeError, KeyError, ValueError):
-        return Fault(Outcome.RUNTIME_ERROR, "exit", "the program wrote to the runner's pipe")
-    outcome = Outcome.COMPILE_ERROR if phase == "compile" else Outcome.RUNTIME_ERROR
-    return Fault(outcome, subtype, _plain(text, 500), line, _plain(phase, 10))
-
-
-def _plain(text: Any, length: int) -> str:
-    """Text from a program, of bounded length and without halves of characters."""
-    return _text(text)[:length].encode("utf-8", "replace").decode()
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else _shown(value)
-
-
-def _left(status: Any) -> Fault:
-    text = f"exit status {_plain(status, 20)}, before the answer"
-    return Fault(Outcome.RUNTIME_ERROR, "exit", text)
-
-
-def _cut_short(ended: Ended, limits: Limits) -> Fault:
-    """The fault of a run that did not report its end."""
-    killed_for_cpu = ended.signal == signal.SIGXCPU or (
-        ended.signal == signal.SIGKILL and ended.cpu >= limits.cpu_seconds
-    )
-    if ended.reason == "timeout" or killed_for_cpu:
-        return Fault(Outcome.RUNTIME_ERROR, "timeout", f"no answer within {limits.seconds:g} s")
-    if ended.reason == "output_limit":
-        text = f"more than {limits.output_kb} KiB of output"
-        return Fault(Outcome.RUNTIME_ERROR, "output_limit", text)
-    if ended.reason == "lost":
-        return Fault(Outcome.RUNTIME_ERROR, "signal", f"{LOST}: {ended.words}")
-    if ended.signal:
-        name = signal.strsignal(ended.signal) or str(ended.signal)
-        return Fault(Outcome.RUNTIME_ERROR, "signal", name)
-    return _left(ended.status)
+def _of_script(fault: Fault) -> Fault:
+    """What a fault is where it came from an assert script itself, not from a call in it."""
+    if fault.phase != "script":
+        return fault
+    if fault.subtype == "AssertionError" and fault.line is None:
+        # No line of the program is on the way.
+        return Fault(Outcome.FAILED_TEST, "wrong_answer", fault.message)
+    return replace(fault, phase="test")

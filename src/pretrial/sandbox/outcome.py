@@ -32,11 +32,14 @@ class Verdict:
             `output_limit`, `exit` or `wrong_answer`.
         message: the exception's text, or a sentence; may quote the program's output.
         line: line of the program that raised (1-based), or None.
-        tests: one bool per test that was run, True = passed; an assert script is one test.
+        tests: one bool per test that was run, True = passed. Of an assert script each assert that
+            could be taken out is a test, and all that is left of it is one.
         cpu_seconds, wall_seconds: summed over all the processes the program needed.
         isolation: the level in force: `namespaces`, `rlimits` or `none`.
         phase: where an exception came from: `compile`, `load` (import of the program), `test`, or
         "".
+        shares_process: whether a test was checked within the program's own process, as an assert
+            script is that cannot be taken apart: a dishonest program could forge a pass there.
     """
 
     outcome: Outcome
@@ -48,6 +51,7 @@ class Verdict:
     wall_seconds: float = 0.0
     isolation: str = ""
     phase: str = ""
+    shares_process: bool = False
 
     @property
     def passed(self) -> bool:

@@ -14,15 +14,16 @@ from typing import Any
 from pretrial.errors import UserError
 from pretrial.sandbox.apps import apps_outcome
 from pretrial.sandbox.compare import Mode, check_mode
+from pretrial.sandbox.faults import LOST
 from pretrial.sandbox.host import Worker
 from pretrial.sandbox.isolation import check_level, start_best
-from pretrial.sandbox.judge import LOST, Prepared, Trial, judge, prepare
+from pretrial.sandbox.judge import Prepared, Trial, judge, prepare
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Verdict
 from pretrial.sandbox.pool import Pool
 from pretrial.sandbox.tests import Tests
 
-RUNNER_VERSION = f"1/{sys.version_info.major}.{sys.version_info.minor}"
+RUNNER_VERSION = f"2/{sys.version_info.major}.{sys.version_info.minor}"
 CACHE_SIZE = 1 << 16  # verdicts kept in memory
 FINGERPRINT_BATCH = 64  # programs compiled in one process
 BUSY_SHARE = 0.8  # a timeout that used this share of its time on the processor is final

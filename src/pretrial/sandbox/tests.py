@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pretrial.sandbox.asserts import Parts, take_apart
 from pretrial.sandbox.literals import from_json, to_json
 
 Kind = Literal["call", "stdin", "assert"]
@@ -17,9 +18,11 @@ class Tests:
     Attributes:
         kind: "call" (a function is called and its value compared), "stdin" (the program reads
             standard input and its output is compared) or "assert" (a script that runs after the
-            program and raises if it is wrong). Where the program defines a class `Solution`, the
-            function of a call may be its method, and the names that LeetCode gives to such a
-            program, those of `typing` among them, are there without an import.
+            program and raises if it is wrong; each assert that compares a value of the program with
+            a constant is a test of its own, and what is left of the script is one more). Where the
+            program defines a class `Solution`, the function of a call may be its method, and the
+            names that LeetCode gives to such a program, those of `typing` among them, are there
+            without an import.
         function: name of the function called, or of the entry point of an assert script.
         inputs: one item a test. "call": the list of arguments. "stdin": the text.
         outputs: one item a test. "call": the value. "stdin": the text.
@@ -35,7 +38,20 @@ class Tests:
     script: str = ""
 
     def __len__(self) -> int:
-        return 1 if self.kind == "assert" and self.script.strip() else len(self.inputs)
+        return len(self.inputs) if self.parts is None else len(self.parts)
+
+    @property
+    def parts(self) -> Parts | None:
+        """An assert script as it is run, see `pretrial.sandbox.asserts`; None for other kinds."""
+        return take_apart(self.script, self.function) if self.kind == "assert" else None
+
+    @property
+    def shares_process(self) -> bool:
+        """Whether something is checked within the program's process, which could forge a pass.
+
+        So it is for assert scripts that cannot be taken apart, wholly or in part.
+        """
+        return self.parts is not None and self.parts.rest
 
     def to_row(self) -> dict[str, Any]:
         """A form that JSON keeps exactly: tuples, sets and keys that are not text included."""

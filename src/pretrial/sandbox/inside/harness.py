@@ -3,8 +3,9 @@
 Messages, one JSON object a line: {"v": value} after each call, {"e": [phase, name, text, line]} for
 an exception, {"d": token} at the end. Expected outputs never come here, so for `call` and `stdin`
 there is
-no verdict to forge: the host compares. An `assert` script has to share the interpreter with the
-program; there the token only shows that the script reached its end.
+no verdict to forge: the host compares. An `assert` script shows values in the same way; what it
+checks itself shares the interpreter with the program, and there the token only shows that the
+script reached its end.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import signal
 import sys
 import threading
 import types
+from collections.abc import Callable
 from typing import Any
 
 import cage
@@ -171,13 +173,32 @@ def _find(module: types.ModuleType, name: str, given: dict[str, Any]) -> Any:
     raise NameError(f"the program defines no {name!r}")
 
 
+class _StopError(BaseException):
+    """Ends an assert script at the first call that raises."""
+
+
 def _run_asserts(
     module: types.ModuleType, script: types.CodeType | str, job: dict[str, Any], report: Report
 ) -> None:
+    """Run an assert script, which shows the values that the host is to compare."""
+
+    def shown(value: Callable[[], Any]) -> None:
+        try:
+            message = {"v": wire.pack(value())}
+        except BaseException as error:
+            report.error("test", error)
+            if job["stop"]:
+                raise _StopError from None
+        else:
+            report.send(message)
+
+    module.__dict__[wire.SHOWN] = shown
     try:
         exec(script, module.__dict__)
+    except _StopError:
+        return
     except BaseException as error:
-        report.error("test", error)
+        report.error("script", error)
     else:
         report.finish(job["token"])
 

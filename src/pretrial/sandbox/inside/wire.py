@@ -6,13 +6,18 @@ for what JSON lacks, so that reading one can build nothing but the types named i
 
 from __future__ import annotations
 
+import decimal
+import fractions
 import json
+import numbers
+import operator
 import os
 import struct
 from typing import Any
 
 HEAD = struct.Struct(">cI")
 MAX_DEPTH = 100
+SHOWN = "__shown__"  # the function by which an assert script shows a value of the program
 
 
 class Opaque:
@@ -94,12 +99,32 @@ def pack(value: Any, depth: int = 0) -> Any:
     if isinstance(value, set):
         return {"s": [pack(item, depth + 1) for item in set.__iter__(value)]}
     if isinstance(value, frozenset):
-        return {"s": [pack(item, depth + 1) for item in frozenset.__iter__(value)]}
+        return {"z": [pack(item, depth + 1) for item in frozenset.__iter__(value)]}
     if isinstance(value, bytes):
         return {"b": bytes.hex(value)}
     if isinstance(value, complex):
         return {"c": [value.real, value.imag]}
-    return {"o": type(value).__name__}
+    return _pack_number(value) or {"o": type(value).__name__}
+
+
+def _pack_number(value: Any) -> Any:
+    """The form of a number of another type, such as numpy's or `Fraction`, and of what is as plain.
+
+    They are equal to plain values in Python, and so they are here. None for anything else.
+    """
+    if isinstance(value, bytearray):
+        return {"b": bytes(value).hex()}
+    if isinstance(value, numbers.Integral):
+        return {"i": hex(operator.index(value))}
+    if isinstance(value, numbers.Rational):
+        return {"q": [hex(value.numerator), hex(value.denominator)]}
+    if isinstance(value, numbers.Real):
+        return {"f": float(value)}
+    if isinstance(value, decimal.Decimal):
+        return {"n": str(value)}
+    if type(value).__module__ == "numpy" and type(value).__name__ in ("bool_", "bool"):
+        return {"i": hex(bool(value))}
+    return None
 
 
 def unpack(data: Any) -> Any:
@@ -120,9 +145,15 @@ def unpack(data: Any) -> Any:
     if tag == "d":
         return {unpack(key): unpack(item) for key, item in body}
     if tag == "s":
-        return frozenset(unpack(item) for item in body)  # equal to a set, and fits inside one
+        return {unpack(item) for item in body}
+    if tag == "z":
+        return frozenset(unpack(item) for item in body)
     if tag == "i":
         return int(body, 16)
+    if tag == "f":
+        return float(body)
+    if tag in ("q", "n"):
+        return _unpack_number(tag, body)
     if tag == "b":
         return bytes.fromhex(body)
     if tag == "c":
@@ -130,6 +161,16 @@ def unpack(data: Any) -> Any:
     if tag == "o":
         return Opaque(str(body))
     raise ValueError(f"unknown tag {tag!r}")
+
+
+def _unpack_number(tag: str, body: Any) -> fractions.Fraction | decimal.Decimal:
+    try:
+        if tag == "n":
+            return decimal.Decimal(str(body))
+        numerator, denominator = body
+        return fractions.Fraction(int(numerator, 16), int(denominator, 16))
+    except ArithmeticError as error:  # no number, or zero as the denominator
+        raise ValueError(f"not a number: {body!r}"[:80]) from error
 
 
 def to_bytes(message: Any) -> bytes:
