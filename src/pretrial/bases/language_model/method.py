@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -250,11 +249,3 @@ class LanguageMethod(Method):
             for verb in verbs
             for noun in nouns
         ]
-
-
-def within(config: Any, **lengths: int | None) -> Any:
-    """Settings whose lengths are at most as given; None is no bound."""
-    known = {name: most for name, most in lengths.items() if most is not None}
-    return replace(
-        config, **{name: min(getattr(config, name), most) for name, most in known.items()}
-    )

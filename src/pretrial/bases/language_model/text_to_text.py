@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, T5ForConditionalGen
 
 from pretrial.bases.language_model.method import LanguageMethod
 from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
+from pretrial.data.rows import read_as
 from pretrial.errors import UserError
 from pretrial.models.architectures import text_encoder
 from pretrial.models.architectures.language_model import TextToText
@@ -23,6 +25,17 @@ from pretrial.train.stage import Stage, Trainable
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
+
+
+@dataclass(frozen=True)
+class TextPair:
+    """A text that is read, and the one that is to be written for it."""
+
+    source: str
+    target: str = ""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self.source, self.target))
 
 
 class TextToTextMethod(LanguageMethod):
@@ -92,6 +105,21 @@ class TextToTextMethod(LanguageMethod):
             check_sentinels(tokenizer, num_embeddings, cls.num_sentinels)
         return config.sized_as(network.config), network, tokenizer
 
+    @classmethod
+    def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Any]:
+        """The rows as pairs of a source and its target."""
+        return read_as(rows, TextPair)
+
+    @staticmethod
+    def text_of(example: Any) -> str:
+        """The source of a pair, which may be the source itself."""
+        return example if isinstance(example, str) else str(example.source)
+
+    @classmethod
+    def parts(cls, example: Any) -> Iterable[str | None]:
+        """Source and target."""
+        return (example.source, example.target)
+
     def stages(self, run: Run) -> Iterator[Stage]:
         """One stage over the pairs."""
         yield Stage.of(
@@ -149,3 +177,9 @@ class TextToTextMethod(LanguageMethod):
         own = self.language_model
         most = max_target or own.max_target
         return TextToText(self.copied(), self.tokenizer, own.max_source, most)
+
+    @classmethod
+    def sample_rows(cls) -> list[dict[str, Any]]:
+        """A handful of rows for tests."""
+        texts = [row["text"] for row in super().sample_rows()]
+        return [{"source": text, "target": text.split()[0]} for text in texts]

@@ -40,6 +40,7 @@ from pretrial.models.decoding.write import write
 from pretrial.models.layers.attention_masks import additive_mask
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.device import to_device
+from pretrial.train.in_batches import in_batches
 from pretrial.train.stage import Batch, Trainable
 
 
@@ -149,17 +150,9 @@ class LanguageModel(Trainable):
         """The text of tokens that were written; see `plain_text`."""
         return plain_text(self.tokenizer, ids, keep_special)
 
-    @torch.no_grad()
     def encode(self, prompts: Sequence[Sequence[int]], batch_size: int = 64) -> Tensor:
         """One vector for each prompt: the mean of the last states over what is read [N, d]."""
-        training = self.training
-        self.eval()
-        parts = [
-            self._vectors(prompts[start : start + batch_size])
-            for start in range(0, len(prompts), batch_size)
-        ]
-        self.train(training)
-        return torch.cat(parts)
+        return in_batches(self, prompts, self._vectors, batch_size)
 
     def _vectors(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         batch = decoder_batch(prompts, [[False] * len(row) for row in prompts], self.pad)
@@ -172,7 +165,7 @@ class LanguageModel(Trainable):
         else:
             states = self.states(batch)
         weights = batch["attention_mask"][..., None]  # [B, T, 1]
-        return ((states * weights).sum(1) / batch["prefix_lengths"][:, None]).float().cpu()
+        return (states * weights).sum(1) / batch["prefix_lengths"][:, None]
 
 
 class CausalLM(LanguageModel):
@@ -290,7 +283,6 @@ class TextToText(LanguageModel):
         """Mean cross-entropy of the labels."""
         return {"loss": sequence_loss(self.network, batch)}
 
-    @torch.no_grad()
     def nll(
         self, examples: Sequence[tuple[str, str]], per_token: bool = True, batch_size: int = 64
     ) -> list[float]:
@@ -301,17 +293,13 @@ class TextToText(LanguageModel):
             per_token: the mean over the tokens of the target, and not their sum.
             batch_size: pairs at once.
         """
-        training, device = self.training, next(self.parameters()).device
-        self.eval()
-        found: list[float] = []
-        for start in range(0, len(examples), batch_size):
-            batch = self.batch(examples[start : start + batch_size], torch.Generator())
-            batch = to_device(batch, device)
+
+        def compute(some: Sequence[tuple[str, str]]) -> Tensor:
+            batch = to_device(self.batch(some, torch.Generator()), self.network.device)
             losses = label_losses(self.network, batch)
-            num_tokens = batch["loss_mask"].sum(1) if per_token else 1
-            found += (losses.sum(1) / num_tokens).tolist()
-        self.train(training)
-        return found
+            return losses.sum(1) / (batch["loss_mask"].sum(1) if per_token else 1)
+
+        return list(in_batches(self, examples, compute, batch_size).tolist())
 
     def generate_texts(self, sources: Sequence[str], **options: Any) -> list[str]:
         """What it writes for each source; options are those of `generate_texts`."""

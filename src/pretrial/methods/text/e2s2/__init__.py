@@ -251,4 +251,5 @@ class E2S2(abilities.Abilities):
     @classmethod
     def sample_rows(cls) -> list[dict[str, Any]]:
         """A handful of rows for tests."""
-        return [{**row, "target": row["text"].split()[0]} for row in super().sample_rows()]
+        rows = super().sample_rows()
+        return [{"text": row["source"], "target": row["target"]} for row in rows]

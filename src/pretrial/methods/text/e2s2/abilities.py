@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,16 @@ from pretrial.models.architectures.seq2seq import pad_rows
 
 class Abilities(TextToTextMethod):
     """A model that reads sources as they were in training."""
+
+    @staticmethod
+    def text_of(example: Example | str) -> str:
+        """The text of an example, which may be the text itself."""
+        return example if isinstance(example, str) else example.text
+
+    @classmethod
+    def parts(cls, example: Example) -> Iterable[str]:
+        """The text alone: targets are for `diagnose`."""
+        return (example.text,)
 
     @cached_property
     def views(self) -> Views:

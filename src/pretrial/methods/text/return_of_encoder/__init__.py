@@ -59,6 +59,7 @@ from pretrial.methods.text.return_of_encoder.stages.distillation import (
 from pretrial.models.architectures.seq2seq import collate, shifted
 from pretrial.objectives.tokens import distillation_loss, token_loss
 from pretrial.train.device import to_device
+from pretrial.train.in_batches import in_batches
 from pretrial.train.stage import Batch
 
 if TYPE_CHECKING:
@@ -256,16 +257,16 @@ class ReturnOfEncoder(LanguageMethod):
         parts = [*vision.parameters(), *self.network.encoder.projector.parameters()]
         return torch.stack([part.sum() for part in parts if part.requires_grad]).sum() * 0.0
 
-    @torch.no_grad()
     def nll(self, examples: Sequence[Example], batch_size: int = 64) -> list[float]:
         """-log p(target | source) in nats of each example, a mean over its tokens."""
-        found: list[float] = []
-        for start in range(0, len(examples), batch_size):
-            batch = to_device(self._plain_batch(examples[start : start + batch_size]), self.device)
+
+        def compute(some: Sequence[Example]) -> Tensor:
+            batch = to_device(self._plain_batch(some), self.device)
             logits = self._logits(batch, batch["labels"], self._memory(batch)).float()
             losses = cross_entropy(logits.transpose(1, 2), batch["labels"], reduction="none")
-            found += (losses.sum(1) / batch["loss_mask"].sum(1)).tolist()
-        return found
+            return losses.sum(1) / batch["loss_mask"].sum(1)
+
+        return list(in_batches(self, examples, compute, batch_size).tolist())
 
     def held_out_nll(self, examples: Sequence[Example]) -> dict[str, float]:
         """Mean nats a token of targets."""
