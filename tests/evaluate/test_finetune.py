@@ -162,7 +162,7 @@ def test_text_classifier_keeps_its_mode_and_ignores_padding():
     together = classifier.logits(["ab", "abcdefgh", "c"])
     assert classifier.training
     apart = torch.cat([classifier.logits([text]) for text in ("ab", "abcdefgh", "c")])
-    torch.testing.assert_close(together, apart, atol=1e-6, rtol=0)
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=0)
     batch = classifier.batch([("ab", 1), ("abcdefgh", 0)], torch.Generator())
     assert batch["counts"] == {"examples": 2.0, "tokens": 3.0 + 8.0}
     classifier.eval()

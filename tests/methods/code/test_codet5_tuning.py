@@ -118,7 +118,9 @@ def test_a_classifier_is_trained_saved_and_used(tmp_path):
     method.save(tmp_path / "model")
     again = CodeT5.build(method.config, source=tmp_path / "model").eval()
     assert again.labels == ["other", "sum"]
-    assert list(again.classify(CodeT5.read(rows))) == found
+    for one, other in zip(again.classify(CodeT5.read(rows)), found, strict=True):
+        assert one["label"] == other["label"]
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
     bare = CodeT5.build(replace(TINY, task="generate"), source=tmp_path / "model")
     with pytest.raises(UserError, match="train it with --task classify"):
         list(bare.classify(CodeT5.read(rows)))
@@ -250,7 +252,7 @@ def test_a_public_checkpoint_loads_with_its_keys_and_answers_the_same(public, tm
     with torch.no_grad():
         ours = method.network(input_ids=ids, decoder_input_ids=target).logits
         expected = theirs(input_ids=ids, decoder_input_ids=target).logits
-    assert torch.equal(ours, expected)
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
     drawn = theirs.generate(ids, max_new_tokens=8, do_sample=False)
     text = AutoTokenizer.from_pretrained(public).decode(drawn[0], skip_special_tokens=True)
     rows = method.generate(CodeT5.read([{"code": "def f(x): <extra_id_0>"}]), max_new_tokens=8)
@@ -265,7 +267,9 @@ def test_pre_training_goes_on_from_a_public_checkpoint(public, tmp_path):
     train(method, run)
     method.save(tmp_path / "model")
     again = CodeT5.build(config, source=tmp_path / "model").eval()
-    assert torch.equal(again.encode(["x = 1"]), method.eval().encode(["x = 1"]))
+    torch.testing.assert_close(
+        again.encode(["x = 1"]), method.eval().encode(["x = 1"]), rtol=1e-5, atol=1e-5
+    )
     assert torch.equal(again.tagger.weight, method.tagger.weight)
     assert len(again.tokenizer) == len(method.tokenizer)
 

@@ -101,7 +101,7 @@ def test_a_copy_reads_its_own_memory():
     other = copy.deepcopy(both)
     other.cross[0].memory = memory()
     assert torch.equal(both.decoder(IDS).logits, before)
-    assert not torch.equal(other.decoder(IDS).logits, before)
+    assert not torch.allclose(other.decoder(IDS).logits, before, atol=1e-6)
 
 
 def test_layers_that_are_not_there():

@@ -551,7 +551,7 @@ def test_a_public_checkpoint_loads_by_folder_with_its_keys_and_comes_back(public
     assert loaded.config.max_length == 1024
     loaded.save(tmp_path)
     again = UniXcoder.build(Config(), source=tmp_path).eval()
-    assert torch.equal(again.encode([CODE]), loaded.encode([CODE]))
+    torch.testing.assert_close(again.encode([CODE]), loaded.encode([CODE]), rtol=1e-5, atol=1e-5)
     theirs = AutoModel.from_pretrained(tmp_path).state_dict()
     assert theirs.keys() == again.network.state_dict().keys()
 

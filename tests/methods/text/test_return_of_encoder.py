@@ -299,7 +299,7 @@ def test_the_release_is_a_student_and_comes_back_from_our_layout(tmp_path):
         assert again.nll(ROWS[:3]) == pytest.approx(method.nll(ROWS[:3]), rel=1e-4)
     again.save(tmp_path / "ours")
     third = ReturnOfEncoder.build(PLAIN, source=tmp_path / "ours").eval()
-    assert third.nll(ROWS[:3]) == again.nll(ROWS[:3])
+    assert third.nll(ROWS[:3]) == pytest.approx(again.nll(ROWS[:3]), rel=1e-5)
 
 
 def test_decoder_only_has_as_many_parameters():
@@ -385,7 +385,7 @@ def test_images_stand_before_the_text_and_train_the_projector(clip, teacher, tmp
     assert encoder.projector[0].weight.grad.any()
     assert all(p.grad is None for p in encoder.vision.parameters())
     other = dict(batch, pixel_values=batch["pixel_values"].flip(0))
-    assert not torch.equal(method.losses(other)["ce_loss"], losses["ce_loss"])
+    assert not torch.allclose(method.losses(other)["ce_loss"], losses["ce_loss"])
     # texts alone, and what is written of an image after it was saved
     method.zero_grad()
     method.losses(method.batch(ROWS[:2], generator()))["loss"].backward()
