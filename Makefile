@@ -1,5 +1,6 @@
 # make demo   the main job on data of this machine: installs, trains, reports
 # make test   the linters, the types and the tests
+# make test-compatible   the tests as on a processor without the newest instructions
 # make clean  removes the environment and the caches; runs stay
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,7 +12,7 @@ INPUTS := pyproject.toml constraints.txt
 # One thread in each process: with two, small models ran many times slower on a busy machine.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test clean
+.PHONY: demo test test-compatible clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/pretrial demo coderl
@@ -22,6 +23,10 @@ test: $(VENV)/test.stamp
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+# What MKL computes has other last bits with other instructions, on which no test may hang.
+test-compatible: $(VENV)/test.stamp
+	MKL_CBWR=COMPATIBLE $(BIN)/pytest -n 2
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
