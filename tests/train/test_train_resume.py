@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from launched import in_child
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from train_toy import (
     Everything,
     Toy,
@@ -28,7 +30,7 @@ from pretrial.train.budget import Budget
 from pretrial.train.loop import Stopped, _StageLoop, train
 from pretrial.train.optim import Optimizers
 from pretrial.train.run import Run
-from pretrial.train.stage import Optim
+from pretrial.train.stage import EarlyStop, Optim
 
 
 @pytest.fixture(scope="module")
@@ -219,4 +221,108 @@ def test_killed_behind_the_last_step_it_still_logs_the_last_learning_rate(tmp_pa
     child.join()
     assert child.exitcode == -signal.SIGKILL
     work("broken")
+    assert rows_of(tmp_path / "broken") == rows_of(tmp_path / "unbroken")
+
+
+# -- where weights stand in memory ----------------------------------------------------------------
+
+
+def place_askew(path: Path, name: str) -> dict[str, Tensor]:
+    """Moves what a safetensors file holds until `name` is mapped 8 bytes behind a multiple of 16.
+
+    MKL gives a product of one row other last bits there than in memory that torch has taken.
+    """
+    raw = path.read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    for more in range(0, 16, 4):
+        header = raw[8:start] + b" " * more
+        path.write_bytes(len(header).to_bytes(8, "little") + header + raw[start:])
+        tensors = load_file(path)
+        if tensors[name].data_ptr() % 16 == 8:
+            return tensors
+    raise AssertionError(f"{path} is not mapped")
+
+
+class OneByOne(Toy):
+    """Multiplies single rows, and sees to it that its weights stand as those of a fresh run."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(
+            dropout=0.3,
+            noise=0.1,
+            seed=seed,
+            batch_size=4,
+            micro_batch_size=1,
+            optim=Optim(1e-2),
+            ema=0.9,
+            evaluate=self.evaluate,
+            evaluate_every=2,
+            early_stop=EarlyStop("loss", patience=20),
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.body = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh())
+            self.head = nn.Linear(16, 1)
+
+    def losses(self, batch):
+        assert not any(weight.data_ptr() % 64 for weight in self.parameters())
+        return super().losses(batch)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        batch = self.batch(make_data(1), torch.Generator().manual_seed(2))
+        return {"loss": float(self.losses(batch)["loss"])}
+
+    def begin_with(self, tensors: dict[str, Tensor]) -> OneByOne:
+        """As `from_pretrained`, which takes what is mapped for its parameters."""
+        for name, parameter in self.named_parameters():
+            parameter.data = tensors[name]
+        return self
+
+
+def train_one_by_one(folder: Path, method: OneByOne) -> OneByOne:
+    budget, save = Budget(9, "steps"), Budget(2, "steps")
+    train(method, Run(folder, make_data(), budget=budget, save_every=save, quiet=True))
+    return method
+
+
+def stop_one_by_one(folder: Path, method: OneByOne) -> Path:
+    """Kills a run in its sixth step; its newest checkpoint."""
+
+    def work() -> None:
+        kill_at(Optimizers, "step", 6)
+        train_one_by_one(folder, method)
+
+    child = in_child(work)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    newest = checkpoint.newest(folder / "stages/train")
+    assert newest is not None
+    assert newest.name == "step-0000000004"
+    return newest
+
+
+def test_a_checkpoint_may_be_mapped_askew(tmp_path):
+    unbroken = train_one_by_one(tmp_path / "unbroken", OneByOne())
+    newest = stop_one_by_one(tmp_path / "broken", OneByOne())
+    for name, held in {
+        "weights": "body.2.weight",
+        "ema": "body.2.weight",
+        "best": "body.2.weight",
+        "optimizer": "body.2.weight/exp_avg",
+    }.items():
+        place_askew(newest / f"{name}.safetensors", held)
+    resumed = train_one_by_one(tmp_path / "broken", OneByOne())
+    assert same_weights(resumed, unbroken)
+    assert rows_of(tmp_path / "broken") == rows_of(tmp_path / "unbroken")
+
+
+def test_the_weights_to_begin_with_may_be_mapped_askew(tmp_path):
+    straight = {name: p.detach() for name, p in OneByOne(seed=3).named_parameters()}
+    save_file(straight, tmp_path / "init.safetensors")
+    askew = place_askew(tmp_path / "init.safetensors", "body.2.weight")
+    unbroken = train_one_by_one(tmp_path / "unbroken", OneByOne(seed=3))
+    stop_one_by_one(tmp_path / "broken", OneByOne().begin_with(askew))
+    resumed = train_one_by_one(tmp_path / "broken", OneByOne().begin_with(askew))
+    assert same_weights(resumed, unbroken)
     assert rows_of(tmp_path / "broken") == rows_of(tmp_path / "unbroken")

@@ -19,6 +19,7 @@ import time
 from contextlib import nullcontext
 from functools import partial
 
+import torch
 from torch import nn
 
 from pretrial.errors import UserError
@@ -38,6 +39,8 @@ from pretrial.train.store import Store, first_not_finite
 from pretrial.train.window import Window
 
 __all__ = ["Stopped", "train"]
+
+_ALIGNMENT = 64  # bytes, of torch's own memory on the CPU
 
 
 def train(
@@ -80,6 +83,23 @@ def freeze(module: nn.Module) -> None:
         module.get_submodule(prefix.removesuffix(".")).eval().requires_grad_(False)
 
 
+def align(module: nn.Module) -> None:
+    """Gives weights that are mapped from a file memory of their own, placed as torch places it.
+
+    Where a factor stands in memory decides the last bits of a product on some processors, and a
+    file may hold its weights anywhere.
+    """
+    moved: dict[int, torch.UntypedStorage] = {}
+    for weight in (*module.parameters(), *module.buffers()):
+        storage = weight.untyped_storage()
+        place = storage.data_ptr()
+        if place % _ALIGNMENT:
+            if place not in moved:
+                moved[place] = storage.clone()
+            where = (weight.storage_offset(), weight.shape, weight.stride())
+            weight.data = weight.data.new_empty(0).set_(moved[place], *where)
+
+
 class _StageLoop:
     """One stage being trained."""
 
@@ -91,6 +111,7 @@ class _StageLoop:
         self.options = options
         self.request = request
         self.module: Trainable = stage.module.to(run.device)
+        align(self.module)
         self.store = Store(stage, run)
         self.watch = Watch(stage.early_stop) if stage.early_stop else None
         self.step = 0

@@ -199,6 +199,7 @@ class Optimizers:
             parameter, optimizer = owners[name]
             if slot == "step":  # a count, which fused optimisers keep beside the weights
                 kept = value.to(parameter.device) if optimizer.defaults["fused"] else value
+                kept = kept.clone()  # else the file stays mapped, also when it is pruned
             else:
                 kept = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False)
                 copy_whole(kept, value)
