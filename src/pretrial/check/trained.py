@@ -96,7 +96,8 @@ def export_loads_again_and_answers_the_same(subject: Subject) -> None:
         again = kind.from_pretrained(folder).eval()
     inputs = made_inputs(exported)
     with torch.no_grad():
-        same = torch.equal(again(**inputs)[0], exported(**inputs)[0])
+        # where a file is mapped decides the order of sums, and so the last bits
+        same = torch.allclose(again(**inputs)[0], exported(**inputs)[0], rtol=1e-5, atol=1e-5)
     require(same, "what export() gives answers otherwise once it was loaded: look at its config")
 
 

@@ -374,7 +374,8 @@ def test_a_whole_run_gives_a_classifier_that_comes_back(config, tmp_path):
     assert anew.trained_classifier is None
     assert set(anew.classes) == {each.label for each in other}
     torch.testing.assert_close(
-        again.trained_classifier.logits(data), method.trained_classifier.logits(data),
+        again.trained_classifier.logits(data),
+        method.trained_classifier.logits(data),
         rtol=1e-5,
         atol=1e-5,
     )
