@@ -63,9 +63,9 @@ class PatchClassifier(Classifier):
         self.embeddings: nn.Parameter | None = None
         self.table: nn.Parameter | None = None
         if positions == "absolute":
-            begin = torch.randn(1, first + num, width) * std
+            drawn = torch.randn(1, first + num, width) * std
             self.embeddings = nn.Parameter(
-                begin if given is None else given[:, 1 - first :].clone()
+                drawn if given is None else given[:, 1 - first :].clone()
             )
         elif positions == "relative":
             distances, rows = relative_places(encoder.grid)

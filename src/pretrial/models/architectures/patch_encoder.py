@@ -109,7 +109,7 @@ def glorot_init(module: nn.Module) -> None:
     """Weights drawn anew in the width of each layer, as MAE's and the first ViT's are.
 
     transformers draws all with a deviation of 0.02, which suits a width of 768; at 64 states are so
-    small next to fixed positions that nothing else is learnt for long.
+    small next to fixed positions that nothing else is learned for long.
 
     Args:
         module: its linear layers and convolutions of patches are changed.

@@ -5,7 +5,7 @@ on that data, without labels, helps up to a point and then overfits, since the d
 is done twice. The first time gives a teacher. The second time starts again from the initial
 weights, learns the same objective, and is also pulled to the teacher's features of whole inputs:
 the student learns the data and ends nearer to where it began. Then it is fine-tuned. Images are
-learnt by a masked autoencoder, texts by a masked language model.
+learned by a masked autoencoder, texts by a masked language model.
 
 `--init` names what the encoder starts from. Evaluation reports how far the weights have gone
 (`distance`), and by how much the loss on held-out data is above that on as much training data
@@ -128,7 +128,7 @@ class FurtherPretraining(FinetunedMethod):
         parts = {"ssl_loss": learner.losses(batch)["loss"]}
         total = parts["ssl_loss"]
         if "teacher" in self.frozen:
-            # both read the whole input, from which nothing is hidden
+            # trainer.py: L = L_ssl + lambda ||h(student, x) - sg h(teacher, x)||^2, of whole inputs
             with torch.no_grad():
                 wanted = self.teacher.features(batch)
             parts["distill_loss"] = feature_loss(learner.features(batch), wanted, count)
@@ -199,15 +199,15 @@ class FurtherPretraining(FinetunedMethod):
 
     def evaluate(
         self,
-        learnt: Sequence[Any],
+        trained_on: Sequence[Any],
         held_out: Sequence[Any],
         labelled: Sequence[tuple[Example, int]],
         labelled_aside: Sequence[tuple[Example, int]],
     ) -> dict[str, float]:
-        """What to watch while few data are learnt: overfitting, and how far the weights have gone.
+        """What to watch while few data are learned: overfitting, and how far the weights have gone.
 
         Args:
-            learnt: what is trained on, as `batch` takes it.
+            trained_on: what the stage is trained on, as `batch` takes it.
             held_out: what is not.
             labelled: examples and their classes, to fit a linear classifier of features to.
             labelled_aside: others, to measure it on.
@@ -220,7 +220,7 @@ class FurtherPretraining(FinetunedMethod):
         numbers, size = {"distance": self.distance()}, self.config.batch_size
         if held_out:
             numbers |= held_out_losses(self, held_out, size)
-            known = held_out_losses(self, learnt[: len(held_out)], size)
+            known = held_out_losses(self, trained_on[: len(held_out)], size)
             numbers["gap"] = numbers["ssl_loss"] - known["ssl_loss"]
         if labelled and labelled_aside:
             (vectors, places), (others, wanted) = (

@@ -214,10 +214,10 @@ def _prepare(
 ) -> Spent:
     """Pre-trains the initial model."""
     method_class = discover.load("further_pretraining").method
-    learnt = method_class.read([{**row, "label": None} for row in before()])
+    examples = method_class.read([{**row, "label": None} for row in before()])
     torch.manual_seed(seed)
-    method = method_class.build(replace(config, batch_size=64), data=learnt)
-    run = Run(folder / "run", learnt, budget=Budget(steps, "steps"), seed=seed, quiet=True)
+    method = method_class.build(replace(config, batch_size=64), data=examples)
+    run = Run(folder / "run", examples, budget=Budget(steps, "steps"), seed=seed, quiet=True)
     train(method, run)
     run.close()
     method.save(folder)

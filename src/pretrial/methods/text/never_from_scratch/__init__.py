@@ -170,9 +170,9 @@ class NeverFromScratch(Method):
         budgets = iter(
             budget.split((config.pretrain_ratio, 1 - config.pretrain_ratio) * len(wanted))
         )
-        begin, ends = copy.deepcopy(self.network), []
+        initial, ends = copy.deepcopy(self.network), []
         for objective in wanted:
-            self.network = copy.deepcopy(begin)
+            self.network = copy.deepcopy(initial)
             with torch.random.fork_rng():  # the draws of a decoder, whatever was drawn before
                 torch.manual_seed(seed_of(run.seed, prefix, objective))
                 pretrainer = Pretrainer(self.network.encoder, objective, config)

@@ -120,7 +120,7 @@ def trial(
     notes = _DIGIT_NOTES if digits else _LISTOPS_NOTES
     return Trial(
         question="Is the gap between a state space model and a Transformer smaller when each has"
-        " first learned from the inputs of the task, at equal steps?",
+        " first learnt from the inputs of the task, at equal steps?",
         data=partial(_data, data or source, num_train or (300 if digits else 2000), num_test),
         arms=_arms(config),
         measure=_measure,

@@ -4,7 +4,7 @@ An image is cut into patches, or a recording into groups of spectrogram frames, 
 reads them without any position embedding: a bag of patches. From each state a linear head names
 the place of its patch, a classification among all places. To make that hard, most patches are
 hidden from attention: all of them ask, but keys and values come from a random few, the context,
-which is the same in all layers. So what is learnt is how contents stand to one another in space or
+which is the same in all layers. So what is learned is how contents stand to one another in space or
 time. Nothing is reconstructed and there is no decoder. Afterwards the head is dropped; fine-tuning
 lets every patch be seen and adds fresh positions, or none.
 

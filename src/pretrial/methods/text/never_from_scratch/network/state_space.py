@@ -201,7 +201,7 @@ class S4Kernel(nn.Module):
 
     def forward(self, length: int) -> Tensor:
         """[H, L], or [2, H, L] for both directions; L is at most `kernel_length`."""
-        assert length <= self.kernel_length, f"kernel of {self.kernel_length}, asked for {length}"
+        assert length <= self.kernel_length, f"kernel of {self.kernel_length}, not {length}"
         rates = self._pairs(torch.complex(-self.log_A_real.float().exp(), self.A_imag.float()))
         low_rank, inputs, outputs = (self._pairs(_complex(p)) for p in (self.P, self.B, self.C))
         dt = self.log_dt.float().exp()[:, None]  # [H, 1]
