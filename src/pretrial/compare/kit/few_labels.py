@@ -6,7 +6,9 @@ for fine-tuning. Any folder of images of one size with labels will do as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,16 @@ from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row, require
 from pretrial.errors import UserError
 from pretrial.evaluate.probe import probe
+from pretrial.train.budget import Budget
+from pretrial.train.loop import train
+from pretrial.train.method import Method
+from pretrial.train.run import Run
+from pretrial.train.stage import Stage
 
 DIGITS = "builtin:digits"
+
+#: What makes vectors [N, d] of rows.
+Vectors = Callable[[Sequence[Any]], NDArray[Any]]
 
 
 def split(
@@ -81,6 +91,30 @@ def keep_labels(rows: Sequence[Row], share: int) -> list[Row]:
     return found
 
 
+def train_stage(
+    make: Callable[[Run, Budget], Stage], examples: Sequence[Any], steps: float, seed: int
+) -> None:
+    """Trains one stage by itself, such as that of fine-tuning, in a folder that goes afterwards.
+
+    Args:
+        make: gives the stage, of a run and its budget.
+        examples: of the run.
+        steps: of its budget.
+        seed: of the run.
+    """
+
+    class Alone(Method):
+        """One stage."""
+
+        def stages(self, run: Run) -> Iterator[Stage]:
+            yield make(run, run.budget)
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(folder, examples, budget=Budget(steps, "steps"), seed=seed, quiet=True)
+        with closing(run):
+            train(Alone(None), run)
+
+
 def accuracies(method: Any, found: Data) -> dict[str, list[float]]:
     """For each test example 1.0 where it was classified rightly.
 
@@ -103,9 +137,7 @@ def accuracies(method: Any, found: Data) -> dict[str, list[float]]:
     return {name: (found == places).astype(float).tolist() for name, found in guesses.items()}
 
 
-def plain_accuracies(
-    found: Data, vectors: Callable[[Sequence[Any]], NDArray[Any]]
-) -> dict[str, list[float]]:
+def plain_accuracies(found: Data, vectors: Vectors) -> dict[str, list[float]]:
     """The same of a linear classifier on inputs as they are, as both metrics.
 
     Args:

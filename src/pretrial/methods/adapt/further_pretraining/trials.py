@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +12,7 @@ import torch
 
 from pretrial import discover
 from pretrial.compare.kit import few_labels
+from pretrial.compare.kit.warm_starts import warm_start
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.data.builtin.glyphs import glyphs
 from pretrial.data.reading.sources import load
@@ -22,14 +20,11 @@ from pretrial.data.rows import Row, require
 from pretrial.errors import UserError, nearest
 from pretrial.evaluate.probe import probe
 from pretrial.methods.adapt.further_pretraining.config import Config, Input
-from pretrial.train.budget import Budget, Spent
+from pretrial.train.budget import Budget
 from pretrial.train.loop import train
-from pretrial.train.method import Method
-from pretrial.train.run import Run
 
 if TYPE_CHECKING:
     from pretrial.compare.trial import Context
-    from pretrial.train.stage import Stage
 
 _DOCSTRINGS = "builtin:stdlib-docstrings"
 
@@ -122,7 +117,13 @@ def trial(
         budget=Budget(steps, "steps"),
         num_seeds=5,
         claims=_CLAIMS,
-        prepare=partial(_prepare, before, alone, pretrain_steps),
+        prepare=partial(
+            warm_start,
+            "further_pretraining",
+            replace(alone, batch_size=64),
+            partial(_unlabelled, before),
+            Budget(pretrain_steps, "steps"),
+        ),
         notes=_NOTES if source == few_labels.DIGITS and not tiny else (),
     )
 
@@ -209,19 +210,8 @@ def _other_packages(source: str, package: str) -> list[Row]:
     return [row for row in load(source) if row["label"] != package]
 
 
-def _prepare(
-    before: Callable[[], list[Row]], config: Config, steps: int, seed: int, folder: Path
-) -> Spent:
-    """Pre-trains the initial model."""
-    method_class = discover.load("further_pretraining").method
-    examples = method_class.read([{**row, "label": None} for row in before()])
-    torch.manual_seed(seed)
-    method = method_class.build(replace(config, batch_size=64), data=examples)
-    run = Run(folder / "run", examples, budget=Budget(steps, "steps"), seed=seed, quiet=True)
-    train(method, run)
-    run.close()
-    method.save(folder)
-    return run.spent
+def _unlabelled(rows: Callable[[], list[Row]]) -> Data:
+    return Data(train=[{**row, "label": None} for row in rows()])
 
 
 def _half(config: Config, context: Context) -> Any:
@@ -249,17 +239,7 @@ def _measure(method: Any, data: Data, seed: int, *, steps: int) -> dict[str, flo
     probed = probe(vectors[0], learn_places, vectors[1])
     torch.manual_seed(seed)
     classifier = method.classifier(len(method.classes))
-
-    class Finetuning(Method):
-        """One stage over the labelled examples."""
-
-        def stages(self, run: Run) -> Iterator[Stage]:
-            yield method.finetuning_of(classifier, run, run.budget)
-
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(folder, learn, budget=Budget(steps, "steps"), seed=seed, quiet=True)
-        with closing(run):
-            train(Finetuning(None), run)
+    few_labels.train_stage(partial(method.finetuning_of, classifier), learn, steps, seed)
     right, known = (
         np.equal(classifier.logits(examples).argmax(-1).numpy(), places).astype(float)
         for examples, places in ((test, test_places), (learn, learn_places))

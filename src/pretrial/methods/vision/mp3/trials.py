@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -18,7 +16,6 @@ from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.data.media.audio import samples
 from pretrial.methods.vision import mae
 from pretrial.methods.vision.mp3.config import Config
-from pretrial.models.architectures.patch_classifier import Positions
 from pretrial.train.budget import Budget
 
 _NOTES = (
@@ -133,7 +130,7 @@ def _nothing(context: Any) -> None:
 def _trial_of(
     data: Callable[[], Data],
     plain: Arm,
-    vectors: Callable[[Sequence[Any]], NDArray[Any]],
+    vectors: few_labels.Vectors,
     tiny: bool,
     inputs: Mapping[str, Any],
 ) -> Trial:
@@ -148,34 +145,14 @@ def _trial_of(
     """
     changes = {**inputs, "finetune_ratio": 1 / 3}
     config = replace(Config.tiny() if tiny else Config.small(), **changes)
-    painter = replace(mae.Config.tiny() if tiny else mae.Config.small(), **changes)
-    bare = replace(config, positions="none")
+    autoencoder = replace(mae.Config.tiny() if tiny else mae.Config.small(), **changes)
     budget = Budget(90 if tiny else 900, "steps")
-
-    def scratch(positions: Positions) -> Config:
-        return replace(config, finetune_ratio=1.0, positions=positions)
 
     return Trial(
         question="Does predicting the places of patches help when labels are few, and can it stand"
         " in for position embeddings?",
         data=data,
-        arms=(
-            Arm("mp3", "MP3", "method", "mp3", config),
-            Arm("mp3-none", "MP3, no positions", "method", "mp3", bare),
-            Arm("scratch", "from scratch, all steps", "baseline", "mp3", scratch("absolute")),
-            Arm("scratch-none", "the same, no positions", "baseline", "mp3", scratch("none")),
-            Arm(
-                "short",
-                "from scratch, the steps of fine-tuning",
-                "control",
-                "mp3",
-                scratch("absolute"),
-                trains=False,
-            ),
-            Arm("mae", "MAE", "baseline", "mae", painter),
-            plain,
-            *_ablations(config),
-        ),
+        arms=_arms(config, autoencoder, plain),
         measure=partial(_measure, steps=budget.amount / 3, vectors=vectors),
         metric="accuracy",
         direction="higher",
@@ -192,51 +169,40 @@ def _trial_of(
     )
 
 
-def _ablations(config: Config) -> tuple[Arm, ...]:
-    """MP3, and an arm from scratch, with one setting changed."""
-    ablation = partial(Arm, role="ablation", method="mp3", default=False)
-    relative = replace(config, positions="relative")
+def _arms(config: Config, autoencoder: mae.Config, plain: Arm) -> tuple[Arm, ...]:
+    """MP3 and what it is held against, then either with one setting changed."""
+
+    def arm(name: str, label: str, role: Any = "ablation", **changes: Any) -> Arm:
+        own, default = replace(config, **changes), role != "ablation"
+        return Arm(name, label, role, "mp3", own, default=default, trains=name != "short")
+
+    scratch: dict[str, Any] = {"finetune_ratio": 1.0}
     return (
-        ablation("layer", "a context for each layer", config=replace(config, context="layer")),
-        ablation("open", "no token hidden", config=replace(config, hidden_ratio=0.0)),
-        ablation("quarter", "25 % hidden", config=replace(config, hidden_ratio=0.25)),
-        ablation("most", "75 % hidden", config=replace(config, hidden_ratio=0.75)),
-        ablation("relative", "relative positions", config=relative),
-        ablation(
-            "scratch-relative",
-            "from scratch, relative positions",
-            config=replace(relative, finetune_ratio=1.0),
+        arm("mp3", "MP3", "method"),
+        arm("mp3-none", "MP3, no positions", "method", positions="none"),
+        arm("scratch", "from scratch, all steps", "baseline", **scratch),
+        arm("scratch-none", "the same, no positions", "baseline", positions="none", **scratch),
+        arm("short", "from scratch, the steps of fine-tuning", "control", **scratch),
+        Arm("mae", "MAE", "baseline", "mae", autoencoder),
+        plain,
+        arm("layer", "a context for each layer", context="layer"),
+        arm("open", "no token hidden", hidden_ratio=0.0),
+        arm("quarter", "25 % hidden", hidden_ratio=0.25),
+        arm("most", "75 % hidden", hidden_ratio=0.75),
+        arm("relative", "relative positions", positions="relative"),
+        arm(
+            "scratch-relative", "from scratch, relative positions", positions="relative", **scratch
         ),
-        ablation(
-            "smooth",
-            "smoothed targets",
-            config=replace(config, smoothing=1.0, smoothing_steps=300),
-        ),
+        arm("smooth", "smoothed targets", smoothing=1.0, smoothing_steps=300),
     )
 
 
 def _measure(
-    method: Any,
-    found: Data,
-    seed: int,
-    *,
-    steps: float,
-    vectors: Callable[[Sequence[Any]], NDArray[Any]],
+    method: Any, found: Data, seed: int, *, steps: float, vectors: few_labels.Vectors
 ) -> dict[str, list[float]]:
     """For each test example whether it was classified rightly."""
     if method is None:
         return few_labels.plain_accuracies(found, vectors)
     if method.trained_classifier is None:
-        _finetune(method, found.train, steps, seed)
+        few_labels.train_stage(method.finetuning, method.read(found.train), steps, seed)
     return few_labels.accuracies(method, found)
-
-
-def _finetune(method: Any, rows: Sequence[Any], steps: float, seed: int) -> None:
-    """The stage of fine-tuning alone."""
-    from pretrial.train.loop import train
-    from pretrial.train.run import Run
-
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(folder, method.read(rows), budget=Budget(steps, "steps"), seed=seed, quiet=True)
-        with closing(run):
-            train(method, run)
