@@ -52,6 +52,12 @@ def measure_perplexity(
     )
 
 
+def bits_per_byte(method: Any, texts: Sequence[Any]) -> list[float]:
+    """Bits per byte of each text; see `measure_perplexity`."""
+    costs, sizes = method.nll(texts)
+    return [cost / math.log(2) / size for cost, size in zip(costs, sizes, strict=True)]
+
+
 def causal_nll(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from pretrial.data.cleaning.decontaminate import Contamination
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row
 from pretrial.evaluate.auc import roc_auc
+from pretrial.evaluate.perplexity import bits_per_byte
 from pretrial.methods.code.snowcoder.config import Config
 from pretrial.methods.code.snowcoder.data import texts_of_source
 from pretrial.train.budget import Budget, Spent
@@ -180,10 +180,7 @@ def _measure(tiny: bool, method: SnowCoder, data: Data, seed: int) -> dict[str, 
     found: dict[str, Any] = {}
     texts = {name: each[: 6 if tiny else None] for name, each in data.test.items()}
     for name, each in texts.items():
-        costs, sizes = method.nll(each)
-        found[f"{name}_bits"] = [
-            cost / math.log(2) / size for cost, size in zip(costs, sizes, strict=True)
-        ]
+        found[f"{name}_bits"] = bits_per_byte(method, each)
     # one that was never trained tells nothing apart
     found["human_eval_auc"] = found["function_auc"] = 0.5
     if method.config.selection == "annotator":

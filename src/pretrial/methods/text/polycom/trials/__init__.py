@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.data.reading.sources import load
 from pretrial.errors import UserError
+from pretrial.evaluate.perplexity import bits_per_byte
 from pretrial.methods.text.polycom.config import Config
 from pretrial.methods.text.polycom.trials.functions import Approximators, approximate
 from pretrial.train.budget import Budget
@@ -102,9 +102,7 @@ def _data(source: str, num_test: int) -> Data:
 
 def _bits_per_byte(method: Any, data: Data, seed: int) -> dict[str, list[float]]:
     """Of each text."""
-    costs, sizes = method.nll(data.test)
-    bits = [cost / math.log(2) / size for cost, size in zip(costs, sizes, strict=True)]
-    return {"bits_per_byte": bits}
+    return {"bits_per_byte": bits_per_byte(method, data.test)}
 
 
 def _functions(steps: int) -> Trial:

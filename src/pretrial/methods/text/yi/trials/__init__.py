@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pretrial.compare.trial import Arm, Context, Data, Trial
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row
 from pretrial.errors import UserError
+from pretrial.evaluate.perplexity import bits_per_byte
 from pretrial.methods.text.yi.config import Config
 from pretrial.methods.text.yi.trials.growth import deepen_trial, lengthen_trial
 from pretrial.train.budget import Budget
@@ -161,9 +161,7 @@ def _train_on_good(config: Config, context: Context) -> Yi:
 
 def _measure(method: Yi, data: Data, seed: int) -> dict[str, Any]:
     """Bits per byte of each good text; and of each kind the share that the cascade removed."""
-    nll, sizes = method.nll(data.test["texts"])
-    bits = [each / math.log(2) / size for each, size in zip(nll, sizes, strict=True)]
-    found: dict[str, Any] = {"bits_per_byte": bits}
+    found: dict[str, Any] = {"bits_per_byte": bits_per_byte(method, data.test["texts"])}
     kinds = Counter(row["kind"] for row in data.test["rows"])
     # without a cascade nothing is removed
     passed = Counter(method.passed or [row["text"] for row in data.test["rows"]])

@@ -17,6 +17,7 @@ from pretrial.compare.trial import Arm, Context, Data, Role, Trial
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row, spread
 from pretrial.errors import UserError
+from pretrial.evaluate.perplexity import bits_per_byte
 from pretrial.methods.text.yi.config import Config
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
@@ -217,9 +218,7 @@ class _Grown:
 
 def _measure_bits(method: Yi, data: Data, seed: int) -> dict[str, Any]:
     """Bits per byte of each text, and the cosine of the block where one was chosen."""
-    nll, sizes = method.nll(data.test)
-    pairs = zip(nll, sizes, strict=True)
-    found: dict[str, Any] = {"bits_per_byte": [each / math.log(2) / size for each, size in pairs]}
+    found: dict[str, Any] = {"bits_per_byte": bits_per_byte(method, data.test)}
     if method.cosine is not None:
         found["block_cosine"] = method.cosine
     return found
