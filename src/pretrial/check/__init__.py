@@ -5,6 +5,7 @@ test suite holds every method of the project to them, and `pretrial check SLUG` 
 
 - `contract`: what a check is, how it fails, and the method that it looks at;
 - `declared`: what a method says of itself: card, settings, abilities, published sizes;
+- `able`: abilities take what `read` gives, so that tasks need not know the method;
 - `staged`: each stage on its own: gradients, losses, micro-batches;
 - `trained`: whole runs: resume, seeds, what is saved and exported.
 """

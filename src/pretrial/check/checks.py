@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from pretrial.check import declared, staged, trained
+from pretrial.check import able, declared, staged, trained
 from pretrial.check.contract import ContractError, Subject
 from pretrial.errors import UserError
 
@@ -28,6 +28,8 @@ CHECKS: tuple[Check, ...] = (
     staged.loss_falls_on_one_batch,
     staged.four_micro_batches_equal_the_batch,
     declared.first_stage_is_described_before_it_is_trained,
+    able.encode_gives_a_vector_for_each_example,
+    able.a_classifier_learns_pairs_of_example_and_class,
     trained.a_run_interrupted_many_times_ends_with_the_same_bits,
     trained.same_seed_same_run_and_another_seed_another,
     trained.what_is_saved_comes_back,

@@ -170,7 +170,8 @@ class TextToTextMethod(LanguageMethod):
         own, weights = classifier.base_model, self.network.base_model.state_dict()
         own.load_state_dict({name: weights[name] for name in own.state_dict()})  # no lm_head
         longest = self.language_model.max_source
-        return TextClassifier(classifier.to(self.network.device), self.tokenizer, longest)
+        classifier.to(self.network.device)
+        return TextClassifier(classifier, self.tokenizer, longest, text_of=self.text_of)
 
     def writer(self, max_target: int = 0) -> TextToText:
         """A copy to be fine-tuned on (source, target) texts; 0 takes the settings' longest."""

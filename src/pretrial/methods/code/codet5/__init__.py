@@ -283,7 +283,8 @@ class CodeT5(TextToTextMethod):
         probs = self.head.logits(texts_of(examples, task)).softmax(-1)
         for row in probs.tolist():
             named = dict(zip(self.labels, row, strict=True))
-            yield {"label": max(named, key=lambda label: named[label]), "probabilities": named}
+            best = max(named, key=lambda label: named[label])
+            yield {"label": best, "label_prob": named[best], "probabilities": named}
 
     def encode(self, examples: Sequence[Example | str]) -> Tensor:
         """One vector a text: the mean of the encoder's last states over its tokens [N, d]."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrial.errors import UserError
+from pretrial.methods.code.codet5.data import Example
 from pretrial.models.architectures.classifier import Classifier
 from pretrial.models.architectures.seq2seq import encode_texts, pad_rows, shifted
 
@@ -34,10 +35,11 @@ class PairHead(nn.Module):
 
 
 class EosClassifier(Classifier):
-    """Classes from the decoder's state at the end token; contents are texts, or pairs of them.
+    """Classes from the decoder's state at the end token.
 
-    The source is the decoder's text too, as in DefectModel and CloneModel of the release. The state
-    at the end token has seen all tokens before it, and not that token itself.
+    Contents are texts, pairs of them, or examples, whose code is read. The source is the decoder's
+    text too, as in DefectModel and CloneModel of the release. The state at the end token has seen
+    all tokens before it, and not that token itself.
 
     Args:
         network: the T5.
@@ -61,10 +63,11 @@ class EosClassifier(Classifier):
             network.lm_head.weight.requires_grad_(False)  # a classifier writes nothing
 
     def inputs(
-        self, contents: Sequence[Texts], generator: torch.Generator | None = None
+        self, contents: Sequence[Texts | Example], generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Ids and mask [B, T], of pairs [2 B, T], and the places of the end tokens, `ends`."""
-        flat = [t for each in contents for t in ((each,) if isinstance(each, str) else each)]
+        texts = [each.text if isinstance(each, Example) else each for each in contents]
+        flat = [t for each in texts for t in ((each,) if isinstance(each, str) else each)]
         if len(flat) != (1 + self.pairs) * len(contents):
             raise UserError("a pair of texts is needed to compare, one text to classify")
         rows = encode_texts(self.tokenizer, flat, self.max_length, plain=True)
