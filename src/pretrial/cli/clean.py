@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pretrial.cli import data, options, runs
+from pretrial.data.as_json import as_json_line
 from pretrial.data.cleaning.cascade import Cascade, draw
 from pretrial.data.cleaning.cascade_stages import Options
 from pretrial.data.reading.sources import load
-from pretrial.data.rows import Row, json_line, leaving_out, require, text_in, texts
+from pretrial.data.rows import Row, leaving_out, require, text_in, texts
 from pretrial.errors import UserError
 from pretrial.files import whole_file
 
@@ -58,7 +59,7 @@ def clean(argv: Sequence[str]) -> None:
     runs.make_folder(out.parent)
     with whole_file(out) as file:
         for row in cascade.run(rows):
-            file.write(json_line(row) + "\n")
+            file.write(as_json_line(row) + "\n")
     runs.write_text(report, json.dumps(cascade.report(), indent=1, ensure_ascii=False) + "\n")
     data.tell_skipped(source, rows)
     print(cascade.table())

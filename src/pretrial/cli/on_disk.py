@@ -11,7 +11,7 @@ from pretrial.data.reading.indexed import DiskRows, check_index, write_index
 from pretrial.data.splits import side_of
 from pretrial.errors import UserError
 from pretrial.train import checkpoint, distributed
-from pretrial.train.run import claim
+from pretrial.train.claim import claim
 
 _FOLDER = "rows"
 _PARTS = ("kept", "aside")

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 from array import array
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import timedelta
-from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, overload
-from uuid import UUID
 
 from pretrial.errors import UserError
 
@@ -327,32 +322,6 @@ def likely(wanted: str, found: Iterable[str]) -> str:
     names = list(found)
     close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
     return (close or (names if len(names) == 1 else ["OTHER"]))[0]
-
-
-def json_line(row: Mapping[str, Any]) -> str:
-    """A row as one line of JSON, without its end.
-
-    What JSON lacks becomes text: dates and times in ISO 8601, decimal numbers by their digits,
-    bytes in Base64; NumPy's numbers and arrays become numbers and lists.
-
-    Raises:
-        UserError: a value is of a type that none of this holds.
-    """
-    return json.dumps(row, ensure_ascii=False, default=_as_json)
-
-
-def _as_json(value: Any) -> Any:
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    if isinstance(value, Decimal | timedelta | UUID | Path):
-        return str(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return b64encode(value).decode()
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=repr)
-    raise UserError(f"a value of type {type(value).__name__} cannot be written as JSON: {value!r}")
 
 
 def require(rows: Iterable[Row], fields: Iterable[str]) -> None:

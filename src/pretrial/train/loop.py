@@ -19,9 +19,6 @@ import time
 from contextlib import nullcontext
 from functools import partial
 
-import torch
-from torch import nn
-
 from pretrial.errors import UserError
 from pretrial.train import checkpoint
 from pretrial.train.batches import Batches
@@ -30,6 +27,7 @@ from pretrial.train.ema import Average
 from pretrial.train.gradients import ComputeOptions, Gradients, Precision
 from pretrial.train.log import Bar
 from pretrial.train.method import Method
+from pretrial.train.modules import align, freeze
 from pretrial.train.optim import Optimizers
 from pretrial.train.run import Run
 from pretrial.train.seeds import python_state, seed_everything, seed_of, set_python_state
@@ -39,8 +37,6 @@ from pretrial.train.store import Store, first_not_finite
 from pretrial.train.window import Window
 
 __all__ = ["Stopped", "train"]
-
-_ALIGNMENT = 64  # bytes, of torch's own memory on the CPU
 
 
 def train(
@@ -75,29 +71,6 @@ def train(
                 raise UserError(f"two stages are called {stage.name!r}: rename one")
             names.add(stage.name)
             _StageLoop(stage, run, options, request).run_whole()
-
-
-def freeze(module: nn.Module) -> None:
-    """Puts all `frozen` modules inside into eval mode and without gradients."""
-    for prefix in checkpoint.frozen_prefixes(module):
-        module.get_submodule(prefix.removesuffix(".")).eval().requires_grad_(False)
-
-
-def align(module: nn.Module) -> None:
-    """Gives weights that are mapped from a file memory of their own, placed as torch places it.
-
-    Where a factor stands in memory decides the last bits of a product on some processors, and a
-    file may hold its weights anywhere.
-    """
-    moved: dict[int, torch.UntypedStorage] = {}
-    for weight in (*module.parameters(), *module.buffers()):
-        storage = weight.untyped_storage()
-        place = storage.data_ptr()
-        if place % _ALIGNMENT:
-            if place not in moved:
-                moved[place] = storage.clone()
-            where = (weight.storage_offset(), weight.shape, weight.stride())
-            weight.data = weight.data.new_empty(0).set_(moved[place], *where)
 
 
 class _StageLoop:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import fcntl
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +17,7 @@ from rich.console import Console
 from pretrial.errors import UserError
 from pretrial.train import checkpoint, distributed, log
 from pretrial.train.budget import Budget, Spent
+from pretrial.train.claim import claim, release
 from pretrial.train.seeds import seed_everything, seed_of
 
 if TYPE_CHECKING:
@@ -26,38 +25,6 @@ if TYPE_CHECKING:
 
 _BOOK = ".book.json"
 _FIVE_MINUTES = Budget(300, "seconds")
-_locks: dict[Path, int] = {}
-
-
-def claim(folder: Path) -> None:
-    """Makes a run's folder and takes it for this process, until it ends, however it ends.
-
-    Raises:
-        UserError: another process has it, or the disk is full or fails.
-    """
-    with checkpoint.disk_explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder.resolve() / ".lock"
-        held = _locks.get(path)
-        if held is not None:
-            if path.exists() and os.fstat(held).st_ino == path.stat().st_ino:
-                return
-            os.close(_locks.pop(path))
-        handle = os.open(path, os.O_RDWR | os.O_CREAT)
-    try:
-        # a POSIX lock: children do not inherit it, and its end is this process's end
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        owner = os.read(handle, 32).decode()
-        os.close(handle)
-        raise UserError(
-            f"the run folder {folder} is in use by process {owner or 'unknown'}: wait for it to"
-            " end, or give another folder"
-        ) from error
-    _locks[path] = handle
-    with checkpoint.disk_explained(folder):
-        os.truncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
 
 
 class Run:
@@ -144,9 +111,7 @@ class Run:
     def close(self) -> None:
         """Lets go of the folder: its log is closed, and other processes may claim it."""
         self.journal.close()
-        held = _locks.pop(self.folder.resolve() / ".lock", None)
-        if held is not None:
-            os.close(held)
+        release(self.folder)
 
     @property
     def budget(self) -> Budget:

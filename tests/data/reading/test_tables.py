@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from pretrial.cli import main
+from pretrial.data.as_json import as_json_line
 from pretrial.data.reading.sources import load
-from pretrial.data.rows import json_line
 from pretrial.errors import UserError
 
 
@@ -69,6 +69,6 @@ def test_columns_of_any_type_are_cleaned_and_written(tmp_path: Path) -> None:
 
 def test_what_numpy_has_is_written_as_numbers() -> None:
     row = {"a": np.float32(0.5), "b": np.arange(3), "c": {"y", "x"}}
-    assert json.loads(json_line(row)) == {"a": 0.5, "b": [0, 1, 2], "c": ["x", "y"]}
+    assert json.loads(as_json_line(row)) == {"a": 0.5, "b": [0, 1, 2], "c": ["x", "y"]}
     with pytest.raises(UserError, match="a value of type object cannot be written as JSON"):
-        json_line({"a": object()})
+        as_json_line({"a": object()})
