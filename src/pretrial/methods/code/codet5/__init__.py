@@ -60,6 +60,7 @@ from pretrial.methods.code.codet5.stages.tuning import classification, generatio
 from pretrial.models.tokenizers import add_task_tokens
 
 if TYPE_CHECKING:
+    from pretrial.models.architectures.text_encoder import Pooling
     from pretrial.train.run import Run
     from pretrial.train.stage import Stage
 
@@ -224,7 +225,7 @@ class CodeT5(TextToTextMethod):
         """What the model writes for each example, as it was fine-tuned to.
 
         Args:
-            to: language to write in, such as python or en, for a model that has learnt dual
+            to: language to write in, such as python or en, for a model that has learned dual
                 generation and no task of its own.
             max_new_tokens: longest text, in tokens; 0 takes the model's own limit.
             num_samples: texts for each example, with a temperature or beams.
@@ -290,7 +291,7 @@ class CodeT5(TextToTextMethod):
         """One vector a text: the mean of the encoder's last states over its tokens [N, d]."""
         return super().encode([each if isinstance(each, str) else each.text for each in examples])
 
-    def classifier(self, num_labels: int, pooling: str = "eos") -> EosClassifier:
+    def classifier(self, num_labels: int, pooling: Pooling = "first") -> EosClassifier:
         """A classifier on a copy of the model; it reads the end state whatever `pooling` says."""
         return EosClassifier(self.copied(), self.tokenizer, num_labels, self.config.max_source)
 

@@ -1,6 +1,6 @@
 """CodeT5+: one encoder-decoder for code that is used as a whole or in parts.
 
-Code alone is learnt from first: hidden spans are written out, a beginning is gone on from, and
+Code alone is learned from first: hidden spans are written out, a beginning is gone on from, and
 everything is written by the decoder alone. Then come pairs of a text and a code. The encoder's
 first states of both are drawn together against a queue of past ones (contrastive learning); the
 decoder, reading the code and seeing the text, tells whether they belong together (matching, on
@@ -56,8 +56,9 @@ from pretrial.models.architectures.language_model import TextToText
 
 if TYPE_CHECKING:
     from pretrial.evaluate.index import Index
+    from pretrial.models.architectures.text_encoder import Pooling
     from pretrial.train.run import Run
-    from pretrial.train.stage import Stage
+    from pretrial.train.stage import Stage, Trainable
 
 __all__ = ["CARD", "CodeT5p", "Config"]
 
@@ -272,9 +273,7 @@ class CodeT5p(TextToTextMethod):
             seed: of sampling.
         """
         how = {"num_samples": num_samples, "temperature": temperature, "top_p": top_p, "seed": seed}
-        how |= {"max_new_tokens": max_new_tokens or 128}
-        if not isinstance(self.network, FrozenDecoder):
-            how["num_beams"] = num_beams
+        how |= {"max_new_tokens": max_new_tokens or 128, "num_beams": num_beams}
         found = self.index(corpus, index) if corpus else None
         longest = self.language_model.max_source
         for number, each in enumerate(examples):
@@ -323,6 +322,16 @@ class CodeT5p(TextToTextMethod):
             found = completions(*whole, codes, max_prefix=longest, seed=seed + start, **how)
             for code, texts in zip(codes, found, strict=True):
                 yield {"code": code} | self.row_of(texts)
+
+    def copied(self) -> Any:
+        """The T5 with weights of its own; see `whole`."""
+        self.whole("fine-tuning")
+        return super().copied()
+
+    def classifier(self, num_labels: int, pooling: Pooling = "first") -> Trainable:
+        """See `TextToTextMethod.classifier`."""
+        self.whole("fine-tuning")
+        return super().classifier(num_labels, pooling)
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, str]]:

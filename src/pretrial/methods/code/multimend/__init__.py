@@ -215,7 +215,7 @@ class MultiMend(TextToTextMethod):
         kept = [fix for fix in examples if isinstance(fix, Fix) and self.language_model.fits(fix)]
         if not kept:
             raise UserError(
-                f"none of {len(examples)} examples can be learnt from: give rows with removed,"
+                f"none of {len(examples)} examples can be learned from: give rows with removed,"
                 f" added and context, the right lines of 1 to {self.config.max_target - 2} tokens"
             )
         return kept

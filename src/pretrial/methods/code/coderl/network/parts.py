@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from pretrial.bases.language_model import LanguageMethod
+from pretrial.bases.language_model import LanguageMethod, TextToTextMethod
 from pretrial.checkpoints.keys import read_weights
 from pretrial.checkpoints.pretrained import load_generator
 from pretrial.data.problems.problem import Problem
@@ -69,32 +69,11 @@ class Parts(LanguageMethod):
         """An untrained T5 or GPT-2; it has room for the whole vocabulary of the settings."""
         pad, end = (special_ids(cls.specials)[f"{name}_token_id"] for name in ("pad", "eos"))
         if config.architecture == "t5":
-            return new_t5(
-                config.vocab_size,
-                width=config.width,
-                num_layers=config.num_layers,
-                num_heads=config.num_heads,
-                feed_forward=config.feed_forward,
-                dropout_prob=config.dropout_prob,
-                pad_id=pad,
-                eos_id=end,
-            )
-        return GPT2LMHeadModel(
-            GPT2Config(
-                vocab_size=config.vocab_size,
-                n_positions=config.max_source + config.max_target,
-                n_embd=config.width,
-                n_layer=config.num_layers,
-                n_head=config.num_heads,
-                n_inner=config.feed_forward,
-                resid_pdrop=config.dropout_prob,
-                embd_pdrop=config.dropout_prob,
-                attn_pdrop=config.dropout_prob,
-                bos_token_id=end,
-                eos_token_id=end,
-                pad_token_id=pad,
-            )
-        )
+            sizes = TextToTextMethod.sizes(config)
+            return new_t5(config.vocab_size, **sizes, pad_id=pad, eos_id=end)
+        longest = config.max_source + config.max_target
+        ids = {"pad_token_id": pad, "bos_token_id": end, "eos_token_id": end}
+        return GPT2LMHeadModel(config.network_config(GPT2Config, n_positions=longest, **ids))
 
     @classmethod
     def load(cls, config: Any, source: str | Path) -> tuple[Any, Any, Any]:

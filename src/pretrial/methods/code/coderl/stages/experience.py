@@ -55,7 +55,7 @@ class Experience:
         self.run = run
         self.config = method.config
         self.problems = self._with_right_references(list(run.data))
-        # Data often comes sorted, with the solved problems first, which warm-up has learnt by heart
+        # Data often comes sorted, the solved problems first, which warm-up has learned by heart
         order = torch.randperm(len(self.problems), generator=run.generator("problems"))
         self.in_turn = [self.problems[i] for i in order.tolist()]
         actor, c = method.actor, self.config

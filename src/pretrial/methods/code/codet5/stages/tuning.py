@@ -55,7 +55,7 @@ class Tasks(TextToText):
         self.register_buffer("waited", torch.zeros(len(names), dtype=torch.long))
 
     def open_tasks(self) -> list[int]:
-        """Places of the tasks that are still learnt."""
+        """Places of the tasks that are still learned."""
         waited = self.waited.tolist()
         chosen = [i for i, times in enumerate(waited) if not self.patience or times < self.patience]
         return chosen or [min(range(len(waited)), key=lambda i: waited[i])]

@@ -157,8 +157,10 @@ class FrozenDecoder(Trainable):
         loss = token_loss(logits.flatten(0, 1), labels.flatten(), batch["counts"]["targets"])
         return {"loss": loss}
 
-    def write(self, prompts: Sequence[str], **how: Any) -> list[list[str]]:
+    def write(self, prompts: Sequence[str], *, num_beams: int = 1, **how: Any) -> list[list[str]]:
         """Continuations of prompts, which the encoder and the decoder read; see `continued`."""
+        if num_beams > 1:
+            raise UserError("beams are for a CodeT5+ of its own: beside a decoder set num_beams 1")
         generator = torch.Generator()  # nothing is drawn for texts
         ids = [self._ids((prompt, ""), generator)[0] for prompt in prompts]
         return continued(self, self.tokenizer, ids, ids, **how)

@@ -49,7 +49,7 @@ class Unimodal(Trainable):
         self.open_parts()
 
     def open_parts(self) -> None:
-        """Lets those parameters learn that a loss reaches, and the decoder alone where asked."""
+        """Lets those parameters learn that a loss reaches; with `freeze_encoder` the decoder's."""
         network = self.network
         network.requires_grad_(True)
         for part in (network.proj, network.itm_head):

@@ -164,8 +164,8 @@ def _measure(
 def _written(method: MultiMend, bugs: Sequence[Known]) -> list[list[list[Candidate]]]:
     """Ranked candidates for every hunk of every bug."""
     queries = [queries_of(known.bug, method.retriever) for known in bugs]
-    asked = [(query.removed, query.source) for group in queries for query in group]
-    ranked = iter(method.candidates(asked))
+    sources = [(query.removed, query.source) for group in queries for query in group]
+    ranked = iter(method.candidates(sources))
     return [[next(ranked) for _ in group] for group in queries]
 
 
