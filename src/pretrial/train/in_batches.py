@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -37,3 +37,18 @@ def in_batches(
     found = [compute(examples[start : start + batch_size]).float().cpu() for start in starts]
     module.train(training)
     return torch.cat(found)
+
+
+def by_length(
+    items: Sequence[Any], batch_size: int, length: Callable[[Any], int] = len
+) -> Iterator[list[int]]:
+    """Places of items in batches of like length, so that little of a batch is padding.
+
+    Args:
+        items: N of them.
+        batch_size: places at a time.
+        length: of an item.
+    """
+    order = sorted(range(len(items)), key=lambda place: length(items[place]))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]

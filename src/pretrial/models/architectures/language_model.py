@@ -40,7 +40,7 @@ from pretrial.models.decoding.write import write
 from pretrial.models.layers.attention_masks import additive_mask
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.device import to_device
-from pretrial.train.in_batches import in_batches
+from pretrial.train.in_batches import by_length, in_batches
 from pretrial.train.stage import Batch, Trainable
 
 
@@ -238,10 +238,8 @@ class ConditionalLM(LanguageModel):
         """-log p in nats of every target token of each pair, in eval mode; the mode comes back."""
         training = self.training
         self.eval()
-        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i].inputs + pairs[i].targets))
         found: list[Tensor] = [torch.empty(0)] * len(pairs)
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
+        for places in by_length(pairs, batch_size, lambda pair: len(pair.inputs + pair.targets)):
             batch = self._batch([pairs[i] for i in places], inputs_too=False)
             batch = to_device(batch, self.network.device)
             labels = chosen_of(batch["labels"], batch)

@@ -21,6 +21,7 @@ from transformers.utils import cached_file
 
 from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.errors import UserError
+from pretrial.train.in_batches import by_length
 
 #: Name: the package that brings the model, and the folder in it. The package's own code needs
 #: sentence-transformers, so it is found but never imported.
@@ -77,9 +78,7 @@ class SentenceEncoder(nn.Module):
         The mode of the network is the caller's.
         """
         vectors = torch.zeros(len(texts), self.width)
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
+        for places in by_length(texts, batch_size):
             vectors[places] = self([texts[place] for place in places]).float().cpu()
         return vectors
 

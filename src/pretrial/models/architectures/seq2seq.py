@@ -78,9 +78,9 @@ def shifted(model: Any, labels: Tensor) -> Tensor:
     return ids.masked_fill(ids == IGNORE, model.config.pad_token_id)
 
 
-def pad_rows(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
-    """Rows of ids as one tensor [B, T] on the CPU, filled on the right."""
-    return padded(rows, fill, torch.device("cpu"))
+def pad_rows(rows: Sequence[Sequence[int]], fill: int, length: int = 0) -> Tensor:
+    """Rows of ids as one tensor [B, T] on the CPU, filled on the right; T is at least `length`."""
+    return padded(rows, fill, torch.device("cpu"), length)
 
 
 def collate(

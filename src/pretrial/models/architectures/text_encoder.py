@@ -17,6 +17,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from pretrial.errors import UserError
 from pretrial.models.layers.attention_masks import key_mask
+from pretrial.train.in_batches import by_length
 
 Pooling = Literal["first", "mean"]
 
@@ -96,9 +97,7 @@ def _states(
         raise UserError("there are no texts to encode: give at least one")
     training = encoder.training
     encoder.eval()
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
+    for rows in by_length(texts, batch_size):
         inputs = tokenizer(
             [texts[i] for i in rows],
             truncation=True,

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def padded(rows: Sequence[Sequence[int]], fill: int, device: torch.device) -> Tensor:
-    """[rows, longest] of ids, shorter rows filled up on the right."""
-    longest = max(map(len, rows))
+def padded(
+    rows: Sequence[Sequence[int]], fill: int, device: torch.device, length: int = 0
+) -> Tensor:
+    """[rows, longest] of ids, shorter rows filled up on the right; at least of that length."""
+    longest = max(length, *map(len, rows))
     return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows], device=device)
 
 

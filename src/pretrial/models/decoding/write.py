@@ -10,6 +10,7 @@ import torch
 from pretrial.errors import UserError
 from pretrial.models.decoding.cache import padded
 from pretrial.models.decoding.sample import sample
+from pretrial.train.in_batches import by_length
 
 _BEAM_ROWS = 400  # beams of all prompts that are searched for together
 
@@ -111,11 +112,8 @@ def beams(
     training, device = network.training, network.device
     network.eval()
     start = [network.config.decoder_start_token_id, *forced]
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    at_once = max(1, _BEAM_ROWS // num_beams)
     found: dict[int, list[tuple[list[int], float]]] = {}
-    for at in range(0, len(order), at_once):
-        places = order[at : at + at_once]
+    for places in by_length(prompts, max(1, _BEAM_ROWS // num_beams)):
         chosen = [prompts[i] for i in places]
         drawn = network.generate(
             input_ids=padded(chosen, pad, device),

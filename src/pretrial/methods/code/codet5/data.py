@@ -217,6 +217,7 @@ class Inputs:
 
     def spans(self, example: Example, generator: torch.Generator) -> Written:
         """Masked span prediction; comment and code are corrupted each for itself."""
+        # section 3.2: 15 % of the words in spans of 1 to 5, drawn before words are parted
         comment, seen = self.comment(example), self.seen(example)
         code = self.pieces(seen.text, self.room(comment.ids))
         whole = self.config.whole_words

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pretrial.checkpoints.keys import load_strict
 from pretrial.methods.code.coderl.network.model import ProgramModel
 from pretrial.train.device import to_device
+from pretrial.train.in_batches import by_length
 from pretrial.train.stage import Batch, Trainable
 
 HEAD = "error_head."
@@ -69,7 +70,7 @@ class Critic(Trainable):
         padding = ~batch["loss_mask"].unsqueeze(-1)  # [B, T, 1]; True: not in the program
         if config.release_pooling:
             padding = torch.zeros_like(padding)
-        if config.pooling == "states":
+        if config.pooling == "states":  # as in the paper; the release pools logits
             states = self.program_model.hidden(batch).masked_fill(padding, -torch.inf)
             return self.error_head(states.amax(dim=1)).float()
         return self.position_logits(batch).masked_fill(padding, -torch.inf).amax(dim=1)
@@ -99,12 +100,8 @@ class Critic(Trainable):
         """Scores of `programs` in their order; batches hold programs of like length."""
         training, device = self.training, next(self.parameters()).device
         self.eval()
-        order = sorted(
-            range(len(programs)), key=lambda i: len(programs[i].source) + len(programs[i].target)
-        )
         found: dict[int, Tensor] = {}
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
+        for rows in by_length(programs, batch_size, lambda p: len(p.source) + len(p.target)):
             batch = to_device(self.batch([programs[i] for i in rows], torch.Generator()), device)
             logits = self.pooled_logits(batch) if pooled else self.position_logits(batch)
             for row, index in enumerate(rows):

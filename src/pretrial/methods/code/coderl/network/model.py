@@ -16,7 +16,7 @@ from pretrial.data.problems.problem import Problem
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.data.prompt import prompt, repair_prompt, runnable
 from pretrial.models.architectures.language_model import LanguageModel
-from pretrial.models.architectures.seq2seq import shifted
+from pretrial.models.architectures.seq2seq import pad_rows, shifted
 from pretrial.models.decoding.sample import sample
 from pretrial.models.decoding.stop import StopTexts
 from pretrial.sandbox import Verdict
@@ -133,16 +133,16 @@ class ProgramModel(LanguageModel):
         if self.encoder_decoder:
             everywhere = self.config.release_padding
             length, fill = (self.config.max_source, self.end) if everywhere else (0, self.pad)
-            inputs = _padded(sources, fill, length)
-            mask = _padded([[1] * len(s) for s in sources], int(everywhere), length)
-            labels = _padded(targets, IGNORE)
+            inputs = pad_rows(sources, fill, length)
+            mask = pad_rows([[1] * len(s) for s in sources], int(everywhere), length)
+            labels = pad_rows(targets, IGNORE)
         else:
             rows = [[*s, *t] for s, t in zip(sources, targets, strict=True)]
-            inputs = _padded(rows, self.pad)
-            mask = _padded([[1] * len(row) for row in rows], 0)
+            inputs = pad_rows(rows, self.pad)
+            mask = pad_rows([[1] * len(row) for row in rows], 0)
             hidden = [[IGNORE] * len(source) for source in sources]
             rows = [[*h, *t] for h, t in zip(hidden, targets, strict=True)]
-            labels = _padded(rows, IGNORE)[:, 1:]
+            labels = pad_rows(rows, IGNORE)[:, 1:]
         loss_mask = labels != IGNORE
         counts = {"examples": float(len(sources)), "tokens": float(loss_mask.sum())}
         batch = {"input_ids": inputs, "attention_mask": mask, "labels": labels}
@@ -292,9 +292,3 @@ def shallower(program_model: ProgramModel) -> ProgramModel:
     }
     small.load_state_dict(lower)
     return program_model.around(small.to(dtype=network.dtype))
-
-
-def _padded(rows: Sequence[Sequence[int]], fill: int, length: int = 0) -> Tensor:
-    """Rows as one tensor [B, T], filled on the right; T is the longest row, or `length`."""
-    longest = max(length, *(len(row) for row in rows))
-    return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows])

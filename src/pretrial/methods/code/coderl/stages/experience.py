@@ -224,6 +224,7 @@ class Experience:
                 Weighted(self.sources[s.problem], s.ids, [1.0] * len(s.ids))
                 for s in distinct.values()
             ]
+        # section 3.2: (r(W) - r(W_b)) * q(w_t), exactly 0 where the outcome is the baseline's
         relative = self.config.returns == "relative"
         gains = [advantage(s.outcome, s.baseline if relative else None) for s in drawn]
         kept = [(s, gain) for s, gain in zip(drawn, gains, strict=True) if gain]
@@ -275,13 +276,8 @@ class Drawn(Sequence[Weighted]):
         self.first = first
         self.batch_size = batch_size
         self.length = batch_size * num_steps
-        every = experience.config.resample_every
-        self.round_length = batch_size * every if every else self.length
-        self._round, self._programs, self._order = 0, first, self._order_of(0, first)
-
-    def _order_of(self, round_: int, programs: list[Weighted]) -> Order:
-        seed = seed_of(self.experience.run.seed, "drawn", round_)
-        return Order(len(programs), seed, shuffle=True)
+        self.round_length = batch_size * (experience.config.resample_every or num_steps)
+        self._turn_to(0, begins=False)
 
     def __len__(self) -> int:
         return self.length
@@ -293,13 +289,13 @@ class Drawn(Sequence[Weighted]):
         return self._programs[self._order.take(place, 1)[0]]
 
     def _turn_to(self, round_: int, begins: bool) -> None:
-        experience = self.experience
-        programs = self.first
+        experience, programs = self.experience, self.first
         if round_:
             samples = experience.resample(round_, book=begins)
             programs = experience.weighted(samples) or self._nothing()
+        seed = seed_of(experience.run.seed, "drawn", round_)
         self._round, self._programs = round_, programs
-        self._order = self._order_of(round_, programs)
+        self._order = Order(len(programs), seed, shuffle=True)
 
     def _nothing(self) -> list[Weighted]:
         """One program without weight, for a round in which none had an outcome of its own."""

@@ -66,11 +66,11 @@ class Denoising(Trainable):
         pad = int(self.inputs.tokenizer.pad_token_id)
         batch = collate([row.source for row in rows], targets or [[]], pad)
         width = batch["input_ids"].shape[1]
-        tags = [row.tags + [IGNORE] * (width - len(row.tags)) for row in rows if row.tags]
+        tags = [row.tags for row in rows if row.tags]
         if not targets:
             batch["labels"] = torch.empty(0, 0, dtype=torch.long)
         batch["loss_mask"] = batch["labels"] != IGNORE
-        batch["tags"] = pad_rows(tags, IGNORE) if tags else torch.empty(0, width)
+        batch["tags"] = pad_rows(tags, IGNORE, width) if tags else torch.empty(0, width)
         batch["num_rows"] = {name: len(group) for name, group in groups.items()}
         batch["num_unparsed"] = float(sum(not row.parsed for row in rows))
         for name, group in groups.items():
@@ -96,6 +96,7 @@ class Denoising(Trainable):
                 logits, batch["tags"].clamp(min=0).to(logits.dtype), reduction="none"
             ).masked_fill(~is_code, 0.0)
             parts["tagging_loss"] = losses.sum() / max(batch["counts"]["tagging"], 1.0)
+        # the objectives alternate with equal probability: on average, the mean of their losses
         total = torch.stack(list(parts.values())).sum() / len(self.objectives)
         unparsed = torch.tensor(batch["num_unparsed"] / batch["counts"]["examples"])
         return {"loss": total, **parts, "unparsed_ratio": unparsed}

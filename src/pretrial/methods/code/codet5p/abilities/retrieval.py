@@ -14,6 +14,7 @@ from pretrial.errors import UserError
 from pretrial.evaluate.index import Index, fingerprint, kept_index
 from pretrial.methods.code.codet5p.network.t5 import MATCH, embed, match_logits, task_ids
 from pretrial.models.architectures.seq2seq import encode_texts, pad_rows
+from pretrial.train.in_batches import by_length
 
 _BATCH = 64
 
@@ -91,9 +92,7 @@ def _batches(
     rows: Sequence[list[int]], pad_id: int, device: torch.device
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Places of rows, their ids [B, T], and 1 at tokens [B, T]."""
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
-    for start in range(0, len(order), _BATCH):
-        places = order[start : start + _BATCH]
+    for places in by_length(rows, _BATCH):
         ids = pad_rows([rows[place] for place in places], pad_id).to(device)
         yield places, ids, (ids != pad_id).long()
 

@@ -191,11 +191,6 @@ def task_ids(tokenizer: Any) -> dict[str, int]:
     return {token: vocabulary[token] for token in TASK_TOKENS}
 
 
-def fixed_rows(rows: Sequence[Sequence[int]], width: int, pad_id: int) -> Tensor:
-    """Token ids [B, width], padded on the right."""
-    return torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in rows])
-
-
 @torch.no_grad()
 def continued(
     network: Any,

@@ -21,11 +21,10 @@ from pretrial.methods.code.codet5p.network.t5 import (
     Embedder,
     decoder_logits,
     embed,
-    fixed_rows,
     match_logits,
     task_ids,
 )
-from pretrial.models.architectures.seq2seq import encode_texts
+from pretrial.models.architectures.seq2seq import encode_texts, pad_rows
 from pretrial.objectives.contrastive import gathered, hard_negatives, info_nce
 from pretrial.objectives.momentum import Momentum
 from pretrial.objectives.queue import KeyQueue
@@ -88,8 +87,8 @@ class Bimodal(Trainable):
         )
         checksums = [[_checksum(e.text), _checksum(e.code)] for e in examples]
         return {
-            "text_ids": fixed_rows(texts, config.max_text, pad),
-            "code_ids": fixed_rows(codes, config.max_code, pad),
+            "text_ids": pad_rows(texts, pad, config.max_text),
+            "code_ids": pad_rows(codes, pad, config.max_code),
             "checksums": torch.tensor(checksums),
             # of what is drawn for a pair: they hang on it alone, and so not on how the batch is
             # spread over processes; plain numbers, for generators are made from them

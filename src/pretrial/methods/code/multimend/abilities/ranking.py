@@ -45,6 +45,7 @@ def rank(beams: Sequence[Beam], source: str) -> list[Candidate]:
         for beam in beams
         for place, (text, score) in enumerate(beam)
     ]
+    # release: by the rank in a checkpoint's beam, then by the score; of equal texts the first stays
     found.sort(key=lambda candidate: (candidate.rank, -candidate.score))
     once: dict[str, Candidate] = {}
     for candidate in found:

@@ -100,7 +100,10 @@ class Search:
         return False
 
     def _progressive(self) -> None:
-        """Hunk by hunk, those that follow still as they were."""
+        """Hunk by hunk, those that follow still as they were.
+
+        The cost is the sum, and not the product, of the numbers of candidates.
+        """
         best: list[Candidate | None] = [None] * len(self.candidates)
         fewest = self.found.before
         for place, candidates in enumerate(self.candidates):
