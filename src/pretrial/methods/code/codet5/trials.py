@@ -45,9 +45,6 @@ def trial(
             default=role != "ablation",
         )
 
-    def measure(method: Any, found: Data, seed: int) -> dict[str, list[float]]:
-        return functions.measure(method, found.test, seed)
-
     made = partial(
         functions.data,
         data,
@@ -70,13 +67,17 @@ def trial(
             arm("names", "spans and identifiers", "ablation", **_SPANS | {"identifiers": True}),
             arm("no-dual", "all but dual generation", "ablation", dual_ratio=0.0),
         ),
-        measure=measure,
+        measure=_measure,
         metric=metric,
         direction=direction,
         budget=Budget(5e5, "tokens"),
         claims=tuple(_claims(which)),
         notes=_NOTES,
     )
+
+
+def _measure(method: Any, found: Data, seed: int) -> dict[str, list[float]]:
+    return functions.measure(method, found.test, seed)
 
 
 def _claims(which: Sequence[functions.Task]) -> list[tuple[str, str, str, str]]:

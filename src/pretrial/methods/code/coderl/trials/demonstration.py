@@ -236,18 +236,25 @@ def _page(
             }
         )
     )
+    _before_after_section(page, pairs, len(data.test))
+    page.footer(f"Made by `pretrial demo coderl` in {seconds / 60:.1f} minutes.")
+    return page
+
+
+def _before_after_section(
+    page: Page, pairs: Sequence[tuple[Problem, list[Any]]], num_test: int
+) -> None:
+    """Programs that came to be solved, and such that no longer are, side by side."""
     page.heading("Before and after")
     gained = [pair for pair in pairs if pair[1][1][1].passed]
     lost = [pair for pair in pairs if pair[1][0][1].passed]
     page.text(
-        f"Greedy programs of the warm start and after CodeRL: of {len(data.test)} test problems"
+        f"Greedy programs of the warm start and after CodeRL: of {num_test} test problems"
         f" {len(gained)} are newly solved, {len(lost)} no longer. The first few of each:"
     )
     for problem, ((before, was), (after, became)) in [*gained[:6], *lost[:3]]:
         page.text(f"`{problem.question.splitlines()[0]}`")
         page.code_side_by_side(before, after, ("warm start", "CodeRL"), (_tag(was), _tag(became)))
-    page.footer(f"Made by `pretrial demo coderl` in {seconds / 60:.1f} minutes.")
-    return page
 
 
 def _plain(outcome: str) -> str:

