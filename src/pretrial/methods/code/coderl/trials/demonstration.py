@@ -209,6 +209,25 @@ def _page(
         "One seed: the intervals say how sure these two models differ on problems like these, not"
         " how another training would end. `pretrial trial coderl` runs several seeds."
     )
+    _search_section(page, searches, quality)
+    page.heading("What became of the programs")
+    page.plot(
+        Stacked(
+            {
+                labels[name]: {
+                    k.lower().replace("_", " "): v for k, v in r.notes["outcomes"].items()
+                }
+                for name, r in plain.items()
+            }
+        )
+    )
+    _before_after_section(page, pairs, len(data.test))
+    page.footer(f"Made by `pretrial demo coderl` in {seconds / 60:.1f} minutes.")
+    return page
+
+
+def _search_section(page: Page, searches: Mapping[str, Result], quality: Sequence[Quality]) -> None:
+    """The searches at equal numbers of programs, and the critic that guides them."""
     page.heading("Plain against critic sampling")
     names = ("pass@1", f"1@{_TOTAL}", f"5@{_TOTAL}")
     page.table(
@@ -225,20 +244,6 @@ def _page(
             [[f"{q.fraction:.0%}", q.accuracy, q.majority_accuracy, q.auc] for q in quality],
             caption="On programs that the CodeRL model wrote for test problems.",
         )
-    page.heading("What became of the programs")
-    page.plot(
-        Stacked(
-            {
-                labels[name]: {
-                    k.lower().replace("_", " "): v for k, v in r.notes["outcomes"].items()
-                }
-                for name, r in plain.items()
-            }
-        )
-    )
-    _before_after_section(page, pairs, len(data.test))
-    page.footer(f"Made by `pretrial demo coderl` in {seconds / 60:.1f} minutes.")
-    return page
 
 
 def _before_after_section(
