@@ -141,7 +141,7 @@ def test_a_method_of_code_reads_texts_as_code() -> None:
 def test_a_field_that_is_enough_alone_keeps_its_name() -> None:
     method = Bare(discover.load("further_pretraining").method)
     [example] = examples_of(method, [{"image": "a.png", "text": "a dog"}], "text")
-    assert (example.input, example.content) == ("text", "a dog")
+    assert (example.field, example.content) == ("text", "a dog")
 
 
 def test_every_row_makes_one_example() -> None:
