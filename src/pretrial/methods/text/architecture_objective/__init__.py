@@ -107,6 +107,7 @@ class ArchitectureObjective(PromptedMethod):
     def new_mixture(self) -> MixtureOfDenoisers:
         """The one objective, as a denoiser."""
         config = self.config
+        # all objectives read as many tokens: 626 = 512 inputs + 114 targets of MLM in the paper
         alone = config.architecture == "encoder_decoder" and config.objective == "masked_lm"
         return MixtureOfDenoisers(
             [config.member],

@@ -193,6 +193,7 @@ class E2S2(abilities.Abilities):
         for name, own in zip(written, logits.split(size), strict=True):
             targets = batch["labels"].flatten()
             parts[f"{name}_loss"] = token_loss(own.flatten(0, 1), targets, counts["targets"])
+        # L = L_nll(masked view) + L_nll(noisy view) + lambda_de L_de + lambda_cl L_cl, weighted
         total = sum(weight * parts[f"{name}_loss"] for name, weight in written.items())
         if self.encoder_token_head is not None:
             parts["denoise_loss"] = self.denoise_loss(by_view["noisy"], batch)

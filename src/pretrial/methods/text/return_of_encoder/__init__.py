@@ -213,6 +213,7 @@ class ReturnOfEncoder(LanguageMethod):
         if "answers" not in counts:
             return {"loss": gold + self._unseen(batch)}
         found = {"ce_loss": gold}
+        # L = alpha KL(teacher || student) + (1 - alpha) CE, alpha being `kd_weight`
         total = (1 - weight) * gold
         if "answers" in batch:
             answers = batch["answers"]
