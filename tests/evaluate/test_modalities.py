@@ -138,6 +138,11 @@ def test_a_method_of_code_reads_texts_as_code() -> None:
     assert (example.code, example.language) == ("sets a", "java")
 
 
+def test_a_text_is_no_image() -> None:
+    with pytest.raises(UserError, match="neither 'image' nor 'audio'"):
+        evaluate("probe", made("mae"), ROWS["mlm"], num_train=20)
+
+
 def test_a_field_that_is_enough_alone_keeps_its_name() -> None:
     method = Bare(discover.load("further_pretraining").method)
     [example] = examples_of(method, [{"image": "a.png", "text": "a dog"}], "text")

@@ -15,6 +15,8 @@ from pretrial.discover import card_of
 from pretrial.errors import UserError
 
 _TEXT = "text"
+# What a text cannot stand in for where nobody says so.
+_MEDIA = ("image", "audio", "video", "signal", "series", "points")
 
 
 def examples_of(method: Any, rows: Sequence[Any], field: str = "") -> Sequence[Any]:
@@ -78,7 +80,7 @@ def _names(method: Any, fields: Sequence[Field], row: Any, field: str) -> tuple[
         first = next((each.name for each in fields if each.required), field or _TEXT)
     if not field and not isinstance(row, str):
         called_otherwise = first not in row and _TEXT in row and _TEXT not in known
-        if not called_otherwise:
+        if not called_otherwise or first in _MEDIA:
             return "", ""
     field = field or _TEXT
     alone = field in known and _can_read(method, {field: value_of(row, field)})
