@@ -236,10 +236,18 @@ def test_table(row, runner):
 
 
 def test_no_tests_is_untested_and_never_a_pass(runner):
-    empty = [Tests("call", "add"), Tests("stdin"), Tests("assert", script=" \n")]
+    scripts = (" \n", "'''Doc.'''\nimport math\n", "def check(f):\n    assert f(1, 2) == 3\n")
+    empty = [Tests("call", "add"), Tests("stdin"), *scripts]
     verdicts = runner.run([(ADD, tests) for tests in empty])
-    assert [verdict.outcome for verdict in verdicts] == [Outcome.UNTESTED] * 3
+    assert [verdict.outcome for verdict in verdicts] == [Outcome.UNTESTED] * 5
     assert not any(verdict.passed for verdict in verdicts)
+
+
+def test_a_text_in_place_of_tests_is_an_assert_script(runner):
+    script = "assert add(1, 2) == 3\nassert add(3, 4) == 7"
+    programs = (ADD, "def add(a, b):\n    return 3\n")
+    verdicts = runner.run([(program, script) for program in programs])
+    assert [verdict.tests for verdict in verdicts] == [(True, True), (True, False)]
 
 
 def test_all_tests_are_run_on_request():
@@ -399,6 +407,11 @@ def test_verdict_survives_json():
         ([(ADD, Tests("call", "f", ([1],), ()))], {}, "1 inputs but 0 outputs"),
         ([(ADD, Tests("call", "f", (1,), (1,)))], {}, "list of arguments"),
         ([(ADD, Tests("stdin", "", (1,), ("1",)))], {}, "must be text"),
+        ([(ADD, Tests("stdin", "", "12", "12"))], {}, "one item a test, not the str '12'"),
+        ([(ADD, Tests("call", "f", {1: 2}, {1: 2}))], {}, "must be a tuple, .* not the dict"),
+        ([(ADD, None)], {}, "not NoneType: make one"),
+        ([(ADD, ["assert True"])], {}, "text of an assert script, not list"),
+        ([ADD], {}, "a pair of a program and its tests, not 'def add"),
     ],
 )
 def test_the_users_mistakes_are_named(jobs, options, words):

@@ -18,9 +18,10 @@ from typing import Any, Literal
 from pretrial import cluster
 from pretrial.errors import UserError
 from pretrial.sandbox.compare import Mode
+from pretrial.sandbox.jobs import Job, limits_of, pairs_of
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Verdict
-from pretrial.sandbox.runner import Job, Runner, limits_of
+from pretrial.sandbox.runner import Runner
 
 _MOST = 64  # programs of one task: what is judged again when its machine dies
 _ROUNDS = 4  # tasks a core, so that one with slow programs does not keep the others waiting
@@ -82,7 +83,7 @@ class ClusterRunner:
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Verdict]:
         """Judges programs; see `Runner.run`."""
-        jobs = list(jobs)
+        jobs = pairs_of(jobs)
         each = limits_of(limits, len(jobs))
         cores = int(self._ray.cluster_resources().get("CPU", 1))
         size = max(1, min(_MOST, -(-len(jobs) // (cores * _ROUNDS))))

@@ -116,6 +116,10 @@ class Trial:
 
 
 def _check(tests: Tests) -> None:
+    for name, items in (("inputs", tests.inputs), ("outputs", tests.outputs)):
+        if not isinstance(items, list | tuple):
+            what = f"{type(items).__name__} {items!r:.40}"
+            raise UserError(f"{name} of tests must be a tuple, one item a test, not the {what}")
     if len(tests.inputs) != len(tests.outputs):
         numbers = f"{len(tests.inputs)} inputs but {len(tests.outputs)} outputs"
         raise UserError(f"tests have {numbers}: give one output for each input")

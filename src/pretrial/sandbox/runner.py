@@ -17,6 +17,7 @@ from pretrial.sandbox.compare import Mode, check_mode
 from pretrial.sandbox.faults import LOST
 from pretrial.sandbox.host import Worker
 from pretrial.sandbox.isolation import check_level, start_best
+from pretrial.sandbox.jobs import Job, Pair, limits_of, pairs_of
 from pretrial.sandbox.judge import Prepared, Trial, judge, prepare
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Verdict
@@ -27,8 +28,6 @@ RUNNER_VERSION = f"2/{sys.version_info.major}.{sys.version_info.minor}"
 CACHE_SIZE = 1 << 16  # verdicts kept in memory
 FINGERPRINT_BATCH = 64  # programs compiled in one process
 BUSY_SHARE = 0.8  # a timeout that used this share of its time on the processor is final
-
-Job = tuple[str, Tests]
 
 
 @dataclass
@@ -120,7 +119,7 @@ class Runner:
         """Judge programs.
 
         Args:
-            jobs: (program, tests) pairs.
+            jobs: (program, tests) pairs; a text in place of tests is an assert script.
             limits: for all, or one per job.
             progress: called with the numbers of programs judged and of all programs to run.
 
@@ -129,13 +128,10 @@ class Runner:
         """
         if self._process != os.getpid():  # a fork: the workers it has inherited are its parent's
             self._own()
-        jobs = list(jobs)
-        each = limits_of(limits, len(jobs))
-        for program, _ in jobs:
-            if not isinstance(program, str):
-                raise UserError(f"a program must be a str, not {type(program).__name__}")
+        pairs = pairs_of(jobs)
+        each = limits_of(limits, len(pairs))
         verdicts: dict[int, Verdict] = {}
-        work = self._plan(jobs, each)
+        work = self._plan(pairs, each)
         todo = [item for item in work if not self._from_cache(item, verdicts)]
         done = 0
 
@@ -156,11 +152,11 @@ class Runner:
         # What another process may have caused gets a second run, with no other beside it.
         for item, verdict in self._pool.spread(late, self._judge, alone=True):
             finish(item, verdict)
-        return [self._named(verdicts[index], *job) for index, job in enumerate(jobs)]
+        return [self._named(verdicts[index], *pair) for index, pair in enumerate(pairs)]
 
     # --- planning ---
 
-    def _plan(self, jobs: list[Job], limits: list[Limits]) -> list[Work]:
+    def _plan(self, jobs: list[Pair], limits: list[Limits]) -> list[Work]:
         """Group by problem; programs with the same byte code are one piece of work."""
         prints = self._fingerprints(jobs)
         shared: dict[int, Prepared] = {}
@@ -176,7 +172,7 @@ class Runner:
             item.jobs.append((index, lines))
         return sorted(work.values(), key=lambda item: item.key)
 
-    def _fingerprints(self, jobs: list[Job]) -> dict[str, tuple[str, list[int]]]:
+    def _fingerprints(self, jobs: list[Pair]) -> dict[str, tuple[str, list[int]]]:
         """Hash and lines of the byte code of every program that may have a twin."""
         texts: dict[int, set[str]] = {}
         for program, tests in jobs:
@@ -242,7 +238,10 @@ def run_programs(
     preamble: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Verdict]:
-    """Judge (program, tests) pairs; one verdict per pair, in order. See `Runner` and its `run`."""
+    """Judge (program, tests) pairs; one verdict per pair, in order. See `Runner` and its `run`.
+
+    [verdict] = run_programs([("def add(a, b): return a + b", "assert add(1, 2) == 3")])
+    """
     with Runner(
         workers=workers,
         isolation=isolation,
@@ -286,17 +285,6 @@ def compare_modes(jobs: Sequence[Job], **options: Any) -> Differences:
 def _num_cores() -> int:
     """Cores this process may use; macOS does not say."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def limits_of(limits: Limits | Sequence[Limits] | None, count: int) -> list[Limits]:
-    """Limits for each of `count` programs."""
-    if limits is None or isinstance(limits, Limits):
-        return [limits or Limits()] * count
-    if len(limits) != count:
-        raise UserError(
-            f"there are {count} programs but {len(limits)} limits: give one, or one each"
-        )
-    return list(limits)
 
 
 def _give(item: Work, verdict: Verdict, lines: list[int], verdicts: dict[int, Verdict]) -> None:

@@ -123,6 +123,15 @@ class ScriptNames:
 
     # --- statements ---
 
+    def is_inert(self, statement: ast.stmt) -> bool:
+        """Whether a statement runs nothing of the program."""
+        match statement:
+            case ast.Expr(ast.Constant()):
+                return True
+            case ast.Assert(ast.Constant(value)):
+                return bool(value)
+        return isinstance(statement, (*_NAMED, ast.Import, ast.ImportFrom, ast.Pass))
+
     def checks(self, statement: ast.stmt) -> bool:
         """Whether a statement may find fault with the program, as far as one can see."""
         if isinstance(statement, _NAMED):
