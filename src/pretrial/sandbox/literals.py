@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import json
 import tokenize
 from typing import Any
@@ -49,7 +50,7 @@ def parse_python(text: str, mode: str = "exec") -> ast.AST:
 
 def short_numbers(text: str) -> str:
     """Python whose integers of many digits are hexadecimal, which has no limit; lines stay."""
-    lines = text.splitlines(keepends=True)
+    lines = [*io.StringIO(text)]
     try:
         for token in reversed([*tokenize.generate_tokens(io.StringIO(text).readline)]):
             if token.type == tokenize.NUMBER and len(token.string) > _MOST_DIGITS:
@@ -90,6 +91,85 @@ def read_json(text: str) -> Any:
         raise
     except ValueError:
         return json.loads(text, parse_int=whole_number)
+
+
+def list_of(value: Any, name: str) -> list[Any]:
+    """A list as tables keep it: itself, an array, or its text as csv and pandas write it.
+
+    Args:
+        value: what the table holds. Where that is nothing, the list is empty; a text that has no
+            brackets is the one item of a list.
+        name: what a message calls it.
+
+    Raises:
+        ValueError: it is something else, such as half of a list's text.
+    """
+    if is_missing(value):
+        return []
+    if hasattr(value, "tolist"):  # an array of numpy
+        value = value.tolist()
+    if isinstance(value, str):
+        if value.lstrip()[0] not in "[(":
+            return [value]
+        try:
+            value = _parsed(value)
+        except ValueError as error:
+            raise ValueError(f"{name} is a text that is no list: {value!r:.60}") from error
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name} is no list: {value!r:.60}")
+    return list(value)
+
+
+def object_of(value: Any, name: str) -> dict[str, Any]:
+    """An object as tables keep it: itself, or its text; an empty one where it is missing.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if is_missing(value):
+        return {}
+    found = _parsed(value) if isinstance(value, str) else value
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} is not an object: {value!r:.60}")
+    return found
+
+
+def text_of(value: Any) -> str:
+    """A text, which is empty where it is missing."""
+    return "" if is_missing(value) else str(value)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a table holds nothing there: None, an empty text, or not a number."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and value != value)
+
+
+def _parsed(text: str) -> Any:
+    """The value of JSON, or of a literal as Python and numpy print it."""
+    try:
+        return read_json(text)
+    except json.JSONDecodeError as error:
+        if text.lstrip()[:1] not in ("[", "(", "{"):
+            raise
+        try:
+            return parse_literal(_with_commas(text))
+        except (ValueError, tokenize.TokenError, SyntaxError):
+            raise error from None
+
+
+def _with_commas(text: str) -> str:
+    """The list with commas between its texts, which numpy prints without: ['a' 'b']."""
+    lines = [*io.StringIO(text.strip())]
+    tokens = [*tokenize.generate_tokens(io.StringIO(text.strip()).readline)]
+    kinds = (tokenize.NL, tokenize.COMMENT)
+    tokens = [token for token in tokens if token.type not in kinds]
+    for before, token in reversed([*itertools.pairwise(tokens)]):
+        if before.type == token.type == tokenize.STRING:
+            row, column = before.end
+            lines[row - 1] = f"{lines[row - 1][:column]},{lines[row - 1][column:]}"
+    return "".join(lines)
 
 
 def to_json(value: Any) -> Any:

