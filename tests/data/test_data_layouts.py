@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -322,6 +323,29 @@ def test_own_layout_comes_back_exactly(tmp_path: Path) -> None:
     assert same(back[0].tests.inputs, problems[0].tests.inputs)
     assert list(read_problems(problems)) == problems
     assert len(path.read_text(encoding="utf-8").split("\n")) == 4
+
+
+def test_problems_with_one_id_get_ids_of_their_own() -> None:
+    def row(name: object, word: str) -> dict[str, Any]:
+        return {"problem_id": name, "question": word, "input_output": json.dumps(STDIN)}
+
+    rows = [row(0, "a"), row("1", "b"), row("0", "c"), row("0#2", "d"), row(0, "a"), row(1, "e")]
+    words = (
+        "3 of 6 problems .* problem 0 and problem 2 both have '0', so that the second is now '0#3'"
+    )
+    with pytest.warns(UserWarning, match=words) as told:
+        problems = read_problems(rows)
+    assert told[0].filename == __file__
+    assert [p.id for p in problems] == ["0", "1", "0#3", "0#2", "0#4", "1#2"]
+    assert [p.question for p in problems] == list("abcdae")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(read_problems(problems)) == problems  # once is enough
+    # The rows are counted as they come, those that are left out too.
+    bad = {"question": "q", "input_output": "["}
+    with pytest.warns(UserWarning, match="problem 1 and problem 3 both have '5'"):
+        problems = read_problems([bad, row(5, "a"), bad, row(5, "b")], skip_bad=True)
+    assert [p.id for p in problems] == ["5", "5#2"]
 
 
 def test_unknown_layout_names_fields_and_layouts() -> None:

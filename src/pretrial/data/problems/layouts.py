@@ -10,10 +10,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def problems_of(
 ) -> Problems:
     """The problems of rows in any of the layouts; problems are taken as they are.
 
-    A problem without tests is left out with a warning; one without solution is kept. Example tests
+    A problem without tests is left out with a warning; one without solution is kept. Where several
+    have one id, as when data sets are put together, the later ones get another. Example tests
     that the data does not give are extracted from the statement where that leaves no doubt.
 
     Args:
@@ -67,6 +69,7 @@ def problems_of(
         UserError: an unknown layout, a broken row, or no problem with tests.
     """
     problems = Problems(skipped=skipped)
+    names: list[str] = []
     untested = 0
     each: Iterable[Any] = rows
     for number, row in enumerate(each):
@@ -83,6 +86,7 @@ def problems_of(
             continue
         if len(problem.tests):
             problems.append(problem)
+            names.append(name)
         else:
             untested += 1
             problems.skipped.append(f"{name} ({problem.id}) has no tests")
@@ -94,7 +98,37 @@ def problems_of(
         )
     if untested:
         warnings.warn(f"{untested} problems have no tests and are left out", stacklevel=3)
+    problems[:] = with_own_ids(problems, names)
     return problems
+
+
+def with_own_ids(problems: Sequence[Problem], names: Sequence[str] = ()) -> list[Problem]:
+    """The problems, where of several with one id the later ones get another: "7", "7#2", "7#3".
+
+    Args:
+        problems: in their order.
+        names: what a warning calls each; by default "problem" and its place.
+    """
+    first: dict[str, int] = {}
+    taken = {problem.id for problem in problems}
+    found, renamed = [], []
+    for place, problem in enumerate(problems):
+        if first.setdefault(problem.id, place) != place:
+            numbers = (f"{problem.id}#{number}" for number in itertools.count(2))
+            own = next(name for name in numbers if name not in taken)
+            taken.add(own)
+            renamed.append((first[problem.id], place, problem.id, own))
+            problem = replace(problem, id=own)
+        found.append(problem)
+    if renamed:
+        earlier, later, shared, own = renamed[0]
+        pair = [names[place] if names else f"problem {place}" for place in (earlier, later)]
+        warnings.warn(
+            f"{len(renamed)} of {len(found)} problems have an id that is taken: {pair[0]} and"
+            f" {pair[1]} both have {shared!r}, so that the second is now {own!r}",
+            stacklevel=4,
+        )
+    return found
 
 
 def write_problems(path: str | Path, problems: Iterable[Problem]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from pretrial.data.problems.layouts import with_own_ids
 from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
 from pretrial.methods.code.coderl.data.prompt import answer, reindent_with_tabs
@@ -54,7 +55,7 @@ class Experience:
         self.method = method
         self.run = run
         self.config = method.config
-        self.problems = self._with_right_references(list(run.data))
+        self.problems = self._with_right_references(with_own_ids(run.data))
         # Data often comes sorted, the solved problems first, which warm-up has learned by heart
         order = torch.randperm(len(self.problems), generator=run.generator("problems"))
         self.in_turn = [self.problems[i] for i in order.tolist()]
