@@ -21,6 +21,7 @@ from pretrial.sandbox.compare import Mode
 from pretrial.sandbox.jobs import Job, limits_of, pairs_of
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Verdict
+from pretrial.sandbox.packages import names_of
 from pretrial.sandbox.runner import Runner
 
 _MOST = 64  # programs of one task: what is judged again when its machine dies
@@ -33,7 +34,7 @@ class ClusterRunner:
 
     Args:
         processes: how many processes have such a runner at the same time; they share the cluster.
-        isolation, compare, outcomes, stop_at_first, preamble: see `Runner`.
+        isolation, compare, outcomes, stop_at_first, preamble, packages: see `Runner`.
 
     Raises:
         UserError: Ray is not installed, an argument is wrong, or several processes would each
@@ -49,13 +50,15 @@ class ClusterRunner:
         outcomes: str = "ours",
         stop_at_first: bool = True,
         preamble: str = "",
+        packages: Sequence[str] = (),
     ) -> None:
         if processes > 1 and "RAY_ADDRESS" not in os.environ:
             raise UserError(
                 f"{processes} processes of a machine run programs on Ray, and each would start a"
                 " cluster: start one with `ray start --head` and set RAY_ADDRESS to its address"
             )
-        self._options = (isolation, compare, outcomes, stop_at_first, preamble)
+        given = (isolation, compare, outcomes, stop_at_first, preamble)
+        self._options = (*given, names_of(packages))
         self._stack = ExitStack()
         self._ray = self._stack.enter_context(cluster.joined())
         self._task = cluster.remote(self._ray, _judge)
@@ -138,7 +141,7 @@ def _judge(
 ) -> tuple[list[Verdict], str]:
     """The verdicts on a few programs, and the isolation in force; runs on the cluster."""
     if options not in _runners:
-        isolation, compare, outcomes, stop_at_first, preamble = options
+        isolation, compare, outcomes, stop_at_first, preamble, packages = options
         _runners[options] = Runner(
             workers=1,
             isolation=isolation,
@@ -146,6 +149,7 @@ def _judge(
             outcomes=outcomes,
             stop_at_first=stop_at_first,
             preamble=preamble,
+            packages=packages,
         )
     runner = _runners[options]
     return runner.run(jobs, limits), runner.isolation

@@ -19,6 +19,7 @@ from typing import Any
 
 from pretrial.errors import UserError
 from pretrial.sandbox.inside import wire
+from pretrial.sandbox.packages import NO_PACKAGES, Packages
 from pretrial.sandbox.scratch import Scratch, sweep
 
 INSIDE = Path(__file__).parent / "inside"
@@ -72,6 +73,7 @@ class Worker:
         preamble: statements run once, whose names every program finds.
         readable: files and folders that may be read beside the standard library.
         box_mb: size in MiB of the folder that programs work in (with `namespaces`).
+        packages: those that programs may import beside the standard library.
     """
 
     def __init__(
@@ -80,8 +82,9 @@ class Worker:
         preamble: str = "",
         readable: Sequence[str] = (),
         box_mb: int = BOX_MB,
+        packages: Packages = NO_PACKAGES,
     ) -> None:
-        self.isolation, self.preamble = isolation, preamble
+        self.isolation, self.preamble, self.packages = isolation, preamble, packages
         self.readable, self.box_mb = list(readable), box_mb
         self.layers: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,7 +100,7 @@ class Worker:
 
         Raises:
             RefusedError: this isolation is not to be had here; the message says why.
-            UserError: the preamble raises.
+            UserError: the preamble raises, or a package cannot be imported.
         """
         with self._lock:
             if self._closed:
@@ -120,6 +123,7 @@ class Worker:
             "folder": folder.path,
             "readable": self.readable,
             "box_mb": self.box_mb,
+            "packages": self.packages.to_row(),
         }
         try:
             self._send(b"C", wire.to_bytes(config))
@@ -137,6 +141,11 @@ class Worker:
         stage, text = json.loads(payload)
         if stage == "preamble":
             raise UserError(f"the preamble for programs must run by itself, but it raised {text}")
+        if stage == "packages":
+            raise UserError(
+                f"programs cannot import {', '.join(self.packages.imports)} in the sandbox"
+                f" ({text}): mend the installation, or leave out what does not work there"
+            )
         raise RefusedError(text)
 
     def run(

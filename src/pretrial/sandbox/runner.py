@@ -21,6 +21,7 @@ from pretrial.sandbox.jobs import Job, Pair, limits_of, pairs_of
 from pretrial.sandbox.judge import Prepared, Trial, judge, prepare
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Verdict
+from pretrial.sandbox.packages import find_packages, names_of
 from pretrial.sandbox.pool import Pool
 from pretrial.sandbox.tests import Tests
 
@@ -61,9 +62,12 @@ class Runner:
             `pretrial.sandbox.apps`.
         stop_at_first: end a program at its first test that goes wrong.
         preamble: statements run once in each worker; their names are there for every program.
+        packages: names of packages that programs may import beside the standard library, with what
+            these require. They are imported once in each worker, and their files can be read.
 
     Raises:
-        UserError: an argument is wrong, or the isolation asked for is not to be had.
+        UserError: an argument is wrong, the isolation asked for is not to be had, or a package is
+            not installed.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Runner:
         outcomes: str = "ours",
         stop_at_first: bool = True,
         preamble: str = "",
+        packages: Sequence[str] = (),
     ) -> None:
         check_level(isolation)
         check_mode(compare)
@@ -85,8 +90,9 @@ class Runner:
             raise UserError(f"workers must be at least 1, not {workers}")
         self.num_workers = workers or max(1, _num_cores() // processes)
         self.compare, self.outcomes, self.stop = compare, outcomes, stop_at_first
-        first = start_best(isolation, preamble)
-        self.isolation, self.preamble = first.isolation, preamble
+        self.preamble, self.packages = preamble, find_packages(names_of(packages))
+        first = start_best(isolation, preamble, packages=self.packages)
+        self.isolation = first.isolation
         self._cache: OrderedDict[str, tuple[Verdict, list[int]]] = OrderedDict()
         self._own([first])
 
@@ -104,7 +110,9 @@ class Runner:
     def _own(self, started: Sequence[Worker] = ()) -> None:
         """Give this process workers of its own."""
         missing = self.num_workers - len(started)
-        others = (Worker(self.isolation, self.preamble) for _ in range(missing))
+        others = (
+            Worker(self.isolation, self.preamble, packages=self.packages) for _ in range(missing)
+        )
         self._process = os.getpid()
         self._workers = [*started, *others]
         self._pool = Pool(self._workers)
@@ -236,6 +244,7 @@ def run_programs(
     outcomes: str = "ours",
     stop_at_first: bool = True,
     preamble: str = "",
+    packages: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Verdict]:
     """Judge (program, tests) pairs; one verdict per pair, in order. See `Runner` and its `run`.
@@ -249,6 +258,7 @@ def run_programs(
         outcomes=outcomes,
         stop_at_first=stop_at_first,
         preamble=preamble,
+        packages=packages,
     ) as runner:
         return runner.run(jobs, limits, progress)
 

@@ -10,8 +10,6 @@ user_namespaces(7), pivot_root(2).
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import glob
 import os
 import resource
 import signal
@@ -19,57 +17,23 @@ import sys
 import sysconfig
 from typing import Any
 
+import private_root
 import syscalls
-
-LINUX = sys.platform == "linux"
-LIBC = ctypes.CDLL(None, use_errno=True)
-
-# <linux/sched.h>; os.unshare only exists from Python 3.12.
-CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
-CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-ALL_NAMESPACES = (
-    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID
+from kernel import (
+    ALL_NAMESPACES,
+    CLONE_NEWNS,
+    LINUX,
+    NO_CAPABILITIES,
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_DUMPABLE,
+    PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
+    THIS_PROCESS,
+    libc,
+    prctl,
 )
-# <sys/mount.h>
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND = 1, 2, 4, 32, 4096
-MS_REC, MS_PRIVATE, MS_RELATIME, MNT_DETACH = 16384, 1 << 18, 1 << 21, 2
-ST_RELATIME = 4096
-# <linux/prctl.h>
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
-# <linux/capability.h>: _LINUX_CAPABILITY_VERSION_3 and pid 0; three empty sets of 64 bits
-THIS_PROCESS, NO_CAPABILITIES = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
 
-BOX = "/box"  # the one writable folder inside the private root
-INODES_PER_MEGABYTE = 64
-# Programs expect to write here too: semaphores of `multiprocessing` are files in the first.
-SHARED = ("/dev/shm", "/tmp")
-DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
-
-
-def libc(name: str, *arguments: object) -> None:
-    """Call a C function that returns -1 on failure.
-
-    Raises:
-        OSError: the call failed; the message names it.
-    """
-    if getattr(LIBC, name)(*arguments) == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}")
-
-
-def prctl(option: int, value: int) -> None:
-    libc("prctl", option, ctypes.c_ulong(value), 0, 0, 0)
-
-
-def mount(source: str | None, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    libc(
-        "mount",
-        source and os.fsencode(source),
-        os.fsencode(target),
-        kind and kind.encode(),
-        ctypes.c_ulong(flags),
-        options.encode(),
-    )
+kept: list[int] = []  # descriptors through which programs import
 
 
 def private_uid() -> int:
@@ -92,91 +56,12 @@ def drop_capabilities() -> None:
     libc("capset", THIS_PROCESS, NO_CAPABILITIES)
 
 
-# --- the private root -----------------------------------------------------------------------------
+# --- namespaces -----------------------------------------------------------------------------------
 
 
-def readable_paths(besides: list[str]) -> dict[str, str]:
-    """What programs may read: path as the interpreter names it -> where it really is."""
-    library = sysconfig.get_path("stdlib")
-    wanted = [
-        library,
-        os.path.join(sys.base_exec_prefix, "lib"),
-        "/lib",
-        "/lib64",
-        "/usr/lib",
-        "/usr/lib64",
-        "/usr/share/zoneinfo",
-        "/etc/ld.so.cache",
-        *DEVICES,
-        *besides,
-    ]
-    paths = {path: os.path.realpath(path) for path in wanted if os.path.exists(path)}
-    # A folder inside another one on the list comes with it.
-    return {
-        path: real
-        for path, real in paths.items()
-        if not any(path.startswith(other.rstrip("/") + "/") for other in paths)
-    }
-
-
-def build_root(base: str, besides: list[str]) -> None:
-    """Make a root file system in the empty folder `base`, enter it and let go of the old one."""
-    paths = readable_paths(besides)
-    mount("none", "/", None, MS_REC | MS_PRIVATE)
-    mount("tmpfs", base, "tmpfs", MS_NOSUID, "size=1m,mode=0755")
-    os.mkdir(base + "/old")
-    os.mkdir(base + BOX, 0o755)
-    libc("pivot_root", os.fsencode(base), os.fsencode(base + "/old"))
-    os.chdir("/")
-    for path, real in paths.items():
-        old = "/old" + real
-        if os.path.isdir(old):
-            os.makedirs(path, exist_ok=True)
-        else:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            open(path, "w").close()
-        mount(old, path, None, MS_BIND | MS_REC)
-        if path not in DEVICES:
-            # A bind mount in a user namespace must keep the flags the original is locked with.
-            flags = os.statvfs(path).f_flag
-            keep = flags & 0b1111 | flags & 0b11 << 10 | (MS_RELATIME if flags & ST_RELATIME else 0)
-            mount(None, path, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | keep)
-    libc("umount2", b"/old", MNT_DETACH)
-    os.rmdir("/old")
-    if not besides:
-        hide_packages(list(paths))
-    for path in SHARED:
-        if not os.path.lexists(path):
-            os.symlink(BOX, path)
-    mount(None, "/", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID)
-
-
-def hide_packages(paths: list[str]) -> None:
-    """Cover the folders of installed packages, which may hold tests with their answers."""
-    for path in paths:
-        for pattern in ("*-packages", "python*/*-packages"):
-            for folder in glob.glob(f"{path}/{pattern}"):
-                mount("tmpfs", folder, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k")
-
-
-def fresh_box(mounted: bool, megabytes: int) -> None:
-    """Put a new empty folder of bounded size in place of the box, whatever is in the old one."""
-    os.chdir("/")
-    if mounted:
-        libc("umount2", BOX.encode(), MNT_DETACH)
-    options = f"size={megabytes}m,nr_inodes={megabytes * INODES_PER_MEGABYTE},mode=0700"
-    mount("tmpfs", BOX, "tmpfs", MS_NOSUID | MS_NODEV, options)
-
-
-def hidden_folder() -> int:
-    """A descriptor of a file system in memory that is nowhere to be found: mounted and let go."""
-    mount("tmpfs", BOX, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700")
-    fd = os.open(BOX, os.O_PATH | os.O_DIRECTORY)
-    libc("umount2", BOX.encode(), MNT_DETACH)
-    return fd
-
-
-def enter_namespaces(base: str, besides: list[str], megabytes: int) -> list[str]:
+def enter_namespaces(
+    base: str, besides: list[str], packages: list[str], megabytes: int
+) -> list[str]:
     """Enter the namespaces; the next child is pid 1 of the new pid namespace.
 
     As root the private root is built first, because an interpreter under /root is out of reach of
@@ -185,6 +70,7 @@ def enter_namespaces(base: str, besides: list[str], megabytes: int) -> list[str]
     Args:
         base: an empty folder, where the private root is put together.
         besides: what programs may read beside the standard library.
+        packages: files and folders of packages that they may import.
         megabytes: size of the folder that programs work in.
 
     Returns:
@@ -197,7 +83,7 @@ def enter_namespaces(base: str, besides: list[str], megabytes: int) -> list[str]
     was_root = os.geteuid() == 0
     if was_root:
         libc("unshare", CLONE_NEWNS)
-        build_root(base, besides)
+        private_root.build(base, besides, packages)
         become(private_uid())
         prctl(PR_SET_DUMPABLE, 1)  # changing uid cleared it, and with it the access to our own maps
     uid, gid = os.getuid(), os.getgid()
@@ -209,8 +95,8 @@ def enter_namespaces(base: str, besides: list[str], megabytes: int) -> list[str]
     _write(proc, "sys/user/max_user_namespaces", "0")  # no namespaces within
     os.close(proc)
     if not was_root:
-        build_root(base, besides)
-    fresh_box(False, megabytes)
+        private_root.build(base, besides, packages)
+    private_root.fresh_box(False, megabytes)
     prctl(PR_SET_DUMPABLE, 0)
     layers = ["user, pid, network, mount, ipc and uts namespaces", "a read-only private root"]
     return [*layers, "an unprivileged uid of its own"] if was_root else layers
@@ -234,7 +120,7 @@ def isolate(config: dict[str, Any]) -> list[str]:
             file.write("1000")  # out of memory, the kernel should choose us
     filtered = ["a filter of system calls"] if syscalls.available() else []
     if config["isolation"] == "namespaces":
-        room = config["readable"], config["box_mb"]
+        room = config["readable"], config["packages"]["paths"], config["box_mb"]
         layers = enter_namespaces(config["folder"], *room)
         pid = os.fork()
         if pid:
@@ -252,7 +138,7 @@ def isolate(config: dict[str, Any]) -> list[str]:
         prctl(PR_SET_DUMPABLE, 0)
         layers.append("no new privileges")
     if os.geteuid() == 0:
-        open_library(private_uid())
+        open_library(config["packages"]["folders"])
         os.chmod(config["folder"], 0o711)  # the programs' own folders are in it
         layers.append("an unprivileged uid of its own")
     return layers
@@ -261,27 +147,45 @@ def isolate(config: dict[str, Any]) -> list[str]:
 # --- without namespaces ---------------------------------------------------------------------------
 
 
-def open_library(uid: int) -> None:
-    """Keep the standard library importable for `uid`, where its folder is under one closed to it.
+def open_library(packages: list[str]) -> None:
+    """Keep the standard library importable for others, where it is under a folder closed to them.
 
     An interpreter under /root is such a case. A descriptor opened while still root leads past the
     closed folder, so the search path is rewritten to go through it.
+
+    Args:
+        packages: folders of packages, to be kept importable as well; changed in place.
     """
     library = sysconfig.get_path("stdlib")
-    parents = [library]
-    while parents[-1] != "/":
-        parents.append(os.path.dirname(parents[-1]))
-    if not LINUX or all(os.stat(parent).st_mode & 0o001 for parent in parents):
+    through = {folder: _through(folder) for folder in (library, *packages)}
+    if not LINUX or not any(through.values()):
         return
-    through = f"/proc/self/fd/{os.open(library, os.O_RDONLY | os.O_DIRECTORY)}"
-    sys.path[:] = [through + path.removeprefix(library) for path in sys.path]
+
+    def opened(path: str) -> str:
+        # The packages may be inside the library: the longest comes first.
+        for folder in sorted(through, key=len, reverse=True):
+            if path.startswith(folder) and through[folder]:
+                return through[folder] + path.removeprefix(folder)
+        return path
+
+    packages[:] = map(opened, packages)
+    sys.path[:] = map(opened, sys.path)
     for module in list(sys.modules.values()):
         folders = getattr(module, "__path__", None)
         if isinstance(folders, list):
-            folders[:] = [
-                through + path.removeprefix(library) if path.startswith(library) else path
-                for path in folders
-            ]
+            folders[:] = map(opened, folders)
+
+
+def _through(folder: str) -> str:
+    """A path to a folder through a descriptor, if it is under one that is closed to others."""
+    parents = [folder]
+    while parents[-1] != "/":
+        parents.append(os.path.dirname(parents[-1]))
+    if all(os.stat(parent).st_mode & 0o001 for parent in parents):
+        return ""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    kept.append(fd)
+    return f"/proc/self/fd/{fd}"
 
 
 def strays() -> list[int]:

@@ -6,6 +6,8 @@ import builtins
 import importlib
 import os
 import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
 MODULES = (
@@ -46,3 +48,32 @@ def load(text: str) -> dict[str, Any]:
     inside = (library, os.path.join(library, "lib-dynload"))
     sys.path[:] = [path for path in sys.path if path.startswith(inside) and "-packages" not in path]
     return names
+
+
+class Allowed:
+    """Finds the packages on a list, and no others that are installed beside them."""
+
+    def __init__(self, names: Sequence[str], folders: Sequence[str]) -> None:
+        self.names, self.folders = frozenset(names), folders
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """The module of that name; its parts are found by its own path, as ever."""
+        if path is not None or name not in self.names:
+            return None
+        return PathFinder.find_spec(name, self.folders, target)
+
+
+def allow(names: Sequence[str], imports: Sequence[str], folders: Sequence[str]) -> None:
+    """Let programs import packages.
+
+    Args:
+        names: of the modules.
+        imports: of those that are imported here, once for all programs.
+        folders: where they are installed.
+    """
+    if names:
+        sys.meta_path.append(Allowed(names, folders))
+    for name in imports:
+        importlib.import_module(name)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)  # as `random` is, for each program

@@ -36,7 +36,9 @@ import cage
 import folders
 import forks
 import harness
+import kernel
 import preamble
+import private_root
 import syscalls
 import wire
 
@@ -64,9 +66,9 @@ class Zygote:
         self.uid = cage.private_uid() if root else None
         self.folder: str = config["folder"]
         self.box_mb: int = config["box_mb"]
-        self.box = cage.BOX if self.level == "namespaces" else self.new_box()
+        self.box = private_root.BOX if self.level == "namespaces" else self.new_box()
         # Where files without a name are made: with namespaces no path leads there.
-        self.shelf = cage.hidden_folder() if self.level == "namespaces" else None
+        self.shelf = private_root.hidden_folder() if self.level == "namespaces" else None
         self.wake, wake = os.pipe()
         for fd in (self.wake, wake):
             os.set_blocking(fd, False)
@@ -148,13 +150,13 @@ class Zygote:
             for fd, source in ((0, stdin), (1, output), (2, errors)):
                 os.dup2(source if source >= 0 else nowhere, fd)
             first = 3
-            for fd in sorted([report_fd, *self.library_fds(), 256]):
+            for fd in sorted([report_fd, *cage.kept, 256]):
                 os.closerange(first, fd)
                 first = fd + 1
             self.confine(job["limits"])
-            if cage.LINUX and self.level != "namespaces":
+            if kernel.LINUX and self.level != "namespaces":
                 # Where a program can end this worker, it ends with it.
-                cage.prctl(cage.PR_SET_PDEATHSIG, signal.SIGKILL)
+                kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
             report = harness.Report(report_fd)
             if job["kind"] == "fingerprint":
                 harness.fingerprints(job["programs"], report)
@@ -164,10 +166,6 @@ class Zygote:
                 harness.run(job, self.inputs, self.script, self.names, report)
         finally:
             os._exit(0)
-
-    def library_fds(self) -> list[int]:
-        """Descriptors through which the standard library is read, see `cage.open_library`."""
-        return [int(path.split("/")[4]) for path in sys.path if path.startswith("/proc/self/fd/")]
 
     def confine(self, limits: dict[str, int]) -> None:
         """The layers that are put on in the program's own process."""
@@ -179,8 +177,8 @@ class Zygote:
             cage.set_limits(limits, others=2)
         elif self.uid is not None:
             cage.become(self.uid)
-            if cage.LINUX:
-                cage.prctl(cage.PR_SET_DUMPABLE, 1)
+            if kernel.LINUX:
+                kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
             cage.set_limits(limits, others=0)
         else:
             cage.set_limits(limits, others=None)
@@ -289,7 +287,7 @@ class Zygote:
                 os.waitpid(-1, 0)
         # Even an empty box may have other permissions or attributes than it had.
         if self.level == "namespaces":
-            cage.fresh_box(True, self.box_mb)
+            private_root.fresh_box(True, self.box_mb)
             return
         with contextlib.suppress(OSError):  # what cannot be deleted now the host deletes in the end
             folders.empty_folder(self.box, seconds=CLEANING_SECONDS)
@@ -307,6 +305,8 @@ def main() -> None:
     fd_in, fd_out = os.dup(0), os.dup(1)
     _, payload = wire.receive(fd_in)
     config = json.loads(payload)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 1)  # which a preamble or a package may print to
     stage = "preamble"
     try:
         names = preamble.load(config["preamble"])
@@ -314,10 +314,14 @@ def main() -> None:
             forks.put_back()
         stage = "isolation"
         layers = cage.isolate({**config, "fd_in": fd_in})
+        stage = "packages"
+        packages = config["packages"]
+        preamble.allow(packages["names"], packages["imports"], packages["folders"])
+        if packages["names"] and config["isolation"] == "namespaces":
+            private_root.fresh_box(True, config["box_mb"])  # one may have left something there
     except Exception as error:
         wire.send(fd_out, b"X", wire.to_bytes([stage, f"{type(error).__name__}: {error}"]))
         return
-    nowhere = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nowhere, fd)
     harness.make_streams()
