@@ -53,14 +53,7 @@ def write(
     Raises:
         UserError: options that do not go together, or prompts too long for the network.
     """
-    if num_samples > 1 and not temperature and num_samples > num_beams:
-        raise UserError(
-            f"{num_samples} texts for one source need a temperature above 0, or as many beams"
-        )
-    if num_beams > 1 and temperature:
-        raise UserError("beam search does not sample: set temperature 0, or num_beams 1")
-    if num_beams > 1 and not network.config.is_encoder_decoder:
-        raise UserError("beam search is for encoder-decoder models: set --num-beams 1")
+    _check(network, num_samples, num_beams, temperature)
     if num_beams > 1:
         how: dict[str, Any] = {"num_beams": num_beams, "num_texts": num_samples, "forced": forced}
         found = beams(network, prompts, max_new_tokens=max_new_tokens, pad=pad, **how)
@@ -79,6 +72,18 @@ def write(
         generator=generator or torch.Generator().manual_seed(0),
         batch_size=batch_size,
     )
+
+
+def _check(network: Any, num_samples: int, num_beams: int, temperature: float) -> None:
+    """Raises UserError where options do not go together."""
+    if num_samples > 1 and not temperature and num_samples > num_beams:
+        raise UserError(
+            f"{num_samples} texts for one source need a temperature above 0, or as many beams"
+        )
+    if num_beams > 1 and temperature:
+        raise UserError("beam search does not sample: set temperature 0, or num_beams 1")
+    if num_beams > 1 and not network.config.is_encoder_decoder:
+        raise UserError("beam search is for encoder-decoder models: set --num-beams 1")
 
 
 @torch.no_grad()

@@ -67,55 +67,11 @@ def trial(
     config = replace(config, phase_ratios=(0, 1, 0))
     if not tiny:
         config = replace(config, positives=(_FUNCTIONS + "train",))
-    ablation = partial(Arm, role="ablation", method="snowcoder", default=False)
-
     return Trial(
         question="Does training on the files that an annotator calls good help more, on solutions"
         " of programming problems, than as many tokens of random files?",
         data=partial(_data, corpus, num_files, 8 if tiny else 150),
-        arms=(
-            Arm("snowcoder", "best files, three windows", "method", "snowcoder", config),
-            Arm(
-                "random",
-                "random files",
-                "baseline",
-                "snowcoder",
-                replace(config, selection="random"),
-            ),
-            Arm(
-                "top",
-                "best files by their top alone",
-                "ablation",
-                "snowcoder",
-                replace(config, windows="top"),
-            ),
-            Arm(
-                "phase1",
-                "first phase only",
-                "control",
-                "snowcoder",
-                replace(config, selection="random"),
-                trains=False,
-            ),
-            ablation("linear", "no new warm-up, to 0", config=replace(config, rewarm="linear")),
-            ablation("constant", "last rate kept", config=replace(config, rewarm="constant")),
-            ablation("once", "each file once", config=replace(config, repeats=1)),
-            ablation("twice", "each file twice", config=replace(config, repeats=2)),
-            ablation("packing", "packed by repository", config=replace(config, packing="repo")),
-            ablation(
-                "bytes", "annotator on counts of bytes", config=replace(config, embedder="bytes")
-            ),
-            ablation(
-                "problems",
-                "annotator taught by solved problems",
-                config=replace(config, positives=("builtin:mini-apps?num_train=300&solved=300",)),
-            ),
-            ablation(
-                "sympy",
-                "annotator taught by files of one package",
-                config=replace(config, positives=(_ONE_PACKAGE,)),
-            ),
-        ),
+        arms=_arms(config),
         measure=partial(_measure, tiny),
         metric="human_eval_bits",
         direction="lower",
@@ -130,6 +86,32 @@ def trial(
         ),
         prepare=partial(_prepare, corpus, num_files, tokens * 5 / 3, config),
         notes=_NOTES,
+    )
+
+
+def _arms(config: Config) -> tuple[Arm, ...]:
+    """The annotator's choice, random files, and what differs in one setting from the former."""
+    arm = partial(Arm, method="snowcoder")
+    by_chance = replace(config, selection="random")
+
+    def ablation(name: str, label: str, **changes: Any) -> Arm:
+        return arm(name, label, "ablation", config=replace(config, **changes), default=False)
+
+    top = replace(config, windows="top")
+    solved = ("builtin:mini-apps?num_train=300&solved=300",)
+    return (
+        arm("snowcoder", "best files, three windows", "method", config=config),
+        arm("random", "random files", "baseline", config=by_chance),
+        arm("top", "best files by their top alone", "ablation", config=top),
+        arm("phase1", "first phase only", "control", config=by_chance, trains=False),
+        ablation("linear", "no new warm-up, to 0", rewarm="linear"),
+        ablation("constant", "last rate kept", rewarm="constant"),
+        ablation("once", "each file once", repeats=1),
+        ablation("twice", "each file twice", repeats=2),
+        ablation("packing", "packed by repository", packing="repo"),
+        ablation("bytes", "annotator on counts of bytes", embedder="bytes"),
+        ablation("problems", "annotator taught by solved problems", positives=solved),
+        ablation("sympy", "annotator taught by files of one package", positives=(_ONE_PACKAGE,)),
     )
 
 

@@ -74,43 +74,12 @@ def grid_trial(source: str, tiny: bool) -> Trial:
         positions="relative",
         schedule="linear",
     )
-    pairs = {
-        f"{SHORT[architecture]}:{SHORT[objective]}": replace(
-            config, architecture=architecture, objective=objective
-        )
-        for architecture, objectives in PAIRS.items()
-        for objective in objectives
-    }
-
-    def arm(name: str, label: str, role: Role, made: Config) -> Arm:
-        run = partial(_fine_tuned, made)
-        return Arm(name, label, role, config=made, run=run, default=role != "ablation")
-
-    masked = pairs["ND:MLM"]
     before, after = "next_sentence_accuracy", "tuned_held_out_accuracy"
     return Trial(
         question="Which architecture and objective answers best without examples, after"
         " pre-training alone and after multitask fine-tuning?",
         data=partial(_data, source, 10 if tiny else 1),
-        arms=(
-            *(
-                arm(
-                    label.replace(":", "-").lower(),
-                    label,
-                    "baseline" if label == "CD:FLM" else "method",
-                    made,
-                )
-                for label, made in pairs.items()
-            ),
-            Arm("random", "random weights", "control", run=partial(_random, config), trains=False),
-            arm(
-                "inputs-too",
-                "ND:MLM, loss on inputs too",
-                "ablation",
-                replace(masked, loss_on="all"),
-            ),
-            arm("separator", "ND:MLM, a separator", "ablation", replace(masked, separator=True)),
-        ),
+        arms=_arms(config),
         measure=_measure,
         metric=before,
         direction="higher",
@@ -124,6 +93,38 @@ def grid_trial(source: str, tiny: bool) -> Trial:
         ),
         notes=() if tiny else _NOTES,
         name="grid",
+    )
+
+
+def _arms(config: Config) -> tuple[Arm, ...]:
+    """The six pairs, random weights, and two variants of one pair."""
+    pairs = {
+        f"{SHORT[architecture]}:{SHORT[objective]}": replace(
+            config, architecture=architecture, objective=objective
+        )
+        for architecture, objectives in PAIRS.items()
+        for objective in objectives
+    }
+
+    def arm(name: str, label: str, role: Role, made: Config) -> Arm:
+        run = partial(_fine_tuned, made)
+        return Arm(name, label, role, config=made, run=run, default=role != "ablation")
+
+    both = replace(pairs["ND:MLM"], loss_on="all")
+    parted = replace(pairs["ND:MLM"], separator=True)
+    return (
+        *(
+            arm(
+                label.replace(":", "-").lower(),
+                label,
+                "baseline" if label == "CD:FLM" else "method",
+                made,
+            )
+            for label, made in pairs.items()
+        ),
+        Arm("random", "random weights", "control", run=partial(_random, config), trains=False),
+        arm("inputs-too", "ND:MLM, loss on inputs too", "ablation", both),
+        arm("separator", "ND:MLM, a separator", "ablation", parted),
     )
 
 

@@ -54,38 +54,14 @@ def trial(
     if tiny:
         num_test, teacher_flops = min(num_test, 8), min(teacher_flops, 1e8)
 
-    def arm(name: str, label: str, role: Role, made: Config, taught: bool = True) -> Arm:
-        return Arm(name, label, role, run=_Training(made, taught), default=role != "ablation")
-
-    total = config.num_encoder_layers + config.num_decoder_layers
-
-    def split(encoder: int) -> Config:
-        return replace(config, num_encoder_layers=encoder, num_decoder_layers=total - encoder)
-
     made = partial(_data, data, num_test, max_characters, 200 if tiny else 0)
     if which == "speed":
         return speed_trial(made, tiny)
-    gold = replace(config, answers="gold")
-    alone = partial(arm, taught=False)
     return Trial(
         question="Does an encoder-decoder learn to describe a function better than a decoder-only"
         " model of as many parameters, and does a teacher help it, at equal FLOPs of the student?",
         data=made,
-        arms=(
-            arm("own-answers", "taught on its own answers", "method", config),
-            arm("gold-answers", "taught on gold answers", "method", gold),
-            alone("labels", "encoder-decoder, labels alone", "method", config),
-            alone("decoder-only", "decoder-only, labels alone", "baseline", config.decoder_only()),
-            alone("half", "half of the layers in the encoder", "ablation", split(total // 2)),
-            alone("most", "most of the layers in the encoder", "ablation", split(total - 1)),
-            arm(
-                "kd-50",
-                "half of the loss from the teacher",
-                "ablation",
-                replace(config, kd_weight=0.5),
-            ),
-            arm("kd-100", "no labels", "ablation", replace(config, kd_weight=1.0)),
-        ),
+        arms=_arms(config),
         measure=_measure,
         metric="target_nll",
         direction="lower",
@@ -100,6 +76,31 @@ def trial(
             ("own-answers", "gold-answers", "target_nll", "lower"),
         ),
         notes=_NOTES,
+    )
+
+
+def _arms(config: Config) -> tuple[Arm, ...]:
+    """Students with a teacher and without, and a decoder-only model."""
+
+    def arm(name: str, label: str, role: Role, made: Config, taught: bool = True) -> Arm:
+        return Arm(name, label, role, run=_Training(made, taught), default=role != "ablation")
+
+    total = config.num_encoder_layers + config.num_decoder_layers
+
+    def split(encoder: int) -> Config:
+        return replace(config, num_encoder_layers=encoder, num_decoder_layers=total - encoder)
+
+    gold, alone = replace(config, answers="gold"), partial(arm, taught=False)
+    half, whole = (replace(config, kd_weight=weight) for weight in (0.5, 1.0))
+    return (
+        arm("own-answers", "taught on its own answers", "method", config),
+        arm("gold-answers", "taught on gold answers", "method", gold),
+        alone("labels", "encoder-decoder, labels alone", "method", config),
+        alone("decoder-only", "decoder-only, labels alone", "baseline", config.decoder_only()),
+        alone("half", "half of the layers in the encoder", "ablation", split(total // 2)),
+        alone("most", "most of the layers in the encoder", "ablation", split(total - 1)),
+        arm("kd-50", "half of the loss from the teacher", "ablation", half),
+        arm("kd-100", "no labels", "ablation", whole),
     )
 
 

@@ -57,14 +57,7 @@ def search_mixture(
             f"a mixture is searched over two abilities or more, not {len(abilities)}: give"
             " dialogues with a field 'ability', or set --search-ratio 0"
         )
-    by_ability = by_key(aside, lambda row: str(row.get("ability")))
-    judged = {ability: tokens(by_ability.get(ability, ())) for ability in abilities}
-    for ability, dialogues in judged.items():
-        if not dialogues:
-            raise UserError(
-                f"no held-out dialogue has the ability {ability!r}, so its share cannot be judged:"
-                " give more with --held-out or a larger --held-out-ratio"
-            )
+    judged = _judged(aside, abilities, tokens)
     chosen = dict(shares)
     for number, ability in enumerate(abilities):
         losses: dict[float, float] = {}
@@ -84,3 +77,20 @@ def search_mixture(
         shown = ", ".join(f"{share:g}: {loss:.3f}" for share, loss in losses.items())
         run.say(f"{ability}: {chosen[ability]:g} of its dialogues ({shown})")
     return chosen
+
+
+def _judged(
+    aside: Sequence[Row],
+    abilities: Sequence[str],
+    tokens: Callable[[Sequence[Any]], Sequence[Any]],
+) -> dict[str, Sequence[Any]]:
+    """The held-out dialogues of each ability, as examples."""
+    by_ability = by_key(aside, lambda row: str(row.get("ability")))
+    judged = {ability: tokens(by_ability.get(ability, ())) for ability in abilities}
+    for ability, dialogues in judged.items():
+        if not dialogues:
+            raise UserError(
+                f"no held-out dialogue has the ability {ability!r}, so its share cannot be judged:"
+                " give more with --held-out or a larger --held-out-ratio"
+            )
+    return judged

@@ -84,26 +84,11 @@ def trial(
     if tiny:
         config = replace(Config.tiny(), steps=("pretrain",), reference=f"{data}?split=valid")
         tokens = min(tokens, 3000)
-    lines = replace(config.cascade, max_unfinished_line_ratio=0, max_short_line_ratio=0)
-    cleaned = replace(config, clean=True, cascade=lines)
-
-    def without(*stages: str) -> Config:
-        return replace(cleaned, cascade=replace(lines, skip=stages))
-
-    ablation = partial(Arm, role="ablation", method="yi", default=False)
     return Trial(
         question="Does a model learn more from texts that went through the cascade than from as"
         " many tokens of the texts as they are?",
         data=partial(_data, data, 60 if tiny else 0),
-        arms=(
-            Arm("yi", "through the cascade", "method", "yi", cleaned),
-            Arm("raw", "as they are", "baseline", "yi", config),
-            Arm("good", "the good texts alone", "control", run=partial(_train_on_good, config)),
-            ablation("no-near", "without duplicates' stages", config=without("near", "runs")),
-            ablation("no-perplexity", "without perplexity", config=without("perplexity")),
-            ablation("no-shape", "without shape", config=without("shape")),
-            ablation("no-paragraphs", "without paragraphs", config=without("paragraphs", "runs")),
-        ),
+        arms=_arms(config),
         measure=_measure,
         metric="bits_per_byte",
         direction="lower",
@@ -111,6 +96,26 @@ def trial(
         counted=("train",),
         claims=(("yi", "raw", "bits_per_byte", "lower"),),
         notes=_NOTES,
+    )
+
+
+def _arms(config: Config) -> tuple[Arm, ...]:
+    """Through the cascade, as they are, and the cascade without some of its stages."""
+    lines = replace(config.cascade, max_unfinished_line_ratio=0, max_short_line_ratio=0)
+    cleaned = replace(config, clean=True, cascade=lines)
+
+    def without(*stages: str) -> Config:
+        return replace(cleaned, cascade=replace(lines, skip=stages))
+
+    ablation = partial(Arm, role="ablation", method="yi", default=False)
+    return (
+        Arm("yi", "through the cascade", "method", "yi", cleaned),
+        Arm("raw", "as they are", "baseline", "yi", config),
+        Arm("good", "the good texts alone", "control", run=partial(_train_on_good, config)),
+        ablation("no-near", "without duplicates' stages", config=without("near", "runs")),
+        ablation("no-perplexity", "without perplexity", config=without("perplexity")),
+        ablation("no-shape", "without shape", config=without("shape")),
+        ablation("no-paragraphs", "without paragraphs", config=without("paragraphs", "runs")),
     )
 
 
