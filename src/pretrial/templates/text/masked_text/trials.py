@@ -39,7 +39,7 @@ def trial(
         measure=measure,
         metric="probe_accuracy",
         direction="higher",
-        budget=Budget(12 if tiny else 600, "steps"),
+        budget=Budget(12 if tiny else 300, "steps"),
         claims=(
             ("weighted", "plain", "probe_accuracy", "higher"),
             ("plain", "random", "probe_accuracy", "higher"),
