@@ -10,7 +10,7 @@ from job_processes import at_work
 from ray_nodes import killed_once, two_nodes
 
 from pretrial.compare import record as records
-from pretrial.compare.engine import Where, hold
+from pretrial.compare.engine import Placement, hold
 from pretrial.compare.setting import Setting
 
 pytest.importorskip("ray")
@@ -30,10 +30,10 @@ def test_trial_on_two_machines_one_killed_half_way(monkeypatch, tmp_path) -> Non
         return None
 
     with two_nodes(monkeypatch) as kill, killed_once(kill, with_a_checkpoint) as killed:
-        record = hold(given, Where(runs, on="ray", quiet=True))
+        record = hold(given, Placement(runs, on="ray", quiet=True))
     assert killed
 
     logs = [path.read_text() for path in runs.glob("line/*/log.txt")]
     assert sum("goes on from step" in log for log in logs) >= 1  # on the machine that is left
-    here = hold(given, Where(tmp_path / "here", workers=os.cpu_count() or 1, quiet=True))
+    here = hold(given, Placement(tmp_path / "here", workers=os.cpu_count() or 1, quiet=True))
     assert records.timeless(record) == records.timeless(here)

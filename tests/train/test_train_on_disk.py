@@ -110,8 +110,11 @@ def test_processes_share_the_rows_without_overlap_or_loss(rows: DiskRows, size: 
 class Words:
     """A tokenizer of white space, as far as windows need one."""
 
-    def __call__(self, chunk: list[str], add_special_tokens: bool) -> dict[str, Any]:
+    def __call__(
+        self, chunk: list[str], add_special_tokens: bool, split_special_tokens: bool
+    ) -> dict[str, Any]:
         assert not add_special_tokens
+        assert split_special_tokens
         return {"input_ids": [[len(word) for word in text.split()] for text in chunk]}
 
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from pretrial.sandbox.constants import NotConstantError, value_of
 from pretrial.sandbox.expected import Relation, Says
 from pretrial.sandbox.inside.wire import SHOWN
-from pretrial.sandbox.literals import parse_python, short_numbers
+from pretrial.sandbox.literals import parse_python, parses, short_numbers
 from pretrial.sandbox.script_names import ScriptNames
 
 _RELATIONS: dict[type[ast.cmpop], Relation] = {
@@ -105,9 +105,7 @@ def _with_call(script: str, function: str) -> str:
 
 def _as_parsed(script: str) -> str:
     """The text whose lines and columns are those of the syntax tree."""
-    try:
-        ast.parse(script)
-    except SyntaxError:
+    if not parses(script):
         script = short_numbers(script)
     return script.replace("\r\n", "\n").replace("\r", "\n")
 

@@ -11,11 +11,14 @@ import io
 import itertools
 import json
 import tokenize
+from threading import Lock
 from typing import Any
 
 _MOST_DIGITS = 4000  # that Python is given at once
 _MOST_BITS = 13_000  # of integers that JSON holds as they are: about so many digits
 _TAGS = {"tuple": tuple, "set": set, "frozenset": frozenset}
+
+_parsing = Lock()
 
 
 def parse_literal(text: str) -> Any:
@@ -33,19 +36,31 @@ def parse_literal(text: str) -> Any:
         raise ValueError(f"not a literal: {text[:80]!r}") from error
 
 
+def parses(text: str) -> bool:
+    """Whether a text is Python as it stands."""
+    with _parsing:
+        try:
+            ast.parse(text)
+        except SyntaxError:
+            return False
+    return True
+
+
 def parse_python(text: str, mode: str = "exec") -> ast.AST:
     """The syntax tree of a text, whose integers may have any number of digits.
 
     Raises:
         SyntaxError, ValueError, MemoryError, RecursionError: as `ast.parse`.
     """
-    try:
-        return ast.parse(text, mode=mode)
-    except SyntaxError:
-        shorter = short_numbers(text)
-        if shorter == text:
-            raise
-        return ast.parse(shorter, mode=mode)
+    # CPython 3.11 counts the depth of a tree for all threads together, and says SystemError
+    with _parsing:
+        try:
+            return ast.parse(text, mode=mode)
+        except SyntaxError:
+            shorter = short_numbers(text)
+            if shorter == text:
+                raise
+            return ast.parse(shorter, mode=mode)
 
 
 def short_numbers(text: str) -> str:

@@ -36,6 +36,18 @@ def import_modules() -> None:
         leetcode[name] = importlib.import_module(name)
     for name in ("__builtins__", *dir(builtins)):
         leetcode.pop(name, None)
+    _without_tracker()
+
+
+def _without_tracker() -> None:
+    """Share memory without the process that `multiprocessing` starts to tidy up behind it.
+
+    No interpreter can be started here, so that it would end before it is told what to tidy, now and
+    then before the pipe to it is used; the memory goes with the program's private root.
+    """
+    from multiprocessing.resource_tracker import ResourceTracker
+
+    ResourceTracker._send = lambda self, cmd, name, rtype: None  # type: ignore[attr-defined]
 
 
 def load(text: str) -> dict[str, Any]:
