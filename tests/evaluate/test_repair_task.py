@@ -15,8 +15,9 @@ class Table:
     def read(self, rows):
         return [row["answer"] for row in rows]
 
-    def repair(self, examples, *, max_validations, num_patches, seconds):
+    def repair(self, examples, *, max_validations, num_patches, seconds, isolation):
         assert (max_validations, num_patches, seconds) == (7, 1, 2.0)
+        assert isolation in ("auto", "rlimits")
         for before, plausible, identical, validations in examples:
             patches = [{"plausible": plausible, "identical": identical}] if validations else []
             yield {
@@ -33,6 +34,12 @@ ROWS = [
     {"answer": (1, False, True, 7), "fixed": {"a": "x"}},  # identical, but tests fail: not counted
     {"answer": (0, False, None, 0), "fixed": {"a": "x"}},
 ]
+
+
+def test_the_level_of_isolation_reaches_the_ability():
+    evaluate("repair", Table(), ROWS, max_validations=7, seconds=2.0, isolation="rlimits")
+    with pytest.raises(AssertionError):
+        evaluate("repair", Table(), ROWS, max_validations=7, seconds=2.0, isolation="namespaces")
 
 
 def test_shares_of_bugs():

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 
 import psutil
 import pytest
@@ -296,4 +297,32 @@ def test_refused_namespaces_fall_back_to_resource_limits(monkeypatch):
         run_programs([(ADD, TESTS)], workers=1, isolation="namespaces")
     refused = {"namespaces", "rlimits"}
     with pytest.raises(UserError, match="isolation='none'"):
+        run_programs([(ADD, TESTS)], workers=1)
+
+
+def test_what_a_low_level_leaves_open_is_said(monkeypatch):
+    from pretrial.sandbox import TestCommand, isolation
+    from pretrial.sandbox.commands import File
+    from pretrial.sandbox.host import RefusedError, Worker
+
+    with pytest.warns(UserWarning, match="isolation none: programs have all the rights") as told:
+        run_programs([(ADD, TESTS)], workers=1, isolation="none")
+    assert len(told) == 1
+    with pytest.warns(UserWarning, match="isolation none: programs have all the rights"):
+        TestCommand("true", {"file": File(b"")}, isolation="none").close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_programs([(ADD, TESTS)], workers=1, isolation="rlimits")  # as it was named
+        describe_isolation("none")
+    original = Worker.start
+
+    def start(self):
+        if self.isolation == "namespaces":
+            raise RefusedError("unshare: Operation not permitted")
+        original(self)
+
+    monkeypatch.setattr(isolation.Worker, "start", start)
+    with pytest.warns(
+        UserWarning, match="namespaces refused: unshare.* isolation rlimits: programs"
+    ):
         run_programs([(ADD, TESTS)], workers=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import comb
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,7 @@ from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
 from pretrial.evaluate.intervals import bootstrap_difference, bootstrap_mean
 from pretrial.evaluate.result import Result
+from pretrial.evaluate.self_test import SelfTest, self_test
 
 if TYPE_CHECKING:
     from pretrial.sandbox import Limits, Verdict
@@ -68,9 +70,14 @@ def measure_programs(
     seconds: float = 4.0,
     compare: Literal["strict", "apps"] = "strict",
     execute_on: Literal["local", "ray"] = "local",
+    isolation: Literal["auto", "namespaces", "rlimits", "none"] = "auto",
+    allow_packages: tuple[str, ...] = (),
     problems_at_once: int = 64,
 ) -> Result:
     """pass@k and n@k of the programs that a method writes, run in the sandbox.
+
+    Before anything is written, the reference solutions are run; problems whose tests they do not
+    pass are left out, and the notes say how many and why.
 
     For n@k the programs are first filtered by the tests that the statement shows; a problem that
     shows none keeps all of its programs.
@@ -89,49 +96,47 @@ def measure_programs(
         seconds: that a program's tests may take together.
         compare: "strict" or "apps", how outputs are compared.
         execute_on: where programs run: "local", or "ray" for all machines of a cluster.
+        isolation: of programs: auto, namespaces, rlimits, or none (they run with your rights).
+        allow_packages: that programs and tests may import, with what these require.
         problems_at_once: problems whose programs are generated together.
 
     Returns:
-        `items["pass@k"]` and `items["n@k"]`, one value a problem; the notes hold the distribution
-        of outcomes over programs, the isolation in force, and the seconds spent.
+        `items["pass@k"]` and `items["n@k"]`, one value a problem that can be scored; the notes say
+        which could not ("pass@k over"), and hold the distribution of outcomes over programs, the
+        isolation in force, and the seconds spent.
 
     Raises:
-        UserError: there are no problems, or a k is above `num_samples`.
+        UserError: there are no problems, none can be scored, a package is not installed, or a k is
+            above `num_samples`.
     """
     import torch
 
+    execution = Execution(seconds, compare, execute_on, isolation, allow_packages)
     problems = as_problems(data)
     if greedy:
         num_samples, k = 1, (1,)
     for size in k:
         pass_at_k(num_samples, 0, size)  # refuses an impossible k before hours of sampling
-    started = time.monotonic()
-    generator = torch.Generator().manual_seed(seed)
-    programs: list[list[str]] = []
-    for start in range(0, len(problems), problems_at_once):
-        programs += method.generate_programs(
-            problems[start : start + problems_at_once],
-            num_samples,
-            temperature=temperature,
-            top_p=top_p,
-            greedy=greedy,
-            generator=generator,
-        )
-    notes = {
-        "decoding": "greedy" if greedy else f"top-p {top_p}, temperature {temperature}",
-        "generate_seconds": round(time.monotonic() - started, 2),
-    }
-    return score_programs(
-        problems,
-        programs,
-        notes,
-        k=k,
-        n=n,
-        seed=seed,
-        seconds=seconds,
-        compare=compare,
-        execute_on=execute_on,
-    )
+
+    def write(tested: SelfTest) -> Written:
+        started = time.monotonic()
+        kept, generator = tested.of(problems), torch.Generator().manual_seed(seed)
+        programs: list[list[str]] = []
+        for start in range(0, len(kept), problems_at_once):
+            programs += method.generate_programs(
+                kept[start : start + problems_at_once],
+                num_samples,
+                temperature=temperature,
+                top_p=top_p,
+                greedy=greedy,
+                generator=generator,
+            )
+        return programs, {
+            "decoding": "greedy" if greedy else f"top-p {top_p}, temperature {temperature}",
+            "generate_seconds": round(time.monotonic() - started, 2),
+        }
+
+    return execution.score(problems, write, k=k, n=n, seed=seed)
 
 
 def as_problems(data: Sequence[Any]) -> list[Problem]:
@@ -160,29 +165,78 @@ def score_programs(
     seconds: float = 4.0,
     compare: Literal["strict", "apps"] = "strict",
     execute_on: Literal["local", "ray"] = "local",
+    isolation: Literal["auto", "namespaces", "rlimits", "none"] = "auto",
+    allow_packages: tuple[str, ...] = (),
 ) -> Result:
     """pass@k and n@k of programs that were written already, as many for each problem.
 
     The arguments and the result are those of `measure_programs`.
     """
-    from pretrial.sandbox import Limits, runner_on
+    execution = Execution(seconds, compare, execute_on, isolation, allow_packages)
 
-    began = time.monotonic()
-    limits = Limits(seconds=seconds)
-    with runner_on(execute_on, compare=compare) as runner:
-        hidden = _judge(runner, programs, [problem.tests for problem in problems], limits)
-        shown = _judge(runner, programs, [problem.examples for problem in problems], limits)
-    num_samples = len(programs[0])
-    told = {
-        "num_problems": len(problems),
-        "num_samples": num_samples,
-        "outcomes": _outcomes(hidden),
-        "isolation": runner.isolation,
-        "compare": compare,
-        "num_with_examples": sum(problem.examples is not None for problem in problems),
-        "execute_seconds": round(time.monotonic() - began, 2),
-    }
-    return Result.of_items(_items(hidden, shown, k, n, num_samples), told | dict(notes), seed)
+    def written(tested: SelfTest) -> Written:
+        return [programs[place] for place in tested.kept], notes
+
+    return execution.score(problems, written, k=k, n=n, seed=seed)
+
+
+Written = tuple[Sequence[Sequence[str]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How programs are run; the attributes are arguments of `measure_programs`."""
+
+    seconds: float
+    compare: Literal["strict", "apps"]
+    execute_on: Literal["local", "ray"]
+    isolation: str
+    allow_packages: tuple[str, ...]
+
+    def score(
+        self,
+        problems: Sequence[Problem],
+        write: Callable[[SelfTest], Written],
+        *,
+        k: Sequence[int],
+        n: Sequence[int],
+        seed: int,
+    ) -> Result:
+        """The score of the problems that can be scored.
+
+        Args:
+            problems: all of them.
+            write: gives the programs of those that passed the self-test, and notes.
+            k, n, seed: arguments of `measure_programs`.
+
+        Raises:
+            UserError: no problem can be scored, or a package is not installed.
+        """
+        from pretrial.sandbox import Limits, runner_on
+
+        limits = Limits(seconds=self.seconds)
+        options: dict[str, Any] = {"isolation": self.isolation, "packages": self.allow_packages}
+        with runner_on(self.execute_on, compare=self.compare, **options) as runner:
+            tested = self_test(problems, runner, limits)
+            programs, notes = write(tested)
+            began = time.monotonic()
+            kept = tested.of(problems)
+            hidden = _judge(runner, programs, [problem.tests for problem in kept], limits)
+            shown = _judge(runner, programs, [problem.examples for problem in kept], limits)
+        num_samples = len(programs[0])
+        told = {
+            "pass@k over": str(tested),
+            "num_problems": len(kept),
+            "num_without_references": tested.num_without,
+            "num_sharing_process": sum(problem.tests.shares_process for problem in kept),
+            "num_samples": num_samples,
+            "outcomes": _outcomes(hidden),
+            "isolation": runner.isolation,
+            "compare": self.compare,
+            "num_with_examples": sum(problem.examples is not None for problem in kept),
+            "execute_seconds": round(time.monotonic() - began, 2),
+        }
+        return Result.of_items(_items(hidden, shown, k, n, num_samples), told | dict(notes), seed)
 
 
 def _judge(

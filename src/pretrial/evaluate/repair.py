@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pretrial.errors import UserError
 from pretrial.evaluate.result import Result
@@ -15,6 +15,7 @@ def measure_repair(
     *,
     max_validations: int = 100,
     seconds: float = 60.0,
+    isolation: Literal["auto", "namespaces", "rlimits", "none"] = "auto",
     seed: int = 0,
 ) -> Result:
     """Shares of bugs whose patch is plausible, and identical to a person's where that is known.
@@ -25,11 +26,13 @@ def measure_repair(
     them.
 
     Args:
-        method: with the ability `repair(examples, *, max_validations, num_patches, seconds)`, which
-            gives `failing_before`, `plausible`, `validations` and `patches` for each bug.
+        method: with the ability `repair(examples, *, max_validations, num_patches, seconds,
+            isolation)`, which gives `failing_before`, `plausible`, `validations` and `patches` for
+            each bug.
         data: rows of bugs, such as a folder of QuixBugs.
         max_validations: runs of the tests of a bug; 0 is no limit.
         seconds: of one run of the tests.
+        isolation: of the tests: auto, namespaces, rlimits, or none (they run with your rights).
         seed: of the bootstrap.
 
     Raises:
@@ -37,8 +40,8 @@ def measure_repair(
     """
     if not len(data):
         raise UserError("there are no bugs to repair: give data with some")
-    options = {"max_validations": max_validations, "num_patches": 1, "seconds": seconds}
-    answers = list(method.repair(method.read(data), **options))
+    options = {"max_validations": max_validations, "seconds": seconds, "isolation": isolation}
+    answers = list(method.repair(method.read(data), num_patches=1, **options))
     best = [answer["patches"][0] if answer["plausible"] else None for answer in answers]
     items = {
         "plausible": [float(answer["plausible"]) for answer in answers],

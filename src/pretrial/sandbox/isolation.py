@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,8 @@ def check_level(level: str) -> None:
 def start_best(level: str = "auto", preamble: str = "", **room: Any) -> Worker:
     """A started worker at `level`; for "auto" at the best level to be had, never at `none`.
 
+    Warns of what programs can do at `none`, and of a level below the best that nobody named.
+
     Args:
         level: "auto" or one of `LEVELS`.
         preamble: see `Worker`.
@@ -60,7 +63,13 @@ def start_best(level: str = "auto", preamble: str = "", **room: Any) -> Worker:
     Raises:
         UserError: the level is refused here; the message says what is left.
     """
-    return _start(level, preamble, **room)[0]
+    worker, refused = _start(level, preamble, **room)
+    if level == "none":
+        warnings.warn(f"isolation none: {_left_open(worker)}", stacklevel=3)
+    elif refused:
+        words = f"{refused}; isolation {worker.isolation}: {_left_open(worker)}"
+        warnings.warn(words, stacklevel=3)
+    return worker
 
 
 def describe_isolation(level: str = "auto") -> Isolation:
@@ -72,10 +81,14 @@ def describe_isolation(level: str = "auto") -> Isolation:
     check_level(level)
     worker, refused = _start(level, "")
     worker.close()
+    return Isolation(worker.isolation, tuple(worker.layers), _left_open(worker), refused)
+
+
+def _left_open(worker: Worker) -> str:
     left = OPEN[worker.isolation]
     if worker.isolation == "rlimits" and os.geteuid() != 0:
         left += "; they run as your own user, with your files and processes within reach"
-    return Isolation(worker.isolation, tuple(worker.layers), left, refused)
+    return left
 
 
 def _start(level: str, preamble: str, **room: Any) -> tuple[Worker, str]:

@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from pretrial.cli import main
 from pretrial.data.builtin.miniapps import mini_apps
+from pretrial.data.problems.layouts import write_problems
+from pretrial.errors import UserError
 from pretrial.methods.code.coderl import CodeRL
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.stages.experience import Experience
@@ -43,3 +46,31 @@ def test_solutions_in_the_style_of_leetcode_pass_their_tests(tmp_path):
     found = experience(problems, tmp_path)
     assert found.problems == list(problems)
     assert len(found.pairs) == 1
+
+
+def test_tests_that_need_a_package_say_so_and_run_with_it(tmp_path):
+    test = "import numpy as np\n\ndef check(candidate):\n    assert np.isclose(candidate(1), 2)\n"
+    row = {"task_id": "H/0", "entry_point": "inc", "prompt": "def inc(x):\n", "test": test}
+    problems = CodeRL.read([{**row, "canonical_solution": "    return x + 1\n"}])
+    with pytest.raises(UserError, match=r"\(1 needs numpy: --allow-packages numpy\): look at the"):
+        experience(problems, tmp_path / "without")
+    found = experience(problems, tmp_path / "with", allow_packages=("numpy",))
+    assert found.problems == list(problems)
+
+
+def test_eval_and_predict_take_a_level_of_isolation_and_packages(tmp_path, capsys):
+    data, run, out = (str(tmp_path / name) for name in ("data.jsonl", "run", "out.json"))
+    write_problems(data, PROBLEMS)
+    words = ["--tiny", "--budget", "2steps", "--held-out-ratio", "0", "--out", run]
+    assert main(["train", "coderl", "--data", data, *words]) == 0
+    low = ["--data", data, "--num-samples", "1", "--isolation", "rlimits"]
+    low += ["--allow-packages", "numpy"]
+    assert main(["eval", run, "--task", "passk", "--k", "1", "--out", out, *low]) == 0
+    notes = json.loads((tmp_path / "out.json").read_text())["notes"]
+    assert (notes["isolation"], notes["pass@k over"]) == ("rlimits", "4 of 4")
+    assert "pass@k over: 4 of 4" in capsys.readouterr().out
+    assert main(["predict", run, "--out", out, *low]) == 0
+    assert len((tmp_path / "out.json").read_text().splitlines()) == 4
+    low[-1] = "no_such_package"
+    assert main(["eval", run, "--task", "solve", "--k", "1", *low]) == 2
+    assert "pip install no_such_package, or leave it out" in capsys.readouterr().err

@@ -193,6 +193,8 @@ class CodeRL(parts.Parts):
         temperature: float = 0.6,
         top_p: float = 0.95,
         seed: int = 0,
+        isolation: Literal["auto", "namespaces", "rlimits", "none"] | None = None,
+        allow_packages: tuple[str, ...] = (),
     ) -> Iterator[dict[str, Any]]:
         """Writes programs by critic sampling and runs the tests that the statements show.
 
@@ -206,6 +208,9 @@ class CodeRL(parts.Parts):
             temperature: of sampling.
             top_p: of nucleus sampling.
             seed: of sampling.
+            isolation: of programs, if not as in training: auto, namespaces, rlimits, or none (they
+                run with your rights).
+            allow_packages: that programs may import beside those of training.
         """
         search = Search(
             num_samples=num_samples,
@@ -217,7 +222,7 @@ class CodeRL(parts.Parts):
             top_p=top_p,
         )
         generator = torch.Generator().manual_seed(seed)
-        with self.runner() as runner:
+        with self.runner(isolation=isolation, packages=allow_packages) as runner:
             sampler = self.sampler(runner)
             for start in range(0, len(examples), _PROBLEMS_AT_ONCE):
                 problems = examples[start : start + _PROBLEMS_AT_ONCE]

@@ -67,6 +67,7 @@ class Config(TransformerSizes):
         apps_preamble: give every program the imports that APPS solutions take for granted.
         execute_on: where programs run: local, or ray for all machines of a Ray cluster.
         isolation: of programs: auto, namespaces, rlimits, or none (they run with your rights).
+        allow_packages: that programs and tests may import, with what these require.
     """
 
     published: ClassVar[dict[str, int]] = {
@@ -130,6 +131,7 @@ class Config(TransformerSizes):
     apps_preamble: bool = False
     execute_on: Literal["local", "ray"] = "local"
     isolation: Literal["auto", "namespaces", "rlimits", "none"] = "auto"
+    allow_packages: tuple[str, ...] = ()
 
     @property
     def has_last_phase(self) -> bool:

@@ -130,12 +130,23 @@ class Parts(LanguageMethod):
             for each in examples
         ]
 
-    def runner(self, processes: int = 1) -> AnyRunner:
-        """A program runner, where and isolated as the config says, for one of so many processes."""
+    def runner(
+        self, processes: int = 1, isolation: str | None = None, packages: Sequence[str] = ()
+    ) -> AnyRunner:
+        """A program runner, where and isolated as the config says, for one of so many processes.
+
+        Args:
+            processes: of this machine that each have one.
+            isolation: another level than the config's.
+            packages: further ones that programs may import.
+        """
         c = self.config
-        preamble = APPS_PREAMBLE if c.apps_preamble else ""
         return runner_on(
-            c.execute_on, processes=processes, isolation=c.isolation, preamble=preamble
+            c.execute_on,
+            processes=processes,
+            isolation=isolation or c.isolation,
+            preamble=APPS_PREAMBLE if c.apps_preamble else "",
+            packages=(*c.allow_packages, *packages),
         )
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from pretrial.data.problems.layouts import with_own_ids
 from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
+from pretrial.evaluate.self_test import fault_of
 from pretrial.methods.code.coderl.data.prompt import answer, reindent_with_tabs
 from pretrial.methods.code.coderl.data.samples import (
     Sample,
@@ -83,29 +84,34 @@ class Experience:
             groups = [[p.program(s) for s in p.solutions] for p in own]
             with self.runner() as runner:
                 verdicts = judge(own, groups, runner, self.method.limits, visible=False)
-            passed = [[v.passed for v in group] for group in verdicts]
-            (folder / f"passed-{piece:05d}.json").write_text(json.dumps(passed))
+            faults = [[fault_of(verdict) for verdict in group] for group in verdicts]
+            (folder / f"faults-{piece:05d}.json").write_text(json.dumps(faults))
 
         folder = self.run.once_in_pieces("references", math.ceil(len(problems) / _CHUNK), make)
-        files = sorted(folder.glob("passed-*.json"))
-        passed = [row for path in files for row in json.loads(path.read_text())]
-        kept, wrong, hopeless = [], 0, []
-        for p, right in zip(problems, passed, strict=True):
-            wrong += right.count(False)
-            if right and not any(right):
+        files = sorted(folder.glob("faults-*.json"))
+        faults = [row for path in files for row in json.loads(path.read_text())]
+        kept, hopeless = [], []
+        wrong: Counter[str] = Counter()
+        for p, own in zip(problems, faults, strict=True):
+            wrong.update(filter(None, own))
+            if own and all(own):
                 hopeless.append(p.id)
-            elif all(right):
+            elif not any(own):
                 kept.append(p)
             else:
-                good = tuple(s for s, ok in zip(p.solutions, right, strict=True) if ok)
+                good = tuple(s for s, fault in zip(p.solutions, own, strict=True) if not fault)
                 kept.append(replace(p, solutions=good))
+        kinds = "; ".join(f"{count} {fault}" for fault, count in wrong.most_common(5))
         if wrong:
             self.run.say(
-                f"left out {wrong} reference solutions that fail their tests, and with them"
-                f" {len(hopeless)} problems all of whose references fail: {', '.join(hopeless[:5])}"
+                f"left out {wrong.total()} reference solutions that fail their tests ({kinds}), and"
+                f" with them {len(hopeless)} problems all of whose references fail:"
+                f" {', '.join(hopeless[:5])}"
             )
         if not kept:
-            raise UserError("every problem's references fail its tests: look at the tests")
+            raise UserError(
+                f"every problem's references fail its tests ({kinds}): look at the tests"
+            )
         return kept
 
     # Sampling and execution
