@@ -128,6 +128,7 @@ class TextEncoder(Method):
         mend: what to give instead of a checkpoint that does not fit, for the errors.
         other_heads: classes of the same encoder whose checkpoints will do, with a new head.
         beside: beginnings of the names of further weights that checkpoints may hold.
+        keeps_pooler: take over the pooler of a checkpoint, for what is fine-tuned and exported.
     """
 
     specials: ClassVar[Mapping[str, str]] = SPECIALS
@@ -135,6 +136,7 @@ class TextEncoder(Method):
     mend: ClassVar[str] = "give the name or folder of a checkpoint that the method can read"
     other_heads: ClassVar[tuple[str, ...]] = ()
     beside: ClassVar[tuple[str, ...]] = ()
+    keeps_pooler: ClassVar[bool] = False
 
     def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
         super().__init__(config)
@@ -199,7 +201,14 @@ class TextEncoder(Method):
             UserError: see `load_encoder` and `load_tokenizer`.
         """
         kind = cls.network_class(config)
-        network = load_encoder(source, kind, cls.mend, others=cls.other_heads, beside=cls.beside)
+        network = load_encoder(
+            source,
+            kind,
+            cls.mend,
+            others=cls.other_heads,
+            beside=cls.beside,
+            pooler=cls.keeps_pooler,
+        )
         return config.sized_as(network.config), network, load_tokenizer(source)
 
     def modules_beside(self) -> Mapping[str, nn.Module]:

@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pretrial.checkpoints.gguf import PACKAGED, load_gguf
+from pretrial.checkpoints.guard import reading, trusted
 from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.errors import UserError
 
-# What checkpoints of encoders hold beside the network: a pooler that nothing here reads and, from
-# older versions of transformers, the numbers of the positions.
+# What checkpoints of encoders hold beside the network: a pooler, which masked language models lack,
+# and, from older versions of transformers, the numbers of the positions.
 _BESIDE = ("pooler.", "embeddings.position_ids")
 
 
@@ -22,6 +25,7 @@ def load_encoder(
     *,
     others: tuple[str, ...] = (),
     beside: tuple[str, ...] = (),
+    pooler: bool = False,
 ) -> Any:
     """An encoder with its head, which is randomly initialised where the checkpoint has none.
 
@@ -32,6 +36,7 @@ def load_encoder(
         others: names of classes of the same encoder whose head may be another one; that of the bare
             encoder always may.
         beside: beginnings of the names of further weights that it may hold.
+        pooler: keep the checkpoint's pooler where the class with the head has none; it is frozen.
 
     Raises:
         UserError: it is of another kind, or weights are missing.
@@ -47,12 +52,28 @@ def load_encoder(
     bare: Any = AutoModel._model_mapping[type(config)]
     names, prefix = set(config.architectures or ()), kind.base_model_prefix
     other = kind.__name__ not in names and names <= {bare.__name__, *others}
-    return load_pretrained(
+    network = load_pretrained(
         kind,
         source,
         beside=(*_BESIDE, *(f"{prefix}.{name}" for name in _BESIDE), *beside),
         new_head=other and kind is not bare,
     )
+    if pooler:
+        _add_pooler(network, source, bare)
+    return network
+
+
+def _add_pooler(network: Any, source: str | Path, bare: Any) -> None:
+    """Gives the encoder under a head the pooler of its checkpoint, if that holds one."""
+    with reading(source):
+        encoder, report = bare.from_pretrained(
+            str(source),
+            output_loading_info=True,
+            trust_remote_code=trusted(),
+            dtype=torch.float32,
+        )
+    if not any(key.startswith("pooler.") for key in report["missing_keys"]):
+        network.base_model.pooler = encoder.pooler.requires_grad_(False)
 
 
 def load_generator(

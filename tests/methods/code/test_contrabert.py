@@ -18,8 +18,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from pretrial.convert.export import export_model
 from pretrial.errors import UserError
-from pretrial.methods.code.contrabert import Config, ContraBERT
+from pretrial.methods.code.contrabert import CARD, Config, ContraBERT
 from pretrial.methods.code.contrabert.abilities import CloneFinder, clone_loss
 from pretrial.methods.code.contrabert.data import (
     CODE_OPERATORS,
@@ -36,6 +37,10 @@ from pretrial.train.run import Run
 
 SAMPLES = ContraBERT.read(ContraBERT.sample_rows())
 TINY = Config.tiny()
+RECORD = {
+    "config": {}, "arguments": {"data": "x", "init": ""}, "num_examples": 1, "num_held_out": 0,
+    "environment": {}, "commit": "",
+}  # fmt: skip
 
 
 def make(**changes):
@@ -308,16 +313,35 @@ def test_a_checkpoint_with_a_head_loads_whole(tmp_path):
         assert torch.equal(method.network.state_dict()[name], weight), name
 
 
-def test_a_bare_encoder_loads_with_its_pooler_left_aside(tmp_path):
+def test_a_bare_encoder_loads_with_its_pooler(tmp_path):
     positions = {"embeddings.position_ids": torch.arange(40)[None]}
     network = roberta_folder(tmp_path, RobertaModel, **positions)
     method = ContraBERT.build(TINY, source=tmp_path)
-    weights = method.network.roberta.state_dict()
-    expected = {k: v for k, v in network.state_dict().items() if not k.startswith("pooler.")}
+    weights, expected = method.network.roberta.state_dict(), network.state_dict()
     assert weights.keys() == expected.keys()
     assert all(torch.equal(weights[name], weight) for name, weight in expected.items())
     head = method.network.lm_head.decoder.weight
     assert head is method.network.roberta.embeddings.word_embeddings.weight
+
+
+def test_a_pooler_goes_from_the_checkpoint_through_training_to_the_export(tmp_path):
+    network = roberta_folder(tmp_path / "given", RobertaModel)
+    config = replace(TINY, max_length=38, num_positions=40, pooling="first")
+    method = ContraBERT.build(config, source=tmp_path / "given")
+    run = Run(tmp_path / "run", SAMPLES, budget=Budget(2, "steps"), quiet=True)
+    train(method, run)
+    run.close()
+    (tmp_path / "saved").mkdir()
+    method.save(tmp_path / "saved")
+    again = ContraBERT.build(config, source=tmp_path / "saved")
+    export_model(again, tmp_path / "out", CARD, RECORD)
+    for folder in ("saved", "out"):
+        loaded, report = RobertaModel.from_pretrained(tmp_path / folder, output_loading_info=True)
+        assert not report["missing_keys"]
+        assert torch.equal(loaded.pooler.dense.weight, network.pooler.dense.weight)
+        assert torch.equal(loaded.pooler.dense.bias, network.pooler.dense.bias)
+        trained = loaded.encoder.layer[0].output.dense.weight
+        assert not torch.equal(trained, network.encoder.layer[0].output.dense.weight)
 
 
 def test_other_checkpoints_are_refused(tmp_path):
@@ -420,6 +444,26 @@ def test_clone_loss_is_that_of_the_release():
     assert far > 50
 
 
+def test_a_finder_reads_the_pooler_as_the_release_does(tmp_path):
+    network = roberta_folder(tmp_path, RobertaModel).eval()
+    finder = ContraBERT.build(TINY, source=tmp_path).clone_finder().eval()
+    codes = [sample.code for sample in SAMPLES[:6]]
+    pairs = [(code, number % 2) for number, code in enumerate(codes)]
+    finder.learn_from(pairs)
+    batch = finder.batch(pairs[:2], generator())
+    ids = batch["input_ids"]
+    with torch.no_grad():
+        # the release reads the second of what RobertaModel gives: tanh(W h_0 + b)
+        pooled = network(ids, attention_mask=ids.ne(network.config.pad_token_id))[1]
+        wanted = clone_loss(*pooled.chunk(3), batch["labels"], 2.0)
+        torch.testing.assert_close(finder.losses(batch)["loss"], wanted, rtol=1e-5, atol=1e-5)
+        read = finder.tokenizer(codes[0], return_tensors="pt", max_length=38, truncation=True)
+        torch.testing.assert_close(
+            finder.encode(codes[:1])[0], network(**read)[1][0], rtol=1e-5, atol=1e-5
+        )
+    assert all(parameter.requires_grad for parameter in finder.network.pooler.parameters())
+
+
 def test_a_finder_learns_from_its_labels(method):
     finder = method.clone_finder()
     assert isinstance(finder, CloneFinder)
@@ -463,6 +507,9 @@ def test_special_tokens_written_in_code_are_text(method):
     alone, together = method.encode([code]), method.encode([code, "x = 1\n" * 20])
     torch.testing.assert_close(alone[0], together[0], atol=1e-5, rtol=0)
     finder = method.clone_finder()
-    torch.testing.assert_close(finder.encode([code])[0], method.encode([code], pooling="first")[0])
+    first = method.encode([code], pooling="first")
+    with torch.no_grad():
+        pooled = finder.network.pooler(first[:, None])
+    torch.testing.assert_close(finder.encode([code]), pooled, atol=1e-5, rtol=0)
     inputs = method.classifier(2).batch([(code, 0)], generator())["input_ids"][0]
     assert not set(inputs[1:-1].tolist()) & set(tokenizer.all_special_ids)

@@ -93,6 +93,7 @@ class ContraBERT(TextEncoder):
     specials = ROBERTA_SPECIALS
     template = "<s> $A </s>"
     mend = "give the name or folder of a RoBERTa for code, such as microsoft/codebert-base-mlm"
+    keeps_pooler = True  # the clone finder reads it
 
     @classmethod
     def network_class(cls, config: Any) -> Any:

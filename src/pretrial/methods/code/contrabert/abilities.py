@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers.models.roberta.modeling_roberta import RobertaPooler
 
 from pretrial.errors import UserError
 from pretrial.models.architectures.text_encoder import encode
@@ -44,10 +45,11 @@ class CloneFinder(Trainable):
     """A copy of an encoder that learns which functions solve the same problem.
 
     Examples are (code, label) pairs; `learn_from` tells it all that positives and negatives are
-    drawn from.
+    drawn from. The vector of a function is what the pooler makes of the first token's state, as in
+    the release, whose encoder loads without a masked language model's head.
 
     Args:
-        network: `RobertaModel`; copied.
+        network: `RobertaModel`; copied. A pooler that it lacks is randomly initialised.
         tokenizer: its tokenizer.
         max_length: longer code is cut; the release has 400.
     """
@@ -57,6 +59,10 @@ class CloneFinder(Trainable):
     def __init__(self, network: Any, tokenizer: Any, max_length: int = 400) -> None:
         super().__init__()
         self.network = copy.deepcopy(network)
+        if self.network.pooler is None:
+            self.network.pooler = RobertaPooler(network.config).to(network.device)
+            self.network.pooler.apply(network._init_weights)
+        self.network.pooler.requires_grad_(True)
         self.tokenizer = tokenizer
         self.max_length = max_length
         self._by_label: dict[int, list[str]] = defaultdict(list)
@@ -104,14 +110,17 @@ class CloneFinder(Trainable):
         }
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """See `clone_loss`; vectors are the states of the first tokens."""
-        states = self.network(
+        """See `clone_loss`; vectors are those of the pooler."""
+        pooled = self.network(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-        ).last_hidden_state[:, 0]
-        anchors, positives, negatives = states.chunk(3)
+        ).pooler_output  # [3 B, d]
+        anchors, positives, negatives = pooled.chunk(3)
         count = batch["counts"]["examples"]
         return {"loss": clone_loss(anchors, positives, negatives, batch["labels"], count)}
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """One vector a text [N, d]: the state of its first token."""
-        return encode(self.network, self.tokenizer, texts, self.max_length, pooling="first")
+        """One vector a text [N, d]: that of the pooler."""
+        first = encode(self.network, self.tokenizer, texts, self.max_length, pooling="first")
+        with torch.no_grad():
+            pooled = self.network.pooler(first[:, None].to(self.network.pooler.dense.weight))
+        return pooled.float().cpu()

@@ -52,6 +52,8 @@ class Contrast(Trainable):
             self.momentum = Momentum(network.roberta, config.momentum)
             self.queue = KeyQueue(config.queue_size, network.config.hidden_size)
         network.requires_grad_(True)
+        if network.roberta.pooler is not None:  # waits for what is fine-tuned
+            network.roberta.pooler.requires_grad_(False)
         if not config.mlm_weight:  # the head's matrix is that of the embeddings, which go on
             for name, parameter in network.lm_head.named_parameters():
                 if not name.startswith("decoder.weight"):
