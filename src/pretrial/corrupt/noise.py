@@ -164,16 +164,73 @@ def local_shuffle(ids: Ints, free: Bools, seeds: Ints, *, ratio: float, width: i
         ratio: windows for each free token.
         width: tokens of a window.
     """
-    num_rows, length = ids.shape
-    origin = np.tile(np.arange(length), (num_rows, 1))
-    if length < width:
-        return Shuffled(ids.copy(), origin, np.zeros_like(free))
-    whole = np.lib.stride_tricks.sliding_window_view(free, width, axis=1).all(-1)  # [B, T - w + 1]
+    whole = _whole_windows(free, width)
     num_whole = whole.sum(1)
     wanted = np.minimum(np.rint(ratio * free.sum(1)).astype(np.int64), num_whole)
     chosen = np.zeros_like(whole)
     found = choose(seeds, num_whole, wanted, stream=_WINDOWS)
     chosen[whole] = found[np.arange(found.shape[1]) < num_whole[:, None]]
+    return _shuffled(ids, chosen, seeds, width)
+
+
+def sparse_shuffle(
+    ids: Ints,
+    free: Bools,
+    seeds: Ints,
+    *,
+    word_starts: Bools,
+    every: int = 18,
+    ratio: float = 0.05,
+    most: int = 26,
+) -> Shuffled:
+    """Puts windows of three into random order, as the release of E2S2 chooses them.
+
+    The words of a row, masks apart, are cut into stretches of `every`; a word is drawn from each.
+    It is the middle of a window if it is one token and both neighbours are free. The first windows
+    count, up to `most` and to `ratio` of the row's tokens. Of two that overlap, the second is left
+    out.
+
+    Args:
+        ids: token ids [B, T].
+        free: False at tokens that must stay: special ones, masks, padding [B, T].
+        seeds: of the rows [B].
+        word_starts: True at tokens that begin a word [B, T].
+        every: words of a stretch; 3 * int(1 / 0.15).
+        ratio: bound on the windows, as a share of the tokens; 0.15 / 3.
+        most: bound on their number; 80 // 3.
+    """
+    whole = _whole_windows(free, 3)
+    chosen = np.zeros_like(whole)
+    draws = row_uniform(seeds, ids.shape[1] // every + 1, stream=_WINDOWS)
+    for row, own in enumerate(free):
+        places = own.nonzero()[0]
+        if not len(places):
+            continue
+        begins = word_starts[row, places]
+        begins[0] = True
+        edges = np.append(begins.nonzero()[0], len(places))  # of the words, among the places
+        firsts = np.arange(0, len(edges) - 1, every)
+        sizes = np.minimum(every, len(edges) - 1 - firsts)
+        words = firsts + (draws[row, : len(firsts)] * sizes).astype(np.int64)
+        middles = places[edges[words[edges[words + 1] - edges[words] == 1]]]
+        starts = middles[(middles >= 1) & (middles - 1 < whole.shape[1])] - 1
+        starts = starts[whole[row, starts]]
+        num_tokens = places[-1] + 2  # the row's own, with the tokens around the text
+        chosen[row, starts[: min(most, max(1, round(ratio * num_tokens)))]] = True
+    return _shuffled(ids, chosen, seeds, 3)
+
+
+def _whole_windows(free: Bools, width: int) -> Bools:
+    """True where a window of free tokens begins [B, max(0, T - width + 1)]."""
+    if free.shape[1] < width:
+        return np.zeros((len(free), 0), dtype=np.bool_)
+    return np.lib.stride_tricks.sliding_window_view(free, width, axis=1).all(-1)
+
+
+def _shuffled(ids: Ints, chosen: Bools, seeds: Ints, width: int) -> Shuffled:
+    """The rows with the windows that begin at `chosen` in random order."""
+    num_rows, length = ids.shape
+    origin = np.tile(np.arange(length), (num_rows, 1))
     keys = row_uniform(seeds, length, stream=_ORDER)
     next_free = np.zeros(num_rows, dtype=np.int64)
     for row, start in zip(*chosen.nonzero(), strict=True):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,6 +17,7 @@ from transformers import (
 )
 
 from pretrial.corrupt.masks import IGNORE
+from pretrial.corrupt.noise import sparse_shuffle
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import UserError
 from pretrial.methods.text.e2s2 import E2S2, Config
@@ -102,6 +104,42 @@ def test_one_kind_of_noise_needs_two_classes():
         assert method.encoder_token_head.out_features == 2
         kinds = set(batch_of(method)["kinds"].flatten().tolist())
         assert kinds - {IGNORE} == {0, 1}
+
+
+@pytest.mark.parametrize(("noise", "share"), [("paper", 0.045), ("release", 0.14)])
+def test_as_many_tokens_are_replaced_as_the_paper_or_the_release_has(noise, share):
+    method = make(noise=noise, max_length=100, num_positions=100)
+    batch = batch_of(method, [" ".join(TEXTS)] * 40)
+    kinds, masks = batch["kinds"], batch["masked"] == method.views.mask
+    found = float((kinds == 2).sum() / (kinds != IGNORE).sum())
+    assert found == pytest.approx(share, abs=0.01)
+    assert (kinds[masks] == 2).any() == (noise == "release")
+
+
+def test_the_release_moves_windows_around_words_of_one_token():
+    ids = np.arange(10, 49)[None].repeat(999, 0)
+    free, words = np.ones_like(ids, dtype=bool), np.ones_like(ids, dtype=bool)
+    free[:, [0, 30, 38]] = False  # 36 words are left, two stretches of 18
+    words[:, 21:24] = False  # tokens 20 to 23 are one word
+    found = sparse_shuffle(ids, free, np.arange(999), word_starts=words)
+    assert (np.sort(found.inputs, axis=1) == ids).all()
+    assert found.moved.sum(1).max() == 6  # two windows of three
+    assert set(found.moved.any(0).nonzero()[0]) == set(range(1, 38)) - {21, 22, 30}
+    one = sparse_shuffle(ids, free, np.arange(999), word_starts=words, most=1)
+    assert one.moved.sum(1).max() == 3
+
+
+def test_the_loss_of_tokens_is_a_mean_over_sources_or_over_targets():
+    batch = batch_of(make(**NOISY))
+    sources = make(**NOISY).losses(batch)["denoise_loss"] * batch["counts"]["sources"]
+    targets = make(denoise_mean="targets", **NOISY).losses(batch)["denoise_loss"]
+    torch.testing.assert_close(targets * batch["counts"]["targets"], sources)
+
+
+@pytest.mark.parametrize("make_config", [Config.tiny, Config.small])
+@pytest.mark.parametrize("architecture", ["bart", "t5"])
+def test_each_architecture_has_room_in_the_vocabulary(architecture, make_config):
+    assert E2S2.build(replace(make_config(), architecture=architecture), data=EXAMPLES)
 
 
 def test_a_prompt_wraps_the_text_and_is_not_touched():

@@ -9,16 +9,20 @@ model's layout stays what it was. `diagnose` repeats the study that led here: wh
 fine-tuning with one side fresh or frozen, and what share of its feed-forward units is active.
 
 Deviations from the paper and its release (WHU-ZQH/E2S2):
- 1. Losses are means: over written tokens, over tokens, over texts. That is the release's sum with
-    its rescaling of the contrast, divided by the number of tokens.
+ 1. Losses are means: over written tokens, over tokens of the source, over texts. The release
+    divides all its sums by the written tokens; its rescaling of the contrast gives the mean over
+    texts again, and `--denoise-mean targets` its classification of tokens.
  2. Two masks never touch, and inserted ones never make a text longer; shuffled windows do not
     overlap. Shares are exact where the release draws each token by itself.
- 3. A token counts as moved only if another one stands in its place, and is never replaced by
+ 3. There is as much noise as the paper says: windows for 5 % of the tokens, of which 8 % then
+    stand elsewhere, and 5 % replaced. The release's flags only switch its noise on: its code moves
+    2 to 5 % and replaces 15 %, masks too, which is `--noise release`.
+ 4. A token counts as moved only if another one stands in its place, and is never replaced by
     itself. The class "moved" is trained, padding counts nowhere, masks are never overwritten, and
     both views of a row are of one text: in the release, each of these is otherwise.
- 4. A window holds one text or a part of it; the release joins texts.
- 5. For T5 (in the paper, not in the release) what is written is the hidden spans.
- 6. In prompt pooling the decoder writes from the wrapped source too.
+ 5. A window holds one text or a part of it; the release joins texts.
+ 6. For T5 (in the paper, not in the release) what is written is the hidden spans.
+ 7. In prompt pooling the decoder writes from the wrapped source too.
 
 | field | content |
 | --- | --- |
@@ -219,7 +223,9 @@ class E2S2(abilities.Abilities):
         assert self.encoder_token_head is not None
         states = F.dropout(states, self.config.dropout_prob, self.training)
         logits = self.encoder_token_head(states).flatten(0, 1)
-        return token_loss(logits, batch["kinds"].flatten(), batch["counts"]["sources"])
+        return token_loss(
+            logits, batch["kinds"].flatten(), batch["counts"][self.config.denoise_mean]
+        )
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """One stage over the windows of the texts."""

@@ -30,9 +30,14 @@ class Config(Optimisation, TransformerSizes):
         mean_length: of a hidden span, in words.
         shuffle_ratio: windows of three neighbours that are shuffled, for each ordinary token.
         replace_ratio: share of the ordinary tokens that stayed in place to be replaced.
+        noise: "paper" makes as much as the two ratios say; "release" as much as its code does
+            whatever they are, where they are above 0: a window in 18 words, if its middle is a
+            word of one token, and 15 % of all tokens replaced, masks too.
         masked_weight: of the text written from the view with masks only.
         noisy_weight: of the text written from the view with masks, shuffles and replacements.
         denoise_weight: of telling moved and replaced tokens from intact ones, in the encoder.
+        denoise_mean: what its sum over the tokens of the sources is divided by: these, or the
+            tokens of the targets, as in the release, whose sources are shorter.
         contrast_weight: of the contrast between the two views.
         temperature: what cosines are divided by.
         pooling: what stands for a sentence: the mean over its tokens, or the state at the mask of
@@ -54,9 +59,11 @@ class Config(Optimisation, TransformerSizes):
     mean_length: float = 3.0  # train.sh
     shuffle_ratio: float = 0.05  # train.sh
     replace_ratio: float = 0.05  # train.sh
+    noise: Literal["paper", "release"] = "paper"
     masked_weight: float = 0.5  # criterions/cross_entropy.py
     noisy_weight: float = 0.5  # criterions/cross_entropy.py
     denoise_weight: float = 0.05  # criterions/cross_entropy.py
+    denoise_mean: Literal["sources", "targets"] = "sources"  # targets: criterions/cross_entropy.py
     contrast_weight: float = 0.05  # criterions/cross_entropy.py
     temperature: float = 1.0  # criterions/cross_entropy.py
     pooling: Pooling = "mean"  # criterions/cross_entropy.py
@@ -111,7 +118,7 @@ class Config(Optimisation, TransformerSizes):
     def tiny(cls) -> Self:
         """Small enough for a test."""
         return cls(
-            vocab_size=320,
+            vocab_size=384,  # T5's sentinels have room
             width=32,
             num_layers=1,
             num_heads=2,

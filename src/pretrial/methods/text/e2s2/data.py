@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from pretrial.corrupt.draws import row_seeds
 from pretrial.corrupt.masks import IGNORE
-from pretrial.corrupt.noise import local_shuffle, random_replacement, text_infilling
+from pretrial.corrupt.noise import (
+    local_shuffle,
+    random_replacement,
+    sparse_shuffle,
+    text_infilling,
+)
 from pretrial.corrupt.spans import span_corruption
 from pretrial.corrupt.whole_words import word_begins
 from pretrial.data.rows import mapped, require, text_in
@@ -24,6 +29,7 @@ from pretrial.train.stage import Batch
 _PROMPT = ('This sentence: "', '" means')
 #: What became of a token; one that was replaced has the number of kinds of noise, 2 or 1.
 INTACT, MOVED = 0, 1
+_RELEASED_REPLACEMENTS = 0.15  # data/denoising_dataset.py, whatever --e2s2-random says
 
 
 class Example(NamedTuple):
@@ -176,21 +182,28 @@ class Views:
     def _noise(
         self, masked: NDArray[np.int64], lengths: NDArray[np.int64], seeds: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The noisy view [B, T], and what became of each token [B, T]."""
+        """The noisy view [B, T], and what became of each token [B, T].
+
+        With the release's noise the ratios only say which kinds there are.
+        """
         config, places = self.config, np.arange(masked.shape[1])
         inside = (places >= len(self.frame.before)) & (
             places < lengths[:, None] - len(self.frame.behind)
         )
         free = inside & ~np.isin(masked, self.special)
         noisy, kinds = masked, np.full_like(masked, INTACT)
+        as_released = config.noise == "release"
         if config.shuffle_ratio:
-            shuffled = local_shuffle(noisy, free, seeds, ratio=config.shuffle_ratio)
-            noisy, free = shuffled.inputs, free & ~shuffled.moved
-            kinds[shuffled.moved] = MOVED
+            if as_released:
+                words = word_begins(self.tokenizer).numpy()[masked]
+                shuffled = sparse_shuffle(noisy, free, seeds, word_starts=words)
+            else:
+                shuffled = local_shuffle(noisy, free, seeds, ratio=config.shuffle_ratio)
+            noisy, kinds[shuffled.moved] = shuffled.inputs, MOVED
         if config.replace_ratio:
-            replaced = random_replacement(
-                noisy, free, seeds, ratio=config.replace_ratio, random_ids=self.ordinary
-            )
+            free = (inside if as_released else free) & (kinds == INTACT)
+            ratio = _RELEASED_REPLACEMENTS if as_released else config.replace_ratio
+            replaced = random_replacement(noisy, free, seeds, ratio=ratio, random_ids=self.ordinary)
             noisy = replaced.inputs
             kinds[replaced.labels != IGNORE] = config.num_noises
         return noisy, kinds
