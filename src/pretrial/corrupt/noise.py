@@ -224,7 +224,8 @@ def _whole_windows(free: Bools, width: int) -> Bools:
     """True where a window of free tokens begins [B, max(0, T - width + 1)]."""
     if free.shape[1] < width:
         return np.zeros((len(free), 0), dtype=np.bool_)
-    return np.lib.stride_tricks.sliding_window_view(free, width, axis=1).all(-1)
+    windows = np.lib.stride_tricks.sliding_window_view(free, width, axis=1)
+    return np.logical_and.reduce(windows, axis=-1)
 
 
 def _shuffled(ids: Ints, chosen: Bools, seeds: Ints, width: int) -> Shuffled:
