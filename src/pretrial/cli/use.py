@@ -152,7 +152,7 @@ def export(argv: Sequence[str]) -> None:
         print(f"{parsed.to} holds the model, {parsed.to.stat().st_size / 1e6:.1f} MB")
         return
     card = discover.find(record.slug).card
-    export_model(
+    usage = export_model(
         method,
         parsed.to,
         card,
@@ -161,6 +161,8 @@ def export(argv: Sequence[str]) -> None:
         _DTYPES[parsed.dtype],
     )
     print(f"{parsed.to} holds the model")
+    if usage:
+        print(f"loading it does not suffice to use it: see {parsed.to / 'README.md'}")
 
 
 @dataclass(frozen=True)

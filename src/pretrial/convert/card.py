@@ -17,6 +17,7 @@ def model_card(
     data_note: str = "",
     library: str = "",
     loader: str = "",
+    usage: str = "",
 ) -> str:
     """Markdown with the front matter that the Hub reads.
 
@@ -27,6 +28,7 @@ def model_card(
         data_note: where the data is from and under what licence, where that is known.
         library: that loads the model, as the Hub calls it, where one does.
         loader: the class that loads it, where it is one of pretrial.
+        usage: Markdown on how it is used, where loading it does not suffice.
     """
     arguments = record["arguments"]
     init = arguments.get("init") or ""
@@ -76,6 +78,7 @@ def model_card(
                 [f"transformers lacks its architecture: load it with `{loader}`.", ""]
                 * bool(loader)
             ),
+            *([usage] * bool(usage)),
             f"It can: {', '.join(card.abilities)}. It was measured on nothing but its held-out"
             " data, if at all; it has what its data has, mistakes and biases included.",
             "",

@@ -27,7 +27,7 @@ def export_model(
     record: Mapping[str, Any],
     data_note: str = "",
     dtype: str = "",
-) -> None:
+) -> str:
     """Writes the model in its own library's layout, its tokenizer and a model card.
 
     A model of transformers goes through `save_pretrained`; any other module is written as
@@ -42,6 +42,9 @@ def export_model(
         data_note: for the card, see `model_card`.
         dtype: of the weights, such as "bfloat16"; "" is that of the checkpoint that the run started
             from, and float32 without one.
+
+    Returns:
+        What the model card says of the use of the model where loading it does not suffice.
 
     Raises:
         UserError: the folder exists.
@@ -70,8 +73,10 @@ def export_model(
         processor = getattr(method, "processor", None)
         if processor is not None:
             processor.save_pretrained(partial)
-        text = model_card(card, record, data_note, library, loader)
+        usage = method.export_beside(partial)
+        text = model_card(card, record, data_note, library, loader, usage)
         (partial / "README.md").write_text(text, encoding="utf-8")
+    return usage
 
 
 def export_gguf(method: Method, path: Path, bits: Bits) -> None:

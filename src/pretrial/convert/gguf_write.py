@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pretrial.errors import UserError, missing_package
 from pretrial.files import whole_file
+from pretrial.models.architectures.layouts import architecture_of
 
 Bits = Literal[16, 8, 4]
 _KINDS = {16: "F16", 8: "Q8_0", 4: "Q4_1"}
@@ -40,6 +41,11 @@ def write_gguf(network: Any, tokenizer: Any, path: Path, bits: Bits = 8, name: s
     except ModuleNotFoundError:
         raise missing_package("gguf", "code") from None
     config = network.config
+    if architecture_of(network) == "prefix_decoder":
+        raise UserError(
+            "a GGUF file is read as a causal decoder, and the inputs of this model see each other:"
+            " export a folder, whose README.md gives the mask, or train a causal_decoder"
+        )
     if not _is_plain(config):
         raise UserError(
             f"a GGUF file is written of a plain Llama, not of a {config.model_type}, or of one with"

@@ -93,6 +93,17 @@ class Method(Trainable):
         """What the user keeps: a `PreTrainedModel` where one fits."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it exports")
 
+    def export_beside(self, folder: Path) -> str:
+        """Writes into an export what its layout has no place for, such as a further head.
+
+        Args:
+            folder: of the export.
+
+        Returns:
+            Markdown for the model card: how the model is used where loading it does not suffice.
+        """
+        return ""
+
     def save(self, folder: Path) -> None:
         """Writes everything `build(config, source=folder)` needs: weights, tokenizer, config."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it is saved")

@@ -11,13 +11,14 @@ import torch
 
 from pretrial.bases.language_model.examples import Example, read_examples, texts_of
 from pretrial.bases.language_model.method import LanguageMethod
+from pretrial.convert.prefix_decoder import prefix_recipe
 from pretrial.corrupt.denoisers import MixtureOfDenoisers, Pair
 from pretrial.data.reading.mixture import Mixture, temperature_weights
 from pretrial.data.rows import by_key, is_on_disk, mapped, where
 from pretrial.data.windows.cutting import cut
 from pretrial.errors import UserError
 from pretrial.models.architectures.language_model import ConditionalLM
-from pretrial.models.architectures.layouts import new_llama
+from pretrial.models.architectures.layouts import architecture_of, new_llama
 from pretrial.models.architectures.seq2seq import new_t5
 from pretrial.models.tokenizers import add_task_tokens, sentinel_ids
 from pretrial.train.budget import Budget
@@ -228,6 +229,13 @@ class PromptedMethod(LanguageMethod):
     def written_text(self, ids: Sequence[int]) -> str:
         """The text of tokens that were written."""
         return super().written_text(ids).strip()
+
+    def export_beside(self, folder: Path) -> str:
+        """See `Method.export_beside`: of a prefix decoder the mask that goes with it."""
+        if architecture_of(self.network) != "prefix_decoder":
+            return ""
+        start, *behind = self.language_model.prompt([])
+        return prefix_recipe(type(self.network), [start], behind)
 
     def rank(
         self, examples: Sequence[Example], *, per_token: bool = False
