@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from pretrial.data.labels import label_in
 from pretrial.data.rows import Row, mapped, text_in
 from pretrial.errors import UserError
 
@@ -50,7 +51,8 @@ def _example(number: int, row: Row, fields: Sequence[str]) -> Example:
             f" {' or '.join(f'{name}=OTHER' for name in fields)}"
         )
     content = text_in(row, number) if field == "text" else row[field]
-    return Example(content, field, row.get("label"), str(row.get("path") or f"row {number}"))
+    label = label_in(row.get("label"), number)
+    return Example(content, field, label, str(row.get("path") or f"row {number}"))
 
 
 def as_examples(contents: Sequence[Any], field: str) -> list[Example]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pretrial.data.rows import require
+from pretrial.data.labels import labelled
+from pretrial.evaluate.labelled import left_out
 from pretrial.evaluate.result import Result
 
 
@@ -16,20 +17,21 @@ def measure_accuracy(
 
     Args:
         method: with the ability `classify(examples)`, which gives a row with `label` for each.
-        data: rows as `method.read` takes them, with a label.
+        data: rows as `method.read` takes them, with a label; those without are left out.
         label: name of the label's field.
         seed: of the bootstrap.
 
     Raises:
-        UserError: a row has no label.
+        UserError: no row has a label, or one is a list.
     """
-    require(data, (label,))
-    wanted = [str(row[label]) for row in data]
-    found = [str(row["label"]) for row in method.classify(method.read(data))]
+    rows, labels = labelled(data, label)
+    wanted = [str(each) for each in labels]
+    found = [str(row["label"]) for row in method.classify(method.read(rows))]
     right = [float(guess == name) for guess, name in zip(found, wanted, strict=True)]
     notes = {
         "num_test": len(wanted),
         "num_classes_guessed": len(set(found)),
         "majority_accuracy": max(map(wanted.count, set(wanted))) / len(wanted),
+        **left_out(len(data), len(rows)),
     }
     return Result.of_items({"accuracy": right}, notes, seed)

@@ -83,7 +83,7 @@ def measure_finetuning(
             f" '{names[guesses[0]]}'; try a lower lr, more epochs or another seed",
             stacklevel=2,
         )
-    return scored(guesses, train, test, names, seed)
+    return scored(guesses, train, test, names, seed, len(data))
 
 
 def finetune(

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pretrial.data.labels import labelled
 from pretrial.errors import UserError
-from pretrial.evaluate.examples import examples_of, value_of
+from pretrial.evaluate.examples import examples_of
 from pretrial.evaluate.result import Result
 
 T = TypeVar("T")
@@ -20,6 +21,8 @@ def read_labelled(
 ) -> list[tuple[Any, Any]]:
     """The examples of rows, as `method.read` makes them, with their labels.
 
+    Rows without a label, be it null, NaN or not there, are left out.
+
     Args:
         method: see `examples_of`.
         rows: raw rows.
@@ -27,10 +30,10 @@ def read_labelled(
         label: name of the label's field.
 
     Raises:
-        UserError: a field is missing, or a row cannot be read.
+        UserError: no row has a label, a label is a list, or a row cannot be read.
     """
-    labels = [value_of(row, label) for row in rows]
-    return list(zip(examples_of(method, rows, field), labels, strict=True))
+    kept, labels = labelled(rows, label)
+    return list(zip(examples_of(method, kept, field), labels, strict=True))
 
 
 def split_labelled(
@@ -66,12 +69,19 @@ def split_labelled(
     return train, [each for i, each in enumerate(examples) if i not in chosen], names
 
 
+def left_out(num_rows: int, num_labelled: int) -> dict[str, int]:
+    """A note of the rows that have no label, where there are any."""
+    without = num_rows - num_labelled
+    return {"num_without_label": without} if without else {}
+
+
 def scored(
     guesses: NDArray[Any],
     train: Sequence[tuple[Any, int]],
     test: Sequence[tuple[Any, int]],
     names: Sequence[Any],
     seed: int,
+    num_rows: int,
 ) -> Result:
     """The accuracy of guessed classes [N] of the test pairs.
 
@@ -81,6 +91,7 @@ def scored(
         test: pairs that were guessed.
         names: the labels by class.
         seed: of the bootstrap.
+        num_rows: those that were given; the notes say how many of them have no label.
     """
     right = [float(guess == place) for guess, (_, place) in zip(guesses, test, strict=True)]
     shares = np.bincount([place for _, place in test], minlength=len(names)) / len(test)
@@ -90,5 +101,6 @@ def scored(
         "num_classes": len(names),
         "num_classes_guessed": len(set(guesses.tolist())),
         "majority_accuracy": float(shares.max()),
+        **left_out(num_rows, len(train) + len(test)),
     }
     return Result.of_items({"accuracy": right}, notes, seed)

@@ -29,7 +29,7 @@ def measure_probe(
         method: with the ability `encode(examples) -> Tensor [N, d]`.
         data: rows, of whatever modality the method reads, with a label; the probe learns from
             `num_train` of them, drawn label by label in their proportions, and is measured on the
-            rest.
+            rest. Rows without a label are left out, and counted in the notes.
         num_train: labelled rows to learn from.
         text: name of the field that is read, be it a text or not, where the method would not know
             it; see `examples.examples_of`.
@@ -49,7 +49,7 @@ def measure_probe(
         vectors[len(train) :],
         inverse_penalty=inverse_penalty,
     )
-    return scored(guesses, train, test, names, seed)
+    return scored(guesses, train, test, names, seed, len(data))
 
 
 def probe(

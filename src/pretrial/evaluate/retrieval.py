@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pretrial.data.labels import labelled
 from pretrial.errors import UserError, missing_package
 from pretrial.evaluate.examples import examples_of, value_of
+from pretrial.evaluate.labelled import left_out
 from pretrial.evaluate.result import Result
 
 Scores = NDArray[np.float64]
@@ -57,8 +59,8 @@ class Search:
     @classmethod
     def of_labels(cls, rows: Sequence[Any], text: str, label: str) -> Search:
         """Each text is answered by the others with its label; labels met once are left out."""
-        texts = [value_of(row, text) for row in rows]
-        return cls.alike(texts, [value_of(row, label) for row in rows])
+        known, labels = labelled(rows, label)
+        return cls.alike([value_of(row, text) for row in known], labels)
 
     @classmethod
     def alike(cls, items: Sequence[Any], labels: Sequence[Any]) -> Search:
@@ -159,7 +161,8 @@ def measure_retrieval(
         query: name of the query's field; see `examples.examples_of`.
         document: name of the document's field.
         label: name of a label's field: then each row is a query, answered by the other rows with
-            its label, and `query` and `document` are not looked at.
+            its label, and `query` and `document` are not looked at; rows without a label are
+            left out, and counted in the notes.
         k: of Recall@k.
         baseline: measure BM25 as well, as "bm25 mrr" and so on.
         seed: of the bootstrap.
@@ -167,10 +170,13 @@ def measure_retrieval(
     Raises:
         UserError: a field is missing, no two rows have the same label, or bm25s is not installed.
     """
+    without: dict[str, int] = {}
     if isinstance(data, Search):
         search, encoded = data, (data.queries, data.documents)
     elif label:
-        search = Search.alike(examples_of(method, data), [value_of(row, label) for row in data])
+        known, labels = labelled(data, label)
+        without = left_out(len(data), len(known))
+        search = Search.alike(examples_of(method, known), labels)
         encoded = search.queries, search.documents
     else:
         search = Search.of_pairs(data, query, document)
@@ -186,6 +192,7 @@ def measure_retrieval(
         lexical = ranking_metrics(bm25_scores(search), search, k)
         items |= {f"bm25 {name}": values for name, values in lexical.items()}
     notes = {"num_queries": len(search.queries), "num_documents": len(search.documents)}
+    notes |= without
     return Result.of_items(items, notes, seed)
 
 

@@ -107,7 +107,7 @@ def test_what_a_row_lacks_is_named() -> None:
         read([{"signal": [1.0, "two"]}])
     with pytest.raises(UserError, match="rows of one kind"):
         read([{"text": "a"}, {"signal": [1.0]}])
-    with pytest.raises(UserError, match="row 0 has no 'label'"):
+    with pytest.raises(UserError, match="no row has a 'label'"):
         make([{"text": "a"}])
     with pytest.raises(UserError, match="two labels or more"):
         make([{"text": "a", "label": 1}])

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrial.compare.trial import Data
+from pretrial.data.labels import labelled
 from pretrial.data.media.image import pixels, size_of
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row, require
@@ -45,7 +46,8 @@ def split(
 
     Args:
         source: as `data.reading.sources.load` takes it, with the field and `label`. Rows with
-            a `voice` are split by it: voices that are tested on are not trained on.
+            a `voice` are split by it: voices that are tested on are not trained on. Those without
+            a label are left out.
         num_labels: examples that keep their label, in equal shares of the classes.
         num_test: examples to test on.
         field: "image" or "audio".
@@ -55,8 +57,9 @@ def split(
     Raises:
         UserError: there are too few.
     """
-    rows = load(source)
-    require(rows, (field, "label"))
+    found = load(source)
+    require(found, (field,))
+    rows, _ = labelled(found)
     order = np.random.default_rng(0).permutation(len(rows)).tolist()
     tested = order[:num_test]
     if "voice" in rows[0]:
@@ -77,6 +80,8 @@ def split(
         )
     kind = "images" if field == "image" else "recordings"
     name = f"{source}: {len(train)} {kind}, {kept} with labels"
+    if len(rows) < len(found):
+        name += f"; {len(found) - len(rows)} without a label left out"
     return Data(train=train, held_out=held_out, test=[rows[i] for i in tested], name=name)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from pretrial.compare.trial import Data
+from pretrial.data.labels import labelled
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import require
 from pretrial.data.splits import split_by_group
@@ -73,10 +74,11 @@ def data(source: str, num_labels: int) -> Data:
         UserError: fewer than two classes take part, or there are too few texts to learn from.
     """
     rows = load(source)
-    require(rows, ("text", "label"))
+    require(rows, ("text",))
+    known_rows, labels = labelled(rows)
     groups: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in rows:
-        groups[row["label"]][_group(row)] += 1
+    for row, label in zip(known_rows, labels, strict=True):
+        groups[label][_group(row)] += 1
     classes = {
         label
         for label, counts in groups.items()
@@ -87,8 +89,8 @@ def data(source: str, num_labels: int) -> Data:
             f"{source} has {len(classes)} label(s) with texts from {_LEAST_GROUPS} modules or more"
             " and two are needed: give more labelled texts"
         )
-    labelled = [row for row in rows if row["label"] in classes]
-    halves = split_by_group(labelled, _group, {"test": 0.5, "learn": 0.5})
+    chosen = [row for row in known_rows if row["label"] in classes]
+    halves = split_by_group(chosen, _group, {"test": 0.5, "learn": 0.5})
     unseen = {_group(row) for row in halves["test"]}
     learn = halves["learn"]
     known = {row["label"] for row in learn}
@@ -136,8 +138,8 @@ def measure(
         "token_kind_accuracy", of methods with `token_vectors`, is that of a linear probe of single
         tokens, which names the kind of the word that a token stands in (see `token_kind`).
     """
-    labelled = [(row, row["label"]) for row in halves[0]]
-    known, _, names = split_labelled(labelled, num_labels, seed)
+    pairs = [(row, row["label"]) for row in halves[0]]
+    known, _, names = split_labelled(pairs, num_labels, seed)
     sides = [row for row, _ in known], halves[1]
     (learn, test), targets = (examples_of(method, rows) for rows in sides), [i for _, i in known]
     places = [names.index(row["label"]) for row in halves[1]]

@@ -132,7 +132,7 @@ class CodeT5(TextToTextMethod):
         """See `Method.build`. `source` is a T5 with sentinels, such as Salesforce/codet5-*."""
         method = super().build(config, source, data)
         if config.learns_classes:
-            method.add_classifier(sorted({e.label for e in data or ()}), source)
+            method.add_classifier(sorted({e.label for e in data or ()} - {""}), source)
         return method
 
     @classmethod

@@ -100,12 +100,12 @@ def read_examples(rows: Sequence[dict[str, Any]], skip_bad: bool = False) -> Exa
 
 
 def _text(row: dict[str, Any], name: str) -> str | None:
-    """A field as text; numbers are labels, None stands for what is not text."""
+    """A field as text, "" where it is missing; None stands for what is not text."""
     value = row.get(name)
     if value is None:
         return ""
-    if name == "label" and isinstance(value, int):
-        return str(value)
+    if name == "label" and isinstance(value, int | float):
+        return str(value) if value == value else ""  # NaN is not itself
     return value if isinstance(value, str) else None
 
 

@@ -185,13 +185,16 @@ class NeverFromScratch(Method):
             self.network = ends[self._choose(run, ends, prefix)]
 
     def _coded(self, run: Run) -> Run:
-        """The run over coded sequences, of held-out data those whose label the network knows."""
-        count = max(1, round(self.config.data_ratio * len(run.data)))
+        """The run over coded sequences with a label, of held-out data one that is known."""
+        data = where(run.data, lambda example: example.label is not None)
+        if without := len(run.data) - len(data):
+            run.say(f"{without} sequences without a label are left out")
+        count = max(1, round(self.config.data_ratio * len(data)))
         known = set(self.network.config.id2label.values())  # a small split may have others
         aside = where(run.held_out, lambda example: example.label in known)
         if missing := len(run.held_out) - len(aside):
             run.say(f"{missing} held-out sequences are left out: training has none of their label")
-        first = chosen(run.data, range(count))
+        first = chosen(data, range(count))
         return run.over(*(code(part, self.network.config) for part in (first, aside)))
 
     def _finetune(self, name: str, run: Run, budget: Budget) -> Iterator[Stage]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pretrial.corrupt.draws import choose, row_seeds
+from pretrial.data.labels import label_in
 from pretrial.data.media.image import pixels
-from pretrial.data.rows import is_on_disk, mapped
+from pretrial.data.rows import is_on_disk, mapped, where
 from pretrial.errors import UserError
 
 Kind = Literal["bytes", "tokens", "signal"]
@@ -74,7 +75,7 @@ def _example(number: int, row: dict[str, Any]) -> Example:
             f"row {number} has none of {', '.join(_FIELDS)} (found: {', '.join(row) or 'none'}):"
             f" name the one to use with --fields {_FIELDS[0]}=OTHER"
         )
-    value, label = row[name], row.get("label")
+    value, label = row[name], label_in(row.get("label"), number)
     kind: Kind = "signal"
     entries: Any
     if name == "text":
@@ -113,15 +114,16 @@ def _numbers(value: Any, number: int) -> NDArray[np.float32]:
 def settings_of(examples: Sequence[Example], max_length: int) -> dict[str, Any]:
     """What the training data decide about a network, as settings of `LongSequenceConfig`.
 
+    Sequences without a label do not count.
+
     Raises:
-        UserError: a label is missing, or all are the same.
+        UserError: no row has a label, or all have the same.
     """
-    for number, example in enumerate(examples):
-        if example.label is None:
-            raise UserError(
-                f"row {number} has no 'label', which training needs: name its field with --fields"
-                " label=OTHER"
-            )
+    examples = where(examples, lambda example: example.label is not None)
+    if not examples:
+        raise UserError(
+            "no row has a 'label', which training needs: name its field with --fields label=OTHER"
+        )
     labels = sorted({str(example.label) for example in examples})
     if len(labels) < 2:
         raise UserError(f"all rows have the label {labels[0]!r}: give data with two labels or more")

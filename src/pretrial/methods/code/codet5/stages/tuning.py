@@ -129,7 +129,7 @@ def generation(writer: TextToText, config: Config, run: Run, save: Save) -> Stag
 def classification(
     head: EosClassifier | None, labels: Sequence[str], config: Config, run: Run
 ) -> Stage:
-    """Fine-tuning on labelled code, or on labelled pairs."""
+    """Fine-tuning on labelled code, or on labelled pairs; what has no label is left out."""
     if head is None or len(labels) < 2:
         raise UserError(
             f"--task {config.task} needs a field 'label' with two classes or more: name it with"
@@ -137,7 +137,10 @@ def classification(
         )
     place = {label: number for number, label in enumerate(labels)}
 
-    def pairs(examples: Sequence[Example]) -> list[tuple[Texts, int]]:
+    def pairs(examples: Sequence[Example], part: str) -> list[tuple[Texts, int]]:
+        num_rows, examples = len(examples), [each for each in examples if each.label]
+        if len(examples) < num_rows:
+            run.say(f"{num_rows - len(examples)} {part} rows without a label are left out")
         unknown = {e.label for e in examples} - place.keys()
         if unknown:
             raise UserError(
@@ -148,7 +151,9 @@ def classification(
         return [(text, place[e.label]) for text, e in zip(texts, examples, strict=True)]
 
     _check_patience(config, run)
-    return _stopping_stage(config.task, head, pairs(run.data), config, run, pairs(run.held_out))
+    return _stopping_stage(
+        config.task, head, pairs(run.data, "training"), config, run, pairs(run.held_out, "held-out")
+    )
 
 
 def texts_of(examples: Sequence[Example], task: str) -> Sequence[Texts]:
