@@ -186,5 +186,5 @@ def test_a_classifier_with_labels_of_its_own_is_measured_on_all_rows() -> None:
     result = evaluate("accuracy", Reader(), rows)
     assert result.items["accuracy"] == [1.0, 1.0, 0.0]
     assert result.notes["majority_accuracy"] == pytest.approx(2 / 3)
-    with pytest.raises(UserError, match="no field 'label' in row 0"):
+    with pytest.raises(UserError, match="no field 'label' in the data"):
         evaluate("accuracy", Reader(), [{"text": "1"}])
