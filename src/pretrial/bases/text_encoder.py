@@ -1,6 +1,7 @@
 """Encoders of texts: a network of transformers with a head, trained on windows of token ids.
 
-A method names what it is made of, gives `batch` and `losses`, and overrides what differs:
+A method names what it is made of, gives `batch`, and `losses` or `logits`, and overrides what
+differs:
 
 | hook | says | default |
 | --- | --- | --- |
@@ -33,7 +34,7 @@ from pretrial.bases.config import Optimisation, TransformerSizes
 from pretrial.checkpoints.keys import load_tokenizer
 from pretrial.checkpoints.parts import has_part, load_parts, save_parts
 from pretrial.checkpoints.pretrained import load_encoder
-from pretrial.corrupt.masks import mask_windows
+from pretrial.corrupt.masks import chosen_of, mask_windows
 from pretrial.data.rows import mapped, texts
 from pretrial.data.windows.cutting import cut
 from pretrial.models.architectures.text_classifier import TextClassifier
@@ -45,6 +46,7 @@ from pretrial.models.architectures.text_encoder import (
     token_vectors,
 )
 from pretrial.models.tokenizers import SPECIALS, learn_bpe, special_ids, texts_of
+from pretrial.objectives.tokens import token_loss
 from pretrial.train.budget import Budget
 from pretrial.train.method import Method
 from pretrial.train.stage import Batch, Optim, Stage
@@ -254,6 +256,15 @@ class TextEncoder(Method):
             "random_prob": config.random_prob,
         }
         return mask_windows(windows, self.tokenizer, generator, **(rates | more))
+
+    def logits(self, batch: Batch) -> Tensor:
+        """What is predicted at the chosen positions [N, V], for masked language models."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it predicts")
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Mean cross-entropy of `logits` against the tokens at the chosen positions."""
+        right = chosen_of(batch["labels"], batch)  # [N]
+        return {"loss": token_loss(self.logits(batch), right, batch["counts"]["masked"])}
 
     def states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """The encoder's last hidden states [B, T, d]; see `hidden_states`."""

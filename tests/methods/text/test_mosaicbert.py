@@ -11,8 +11,8 @@ from transformers import BertConfig, BertForMaskedLM
 from pretrial.compare.kit.masked_scores import beyond, masked_scores
 from pretrial.methods.text import mlm
 from pretrial.methods.text.mosaicbert import Config, MosaicBERT
-from pretrial.methods.text.mosaicbert.network.alibi import alibi_bias
 from pretrial.methods.text.mosaicbert.trials import trial
+from pretrial.models.layers.alibi import alibi_bias
 from pretrial.train.budget import Budget
 from pretrial.train.describe import describe
 from pretrial.train.run import Run

@@ -14,7 +14,6 @@ from pretrial.bases.language_model.examples import Example
 from pretrial.corrupt.denoisers import Denoiser
 from pretrial.errors import UserError
 from pretrial.methods.text.ul2 import UL2, Config
-from pretrial.methods.text.ul2.abilities import answer_in, vote
 from pretrial.methods.text.ul2.trials import trial
 from pretrial.models.architectures.layouts import new_llama
 from pretrial.models.architectures.seq2seq import new_t5
@@ -234,11 +233,6 @@ def test_choices_are_ranked_by_their_likelihood(method):
 
 
 def test_chains_of_thought_are_voted_on(method):
-    assert answer_in("2 and 3 make 5. The answer is 5. Good.", "The answer is") == "5"
-    assert answer_in("so 7 then 12", "The answer is") == "12"
-    assert answer_in(" none ", "The answer is") == "none"
-    assert vote(["4", "5", "", "5"]) == ("5", 0.5)
-    assert vote(["", ""]) == ("", 0.0)
     (row,) = method.answer(ROWS[:1], num_samples=3, max_new_tokens=4)
     assert len(row["chains"]) == 3
     assert 0 <= row["vote_ratio"] <= 1

@@ -31,7 +31,6 @@ from pretrial.bases.config import published_size
 from pretrial.bases.text_encoder import EncoderConfig, TextEncoder
 from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.masks import chosen_of
-from pretrial.objectives.tokens import token_loss
 from pretrial.train.stage import Batch
 
 CARD = Card(
@@ -124,11 +123,6 @@ class MLM(TextEncoder):
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
         """Hides tokens of windows; `mask_windows` tells the fields."""
         return self.masked(examples, generator)
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean cross-entropy over the chosen positions."""
-        right = chosen_of(batch["labels"], batch)  # [N]
-        return {"loss": token_loss(self.logits(batch), right, batch["counts"]["masked"])}
 
     def logits(self, batch: Batch) -> Tensor:
         """What is predicted at the chosen positions [N, V]; elsewhere the head does no work."""

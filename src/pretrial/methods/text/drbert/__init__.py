@@ -36,7 +36,6 @@ from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.masks import chosen_of
 from pretrial.methods.text.drbert.config import Config
 from pretrial.methods.text.drbert.network import MaskDecoder
-from pretrial.objectives.tokens import token_loss
 from pretrial.train.stage import Batch
 
 __all__ = ["CARD", "Config", "DrBERT"]
@@ -104,11 +103,6 @@ class DrBERT(TextEncoder):
             draws[:, row, : len(window) + 2] = torch.rand(2, len(window) + 2, generator=own)
         hidden = batch["loss_mask"] & (draws[0] >= config.visible_ratio)
         return {**batch, "hidden": hidden, "from_encoder": draws[1] < config.encoder_prob}
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean cross-entropy over the chosen positions."""
-        right = chosen_of(batch["labels"], batch)  # [N]
-        return {"loss": token_loss(self.logits(batch), right, batch["counts"]["masked"])}
 
     def logits(self, batch: Batch, read: Read | None = None) -> Tensor:
         """What is predicted at the chosen positions [N, V].

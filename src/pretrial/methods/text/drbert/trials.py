@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from pretrial.compare.kit import packages
+from pretrial.compare.kit.arms import ablations
 from pretrial.compare.kit.encoder_trial import DOCSTRINGS, Measures, encoder_trial
 from pretrial.compare.kit.masked_scores import masked_scores
 from pretrial.compare.trial import Arm, Data, Trial
@@ -85,9 +86,7 @@ def _arms(tiny: bool) -> tuple[Arm, ...]:
     config = Config.tiny() if tiny else Config.small()
     masking = mlm.Config.tiny() if tiny else mlm.Config.small()
 
-    def ablation(name: str, label: str, **changes: Any) -> Arm:
-        return Arm(name, label, "ablation", "drbert", replace(config, **changes), default=False)
-
+    ablation = ablations("drbert", config)
     plain = replace(config, design="blocks")
     return (
         Arm("drbert", "DrBERT (gua+mix)", "method", "drbert", config),

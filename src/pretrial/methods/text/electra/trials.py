@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
-
 from pretrial.compare.kit import packages
+from pretrial.compare.kit.arms import ablations
 from pretrial.compare.kit.encoder_trial import DOCSTRINGS, encoder_trial
 from pretrial.compare.trial import Arm, Trial
 from pretrial.methods.text import mlm
@@ -41,7 +39,7 @@ def trial(
     config = Config.tiny() if tiny else Config.small()
     masking = mlm.Config.tiny() if tiny else mlm.Config.small()
     metric = packages.METRICS[task]
-    ablation = partial(Arm, role="ablation", method="electra", default=False)
+    ablation = ablations("electra", config)
     return encoder_trial(
         data=data,
         num_labels=num_labels,
@@ -54,18 +52,12 @@ def trial(
             Arm("electra", "ELECTRA", "method", "electra", config),
             Arm("mlm", "masked language model", "baseline", "mlm", masking),
             Arm("random", "random weights", "control", "mlm", masking, trains=False),
-            ablation("masked", "loss on the masked 15 %", config=replace(config, loss_on="masked")),
-            ablation("uniform", "uniform generator", config=replace(config, generator="uniform")),
-            ablation("untied", "untied embeddings", config=replace(config, tie="none")),
-            ablation(
-                "half", "generator of half width", config=replace(config, generator_width_ratio=0.5)
-            ),
-            ablation("replace-mlm", "replace MLM", config=replace(config, objective="replace_mlm")),
-            ablation(
-                "all-tokens",
-                "all-tokens MLM",
-                config=replace(config, objective="all_tokens_mlm"),
-            ),
+            ablation("masked", "loss on the masked 15 %", loss_on="masked"),
+            ablation("uniform", "uniform generator", generator="uniform"),
+            ablation("untied", "untied embeddings", tie="none"),
+            ablation("half", "generator of half width", generator_width_ratio=0.5),
+            ablation("replace-mlm", "replace MLM", objective="replace_mlm"),
+            ablation("all-tokens", "all-tokens MLM", objective="all_tokens_mlm"),
         ),
         budget=Budget(2e9 if tiny else 4e12, "flops"),
         claims=(

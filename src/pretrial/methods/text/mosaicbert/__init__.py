@@ -32,12 +32,11 @@ from torch import Tensor
 
 from pretrial.bases.text_encoder import TextEncoder
 from pretrial.card import Card, Claim, Field
-from pretrial.corrupt.masks import chosen_of
+from pretrial.checkpoints.keys import load_pretrained, load_tokenizer
+from pretrial.errors import UserError
 from pretrial.methods.text.mosaicbert.config import Config
 from pretrial.methods.text.mosaicbert.network.bert import MosaicBertForMaskedLM
-from pretrial.methods.text.mosaicbert.network.public import load_mosaic_bert
-from pretrial.methods.text.mosaicbert.network.unpad import not_packing, packing
-from pretrial.objectives.tokens import token_loss
+from pretrial.models.layers.packing import not_packing, packing
 from pretrial.train.stage import Batch, Optim
 
 __all__ = ["CARD", "Config", "MosaicBERT"]
@@ -66,6 +65,7 @@ CARD = Card(
 )
 
 _TILE = 64
+_PUBLIC_VOCABULARY = 30528  # of the public checkpoints
 _ALIKE = 64  # tokens within which batches count as the same work
 
 
@@ -86,11 +86,29 @@ class MosaicBERT(TextEncoder):
 
     @classmethod
     def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
-        """See `TextEncoder.load`; the public checkpoints have BERT's tokenizer.
+        """See `TextEncoder.load`; the public checkpoints have BERT's tokenizer, without having it.
 
-        Whether padding costs work is a matter of the settings, not of the checkpoint.
+        Names of weights may begin with "model.", as the training framework of the release writes
+        them. The attention dropout in the public configs chose a kernel and was not trained with;
+        here there is none. Whether padding costs work is a matter of the settings.
         """
-        network, tokenizer = load_mosaic_bert(source)
+        try:
+            network: Any = load_pretrained(
+                MosaicBertForMaskedLM,
+                source,
+                key_mapping={r"^model\.": ""},
+                attention_probs_dropout_prob=0.0,
+            )
+        except UserError as error:
+            raise UserError(
+                f"{error}: give a MosaicBERT checkpoint, such as mosaicml/mosaic-bert-base"
+            ) from error
+        try:
+            tokenizer = load_tokenizer(source)
+        except UserError:
+            if network.config.vocab_size != _PUBLIC_VOCABULARY:
+                raise
+            tokenizer = load_tokenizer("bert-base-uncased")
         network.config.unpadded = config.unpadded
         return config.sized_as(network.config), network, tokenizer
 
@@ -108,11 +126,6 @@ class MosaicBERT(TextEncoder):
         mask = batch["attention_mask"].numpy()
         layout = packing(mask) if config.unpadded else not_packing(mask.shape)
         return {**batch, "layout": layout, "num_packed": -(-len(layout.rows) // _ALIKE) * _ALIKE}
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean cross-entropy over the chosen positions."""
-        right = chosen_of(batch["labels"], batch)  # [N]
-        return {"loss": token_loss(self.logits(batch), right, batch["counts"]["masked"])}
 
     def logits(self, batch: Batch) -> Tensor:
         """What is predicted at the chosen positions [N, V]."""

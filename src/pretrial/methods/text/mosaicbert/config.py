@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pretrial.bases.config import published_size
 from pretrial.bases.text_encoder import EncoderConfig
-from pretrial.methods.text.mosaicbert.network.layers import MosaicBertConfig
+from pretrial.methods.text.mosaicbert.network.bert import MosaicBertConfig
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pretrial.compare.kit import packages
+from pretrial.compare.kit.arms import ablations
 from pretrial.compare.kit.encoder_trial import DOCSTRINGS, Measures, encoder_trial
 from pretrial.compare.kit.masked_scores import beyond, masked_scores
 from pretrial.compare.trial import Arm, Data, Trial
@@ -79,10 +80,7 @@ def _arms(tiny: bool) -> tuple[Arm, ...]:
     config = replace(Config.tiny() if tiny else Config.small(), evaluate_every=40)
     masking = replace(mlm.Config.tiny() if tiny else mlm.Config.small(), evaluate_every=40)
 
-    def without(name: str, label: str, **changes: Any) -> Arm:
-        changed = replace(config, **changes)
-        return Arm(name, label, "ablation", "mosaicbert", changed, default=False)
-
+    without = ablations("mosaicbert", config)
     return (
         Arm("mosaicbert", "MosaicBERT", "method", "mosaicbert", config),
         Arm("mlm", "BERT, padded", "baseline", "mlm", masking),

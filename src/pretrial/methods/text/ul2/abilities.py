@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from pretrial.bases.language_model.examples import Example
 from pretrial.bases.language_model.prompted import ranked
 from pretrial.corrupt.denoisers import Denoiser, MixtureOfDenoisers, Paradigm
 from pretrial.errors import UserError
+from pretrial.evaluate.voting import answer_in, vote
 from pretrial.methods.text.ul2.config import AIMS, MODES, WITH_GAPS, Aim, Mode, token_of
 from pretrial.models.tokenizers import sentinel_ids
 
@@ -23,7 +23,6 @@ from pretrial.models.tokenizers import sentinel_ids
 ModeOption = Literal["by-aim", "none", "NLU", "NLG", "S2S"]
 
 _GAP = re.compile(r"<extra_id_(\d+)>")
-_NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
 
 
 class Abilities(PromptedMethod):
@@ -222,24 +221,3 @@ class Abilities(PromptedMethod):
         pieces = _GAP.split(self.tokenizer.decode(list(ids), skip_special_tokens=False))
         spans = dict(zip(pieces[1::2], pieces[2::2], strict=True))
         return _GAP.sub(lambda gap: spans.get(gap[1], gap[0]), prompt)
-
-
-def answer_in(text: str, marker: str) -> str:
-    """What a chain of thought ends in.
-
-    It is what follows the last `marker` in its sentence, else the last number, else the text.
-    """
-    _, found, rest = text.rpartition(marker)
-    if found:
-        return re.split(r"\.\s|\n", rest.strip(" :"))[0].strip().rstrip(".")
-    numbers = _NUMBER.findall(text)
-    return numbers[-1] if numbers else text.strip()
-
-
-def vote(answers: Sequence[str]) -> tuple[str, float]:
-    """The answer given most often, of several the first, and its share; empty ones do not count."""
-    counts = Counter(filter(None, answers))
-    if not counts:
-        return "", 0.0
-    answer, number = counts.most_common(1)[0]
-    return answer, number / len(answers)

@@ -2,7 +2,8 @@
 
 transformers lacks the architecture, and what is published with the checkpoints is code to be run
 from the Hub, pinned to an old torch. Here it stands beside transformers: importing this module
-registers it, and the Auto classes then load what `save_pretrained` wrote.
+registers it, and the Auto classes then load what `save_pretrained` wrote. Its layers work on tokens
+without padding (`models.layers.packing`); those that BERT has as well are BERT's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from huggingface_hub.dataclasses import strict
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +20,7 @@ from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
+    BertConfig,
     PreTrainedModel,
 )
 from transformers.modeling_outputs import (
@@ -25,16 +28,154 @@ from transformers.modeling_outputs import (
     MaskedLMOutput,
     SequenceClassifierOutput,
 )
-
-from pretrial.methods.text.mosaicbert.network.alibi import alibi_bias
-from pretrial.methods.text.mosaicbert.network.layers import (
-    Embeddings,
-    Encoder,
-    Head,
-    MosaicBertConfig,
-    Pooler,
+from transformers.models.bert.modeling_bert import (
+    BertPooler,
+    BertPredictionHeadTransform,
+    BertSelfOutput,
 )
-from pretrial.methods.text.mosaicbert.network.unpad import Packing, not_packing, packing, pad
+
+from pretrial.models.layers.alibi import alibi_bias
+from pretrial.models.layers.norms import lower_norms
+from pretrial.models.layers.packing import Packing, not_packing, packed_attention, packing, pad
+
+
+@strict
+class MosaicBertConfig(BertConfig):
+    """BERT's settings, and what is different here.
+
+    Attributes:
+        attention_probs_dropout_prob: 0, since fast attention kernels have no dropout.
+        alibi_starting_size: of the public checkpoints; read and ignored, as biases fit any length.
+        alibi: distances as biases; False learns an embedding for each position, as BERT does.
+        gated: the feed-forward layers are gated; False has those of BERT.
+        unpadded: padding is left out of all work.
+        low_precision_norm: under autocast, norms stay in its type instead of going up to fp32.
+    """
+
+    model_type = "mosaicbert"
+
+    attention_probs_dropout_prob: float | int = 0.0
+    alibi_starting_size: int = 512
+    alibi: bool = True
+    gated: bool = True
+    unpadded: bool = True
+    low_precision_norm: bool = True
+
+
+class Embeddings(nn.Module):
+    """Words and types; positions only without ALiBi."""
+
+    def __init__(self, config: MosaicBertConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.word_embeddings = nn.Embedding(
+            config.vocab_size, width, padding_idx=config.pad_token_id
+        )
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
+        self.position_embeddings = None
+        if not config.alibi:
+            self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, ids: Tensor, types: Tensor, layout: Packing) -> Tensor:
+        states = self.word_embeddings(ids) + self.token_type_embeddings(types)
+        if self.position_embeddings is not None:
+            places = torch.as_tensor(layout.places, device=ids.device)
+            states = states + self.position_embeddings(places)
+        return self.dropout(self.LayerNorm(states))
+
+
+class _SelfAttention(nn.Module):
+    def __init__(self, config: MosaicBertConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_attention_heads
+        self.dropout_prob = config.attention_probs_dropout_prob
+        self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+
+    def forward(
+        self, states: Tensor, layout: Packing, bias: Tensor | None, hidden: Tensor | None
+    ) -> Tensor:
+        qkv = self.Wqkv(states).view(len(states), 3, self.num_heads, -1)
+        dropout_prob = self.dropout_prob if self.training else 0.0
+        bias, hidden = (None if mask is None else mask.to(qkv.dtype) for mask in (bias, hidden))
+        return packed_attention(qkv, layout, bias, hidden, dropout_prob)
+
+
+class _Attention(nn.Module):
+    def __init__(self, config: MosaicBertConfig) -> None:
+        super().__init__()
+        self.self = _SelfAttention(config)
+        self.output = BertSelfOutput(config)
+
+
+class _FeedForward(nn.Module):
+    """Gated: GELU(first half) times second half; else BERT's, with a bias."""
+
+    def __init__(self, config: MosaicBertConfig) -> None:
+        super().__init__()
+        width, inner = config.hidden_size, config.intermediate_size
+        self.gated = config.gated
+        if self.gated:
+            self.gated_layers = nn.Linear(width, 2 * inner, bias=False)
+        else:
+            self.wi = nn.Linear(width, inner)
+        self.wo = nn.Linear(inner, width)
+        self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, states: Tensor) -> Tensor:
+        if self.gated:
+            gate, value = self.gated_layers(states).chunk(2, -1)
+            mixed = self.wo(self.dropout(F.gelu(gate) * value))
+        else:
+            mixed = self.dropout(self.wo(F.gelu(self.wi(states))))
+        return self.layernorm(mixed + states)
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: MosaicBertConfig) -> None:
+        super().__init__()
+        self.attention = _Attention(config)
+        self.mlp = _FeedForward(config)
+
+    def forward(
+        self,
+        states: Tensor,
+        layout: Packing,
+        bias: Tensor | None,
+        hidden: Tensor | None,
+        keep: NDArray[Any] | None,
+    ) -> Tensor:
+        mixed = self.attention.self(states, layout, bias, hidden)
+        if keep is not None:
+            mixed, states = mixed[keep], states[keep]
+        return self.mlp(self.attention.output(mixed, states))
+
+
+class Encoder(nn.Module):
+    def __init__(self, config: MosaicBertConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
+
+
+class _Predictions(nn.Module):
+    def __init__(self, config: MosaicBertConfig) -> None:
+        super().__init__()
+        self.transform = BertPredictionHeadTransform(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.decoder(self.transform(states))
+
+
+class Head(nn.Module):
+    def __init__(self, config: MosaicBertConfig) -> None:
+        super().__init__()
+        self.predictions = _Predictions(config)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.predictions(states)
 
 
 class MosaicBertPreTrainedModel(PreTrainedModel):
@@ -42,6 +183,13 @@ class MosaicBertPreTrainedModel(PreTrainedModel):
 
     config_class = MosaicBertConfig
     base_model_prefix = "bert"
+    _input_embed_layer = "word_embeddings"
+
+    def post_init(self) -> None:
+        """Initialises the weights; norms are of the type that the config asks for."""
+        super().post_init()
+        if self.config.low_precision_norm:
+            lower_norms(self)
 
 
 class MosaicBertModel(MosaicBertPreTrainedModel):
@@ -56,16 +204,8 @@ class MosaicBertModel(MosaicBertPreTrainedModel):
         super().__init__(config)
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
-        self.pooler = Pooler(config) if add_pooling_layer else None
+        self.pooler = BertPooler(config) if add_pooling_layer else None
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The embeddings of the words."""
-        return self.embeddings.word_embeddings
-
-    def set_input_embeddings(self, value: Any) -> None:
-        """Sets the embeddings of the words."""
-        self.embeddings.word_embeddings = value
 
     def packed(
         self,
@@ -144,14 +284,6 @@ class MosaicBertForMaskedLM(MosaicBertPreTrainedModel):
         self.bert = MosaicBertModel(config, add_pooling_layer=False)
         self.cls = Head(config)
         self.post_init()
-
-    def get_output_embeddings(self) -> nn.Module:
-        """The last layer of the head."""
-        return self.cls.predictions.decoder
-
-    def set_output_embeddings(self, value: Any) -> None:
-        """Sets the last layer of the head."""
-        self.cls.predictions.decoder = value
 
     def forward(
         self,

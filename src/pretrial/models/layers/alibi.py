@@ -1,6 +1,7 @@
 """Attention with linear biases: the farther away a token stands, the less it is attended to.
 
-Nothing is learned, so a model reads texts longer than those it was trained on.
+Nothing is learned, so a model reads texts longer than those it was trained on. The bias is added to
+the scores of any attention, in one direction or in both.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 The tokens of a batch stand in one row of vectors, text after text, so that every linear layer and
 norm works on tokens only, and not on padding. Attention alone must keep texts apart. GPUs have
 kernels that take the ends of the texts for it; a CPU has none, so texts are sorted by length, those
-of one length are one call, and no padding is left there either.
+of one length are one call, and no padding is left there either. Any encoder of texts or of other
+sequences of unlike lengths can be written over it.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pretrial.methods.text.mosaicbert.network.alibi import alibi_bias, alibi_slopes
-from pretrial.methods.text.mosaicbert.network.unpad import (
+from pretrial.models.layers.alibi import alibi_bias, alibi_slopes
+from pretrial.models.layers.packing import (
     not_packing,
     packed_attention,
     packing,
