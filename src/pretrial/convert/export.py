@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from pretrial.card import Card
 from pretrial.convert.card import model_card
 from pretrial.convert.gguf_write import Bits, write_gguf
+from pretrial.convert.vit import reading_colours
 from pretrial.errors import UserError
 from pretrial.train.checkpoint import whole_folder
 
@@ -32,7 +33,8 @@ def export_model(
 
     A model of transformers goes through `save_pretrained`; any other module is written as
     `model.safetensors`, tied weights once. The tokenizer is the first `tokenizer` that the method
-    or one of its parts has; a method of images has its preparation as `processor`.
+    or one of its parts has; a method of images has its preparation as `processor`, and takes
+    pictures in colour even if it was trained on grey ones, see `reading_colours`.
 
     Args:
         method: the trained method.
@@ -52,7 +54,9 @@ def export_model(
     if folder.exists():
         raise UserError(f"{folder} exists already: give --to a folder that does not")
     kept = getattr(torch, dtype or record.get("init_dtype") or "float32", torch.float32)
-    model: Any = method.export().cpu().to(kept)
+    model, processor = reading_colours(
+        method.export().cpu().to(kept), getattr(method, "processor", None)
+    )
     with whole_folder(folder) as partial:
         library, loader = "", ""
         if isinstance(model, PreTrainedModel):
@@ -70,7 +74,6 @@ def export_model(
         if tokenizer is not None:
             tokenizer.model_max_length = min(tokenizer.model_max_length, _reads(model, method))
             tokenizer.save_pretrained(partial)
-        processor = getattr(method, "processor", None)
         if processor is not None:
             processor.save_pretrained(partial)
         usage = method.export_beside(partial)

@@ -1,13 +1,15 @@
-"""Vision Transformers from elsewhere: the layouts of transformers and of timm."""
+"""Vision Transformers from elsewhere and for elsewhere: layouts of transformers and of timm."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pretrial.checkpoints.keys import load_pretrained, load_strict, read_weights, rename
+from pretrial.data.media.image import GREY
 from pretrial.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,6 +51,36 @@ def load_vit(source: str | Path) -> ViTModel:
         return _from_timm(read_weights(path), path)
     model: Any = load_pretrained(ViTModel, source, beside=_BESIDE, add_pooling_layer=False)
     return model
+
+
+def reading_colours(model: Any, processor: Any) -> tuple[Any, Any]:
+    """A copy of a model of grey values, and of its preparation, that takes pictures in colour.
+
+    What prepares images in transformers' pipelines makes three channels of every picture, so a
+    model of one could not be used there. The grey value is a weighted sum of the colours, and so
+    is what a patch gives: the copy answers as the model does to the picture in grey.
+
+    Args:
+        model: of transformers, whose patches are of one channel.
+        processor: an image processor with one mean.
+
+    Returns:
+        Both; as they are where the model reads something else than grey pictures.
+    """
+    config, means = getattr(model, "config", None), getattr(processor, "image_mean", None)
+    if getattr(config, "num_channels", 0) != 1 or means is None or len(means) != 1:
+        return model, processor
+    model, processor = copy.deepcopy(model), copy.deepcopy(processor)
+    for part in model.modules():
+        patches = getattr(part, "projection", None)
+        if isinstance(patches, nn.Conv2d) and patches.in_channels == 1:
+            shares = patches.weight.new_tensor(GREY).view(1, 3, 1, 1)
+            patches.weight = nn.Parameter(patches.weight.data * shares)  # [d, 3, p, p]
+            patches.in_channels = part.num_channels = 3
+    model.config.num_channels = 3
+    processor.image_mean, processor.image_std = [*means] * 3, [*processor.image_std] * 3
+    processor.do_convert_rgb = True
+    return model, processor
 
 
 def _from_timm(state: dict[str, Any], path: Path) -> ViTModel:

@@ -61,6 +61,8 @@ def image_pixels(
 def image_processor(config: ImageInputs) -> Any:
     """The same as transformers has it, without crops and mirror images.
 
+    Images of another size are scaled, also where training would refuse them.
+
     Raises:
         UserError: Pillow, which it needs, is not installed.
     """
@@ -73,7 +75,7 @@ def image_processor(config: ImageInputs) -> Any:
         for values in (config.pixel_mean, config.pixel_std)
     )
     return ViTImageProcessorPil(
-        do_resize=config.resize,
+        do_resize=True,
         size={"height": config.image_size, "width": config.image_size},
         image_mean=mean,
         image_std=std,

@@ -22,6 +22,8 @@ from pretrial.errors import UserError, missing_package
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: Shares of red, green and blue in a grey value: ITU-R 601, as in Pillow.
+GREY = (0.299, 0.587, 0.114)
 _CHANNELS = (1, 3, 4)
 
 
@@ -157,8 +159,8 @@ def _floats(image: Any, channels: int, name: str) -> NDArray[np.float32]:
     if floats.shape[2] == 4:
         alpha = floats[:, :, 3:]
         floats = floats[:, :, :3] * alpha + (1 - alpha)
-    if channels == 1 and floats.shape[2] == 3:  # the weights of ITU-R 601, as in Pillow
-        floats = floats @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    if channels == 1 and floats.shape[2] == 3:
+        floats = floats @ np.array(GREY, np.float32)[:, None]
     if channels == 3 and floats.shape[2] == 1:
         floats = floats.repeat(3, axis=2)
     return np.ascontiguousarray(floats.transpose(2, 0, 1), dtype=np.float32)
