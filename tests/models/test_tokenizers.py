@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedConfig
 
 from pretrial.errors import UserError
 from pretrial.models.tokenizers import (
@@ -114,11 +114,16 @@ def test_sentinels_may_run_either_way_but_not_anyhow(downwards):
 class _Embeddings:
     """A model as far as its embedding matrix goes."""
 
+    config = PreTrainedConfig(tie_word_embeddings=True)
+
     def __init__(self, size):
         self.num_embeddings = size
 
     def get_input_embeddings(self):
         return self
+
+    def get_output_embeddings(self):
+        return None
 
     def resize_token_embeddings(self, size, mean_resizing):
         self.num_embeddings = size

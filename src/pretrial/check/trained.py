@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from pretrial.check.contract import ContractError, Subject, explained, generator, require
+from pretrial.checkpoints.t5 import save_network
 from pretrial.train.checkpoint import weights_of
 from pretrial.train.loop import Stopped
 from pretrial.train.method import Method
@@ -89,7 +90,7 @@ def export_loads_again_and_answers_the_same(subject: Subject) -> None:
         if not isinstance(exported, PreTrainedModel):
             save_model(exported, str(Path(folder) / "model.safetensors"))
             return
-        exported.save_pretrained(folder)
+        save_network(exported, Path(folder))
         # what transformers lacks is ours to load
         [name] = exported.config.architectures or [""]
         kind = getattr(transformers, name, type(exported))

@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from pretrial.card import Card
+from pretrial.checkpoints.t5 import save_network
 from pretrial.convert.card import model_card
 from pretrial.convert.gguf_write import Bits, write_gguf
 from pretrial.convert.vit import reading_colours
@@ -60,7 +61,7 @@ def export_model(
     with whole_folder(folder) as partial:
         library, loader = "", ""
         if isinstance(model, PreTrainedModel):
-            model.save_pretrained(partial)
+            save_network(model, partial)
             place = f"{type(model).__module__}.{type(model).__name__}"
             if place.startswith("pretrial."):
                 loader = f"{place}.from_pretrained"

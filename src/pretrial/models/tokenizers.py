@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from pretrial.checkpoints.t5 import resize_embeddings
 from pretrial.data.reading.pieces import pieces
 from pretrial.data.rows import spread
 from pretrial.errors import UserError
@@ -196,4 +197,4 @@ def add_task_tokens(tokenizer: PreTrainedTokenizerBase, model: Any, tokens: Sequ
             {"extra_special_tokens": missing}, replace_extra_special_tokens=False
         )
         if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+            resize_embeddings(model, len(tokenizer))

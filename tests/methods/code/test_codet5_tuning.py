@@ -74,6 +74,16 @@ def test_the_end_state_has_seen_all_before_the_end_token_and_not_the_token(class
     torch.testing.assert_close(vectors(classifier, longer), vector, rtol=1e-5, atol=1e-6)
 
 
+def test_an_output_matrix_of_its_own_rests_while_classes_are_learned():
+    tokenizer = build(ROWS).tokenizer
+    sizes = {"width": 32, "num_layers": 1, "num_heads": 2, "feed_forward": 64}
+    learner = EosClassifier(new_t5(len(tokenizer), tied=False, **sizes), tokenizer, 2, 64)
+    batch = learner.batch([("def f(x): return x", 0)], torch.Generator())
+    learner.losses(batch)["loss"].backward()
+    for name, parameter in learner.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+
+
 def test_unequal_numbers_of_end_tokens_are_refused():
     assert end_positions([[1, 5, 2], [1, 2, 0]], eos=2) == [2, 1]
     with pytest.raises(UserError, match="one end token"):

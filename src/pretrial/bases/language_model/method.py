@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pretrial.checkpoints.pretrained import load_generator
+from pretrial.checkpoints.t5 import save_network
 from pretrial.data.rows import texts
 from pretrial.errors import UserError
 from pretrial.models.architectures.language_model import LanguageModel
@@ -236,7 +237,7 @@ class LanguageMethod(Method):
 
     def save(self, folder: Path) -> None:
         """Network and tokenizer in the layout of transformers."""
-        self.network.save_pretrained(folder)
+        save_network(self.network, folder)
         self.tokenizer.save_pretrained(folder)
 
     @classmethod

@@ -20,6 +20,7 @@ from transformers import AutoModel
 from transformers.utils import cached_file
 
 from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
+from pretrial.checkpoints.t5 import save_network
 from pretrial.errors import UserError
 from pretrial.train.in_batches import by_length
 
@@ -88,7 +89,7 @@ class SentenceEncoder(nn.Module):
         Args:
             folder: is made.
         """
-        self.network.save_pretrained(folder)
+        save_network(self.network, folder)
         self.tokenizer.save_pretrained(folder)
         modes = {"cls_token": self.pooling == "first", "mean_tokens": self.pooling == "mean"}
         pooling = {f"pooling_mode_{name}": on for name, on in modes.items()}

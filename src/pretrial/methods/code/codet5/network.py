@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pretrial.checkpoints.t5 import is_tied
 from pretrial.errors import UserError
 from pretrial.methods.code.codet5.data import Example
 from pretrial.models.architectures.classifier import Classifier
@@ -59,7 +60,7 @@ class EosClassifier(Classifier):
         self.pairs = pairs
         width = int(network.config.d_model)
         self.classifier = PairHead(width, num_labels) if pairs else nn.Linear(width, num_labels)
-        if not network.config.tie_word_embeddings:
+        if not is_tied(network):
             network.lm_head.weight.requires_grad_(False)  # a classifier writes nothing
 
     def inputs(

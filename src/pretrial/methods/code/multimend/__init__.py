@@ -43,6 +43,7 @@ from torch import nn
 from pretrial.bases.language_model import TextToTextMethod
 from pretrial.card import Card, Claim, Field
 from pretrial.checkpoints.keys import load_pretrained
+from pretrial.checkpoints.t5 import save_network
 from pretrial.errors import UserError
 from pretrial.methods.code.multimend import stages
 from pretrial.methods.code.multimend.abilities.ranking import Candidate, rank
@@ -152,7 +153,7 @@ class MultiMend(TextToTextMethod):
         """Model and tokenizer as transformers writes them, earlier checkpoints in folders."""
         super().save(folder)
         for number, model in enumerate(self.earlier):
-            model.save_pretrained(folder / f"checkpoint-{number}")
+            save_network(model, folder / f"checkpoint-{number}")
 
     # Examples
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pretrial.checkpoints.keys import load_strict
+from pretrial.checkpoints.t5 import is_tied, save_network
 from pretrial.methods.code.coderl.network.model import ProgramModel
 from pretrial.train.device import to_device
 from pretrial.train.in_batches import by_length
@@ -49,9 +50,8 @@ class Critic(Trainable):
         self.error_head = nn.Sequential(
             nn.Linear(program_model.width, 128), nn.ReLU(), nn.Linear(128, num_classes)
         ).to(network.dtype)
-        output = network.get_output_embeddings()
-        if output is not None and output.weight is not network.get_input_embeddings().weight:
-            output.weight.requires_grad_(False)  # a critic writes nothing
+        if not is_tied(network):
+            network.get_output_embeddings().weight.requires_grad_(False)  # a critic writes nothing
 
     def batch(self, examples: Sequence[Judged], generator: torch.Generator) -> Batch:
         batch = self.program_model.collate(
@@ -114,7 +114,7 @@ class Critic(Trainable):
 
     def save(self, folder: Path) -> None:
         """Writes a transformers folder whose weights also hold `error_head.{0,2}.*`."""
-        self.program_model.network.save_pretrained(folder)
+        save_network(self.program_model.network, folder)
         weights = load_file(folder / "model.safetensors")
         head = {HEAD + name: value for name, value in self.error_head.state_dict().items()}
         save_file(weights | head, folder / "model.safetensors", metadata={"format": "pt"})

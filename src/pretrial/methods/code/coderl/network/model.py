@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pretrial.checkpoints.t5 import is_tied, state_scale, untie
 from pretrial.corrupt.masks import IGNORE
 from pretrial.data.problems.problem import Problem
 from pretrial.methods.code.coderl.config import Config
@@ -161,10 +162,7 @@ class ProgramModel(LanguageModel):
             encoder_attention_mask=mask,
             use_cache=False,
         ).last_hidden_state
-        # T5 scales its states where input and output embeddings are one matrix
-        config = self.network.config
-        tied = config.model_type == "t5" and config.tie_word_embeddings
-        return states * self.width**-0.5 if tied else states
+        return states * state_scale(self.network)
 
     def position_logits(self, batch: Batch) -> Tensor:
         """Logits [B, T, V] of each next token of the program."""
@@ -284,6 +282,8 @@ def shallower(program_model: ProgramModel) -> ProgramModel:
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[: config.num_hidden_layers]
     small: Any = type(network)(config)
+    if not is_tied(network) and is_tied(small):
+        untie(small)
     known = small.state_dict()
     lower = {
         name: value

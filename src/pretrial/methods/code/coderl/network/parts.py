@@ -12,6 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from pretrial.bases.language_model import LanguageMethod, TextToTextMethod
 from pretrial.checkpoints.keys import read_weights
 from pretrial.checkpoints.pretrained import load_generator
+from pretrial.checkpoints.t5 import save_network
 from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
 from pretrial.methods.code.coderl.config import Config
@@ -95,7 +96,7 @@ class Parts(LanguageMethod):
         for name in ("actor", "repairer"):
             part = getattr(self, name)
             if part is not None:
-                part.network.save_pretrained(folder / name)
+                save_network(part.network, folder / name)
                 part.tokenizer.save_pretrained(folder / name)
         for name in _NUM_CLASSES:
             part = getattr(self, name)

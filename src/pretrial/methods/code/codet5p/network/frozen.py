@@ -15,6 +15,7 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from pretrial.checkpoints.keys import load_pretrained, load_strict, load_tokenizer
 from pretrial.checkpoints.parts import load_parts, save_parts
 from pretrial.checkpoints.pretrained import load_generator
+from pretrial.checkpoints.t5 import save_network
 from pretrial.corrupt.masks import IGNORE
 from pretrial.corrupt.prefix import prefix_split
 from pretrial.errors import UserError
@@ -167,7 +168,7 @@ class FrozenDecoder(Trainable):
 
     def save(self, folder: Path) -> None:
         """Encoder, bridge and tokenizer; the decoder stays where it was loaded from."""
-        self.encoder.save_pretrained(folder / "encoder")
+        save_network(self.encoder, folder / "encoder")
         save_parts(folder, {"bridge": self.bridge})
         self.tokenizer.save_pretrained(folder)
 
