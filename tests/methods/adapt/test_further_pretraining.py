@@ -21,9 +21,10 @@ from transformers import (
     ViTModel,
 )
 
+from pretrial.compare.kit.one_package import one_package
 from pretrial.errors import UserError
-from pretrial.methods.adapt.further_pretraining import Config, FurtherPretraining
-from pretrial.methods.adapt.further_pretraining.trials import image_data, text_data, trial
+from pretrial.methods.adapt.further_pretraining import Config, FurtherPretraining, feature_loss
+from pretrial.methods.adapt.further_pretraining.trials import image_data, trial
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
@@ -150,6 +151,16 @@ def test_two_backward_passes_or_one_sum_give_the_same_gradients(config):
         if parameter.requires_grad:
             torch.testing.assert_close(parameter.grad, one[name], rtol=1e-4, atol=1e-6)
     assert all(p.grad is None for p in method.teacher.parameters())
+
+
+def test_features_are_compared_dimension_by_dimension_and_the_teacher_is_left_alone():
+    student = torch.tensor([[1.0, 2.0], [0.0, 1.0]], requires_grad=True)
+    teacher = torch.tensor([[0.0, 0.0], [0.0, 3.0]], requires_grad=True)
+    loss = feature_loss(student, teacher, 2.0)
+    assert float(loss.detach()) == pytest.approx((1 + 4 + 0 + 4) / 2)
+    loss.backward()
+    assert teacher.grad is None
+    assert student.grad.tolist() == [[1.0, 2.0], [0.0, -2.0]]
 
 
 def test_the_decoder_is_not_distilled():
@@ -468,7 +479,7 @@ def test_the_trial_keeps_its_images_apart():
 
 def test_the_trial_of_texts_keeps_its_modules_apart():
     assert trial(input="text", tiny=True).arm("self").config.input == "text"
-    found = text_data("builtin:stdlib-docstrings", "idlelib", 60)
+    found = one_package("builtin:stdlib-docstrings", "idlelib", 60)
     texts = [{row["text"] for row in part} for part in (found.train, found.held_out)]
     assert not texts[0] & texts[1]
     assert all(row["text"] in texts[0] for row in found.test[0])
@@ -478,6 +489,6 @@ def test_the_trial_of_texts_keeps_its_modules_apart():
         labels = [row["label"] for row in half]
         assert labels.count(True) == labels.count(False) > 10
     with pytest.raises(UserError, match="no package 'idlelob'; the nearest: idlelib"):
-        text_data("builtin:stdlib-docstrings", "idlelob", 60)
+        one_package("builtin:stdlib-docstrings", "idlelob", 60)
     with pytest.raises(UserError, match="too few texts for 9999 labels"):
-        text_data("builtin:stdlib-docstrings", "idlelib", 9999)
+        one_package("builtin:stdlib-docstrings", "idlelib", 9999)

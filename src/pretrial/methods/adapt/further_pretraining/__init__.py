@@ -35,16 +35,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pretrial.bases.examples import Example, read_examples
 from pretrial.bases.finetuning import FinetunedMethod, check_classes, classes_of
 from pretrial.bases.patch_encoder.data import sample_images
+from pretrial.bases.self_supervised import new_learner
 from pretrial.card import Card, Claim, Field
 from pretrial.data.rows import mapped
 from pretrial.evaluate.probe import probe
 from pretrial.methods.adapt.further_pretraining.config import Config
-from pretrial.methods.adapt.further_pretraining.network import NETWORKS, kind_of
+from pretrial.objectives.distances import squared_distance
 from pretrial.train.budget import Budget
 from pretrial.train.held_out import held_out_losses
 from pretrial.train.stage import Batch, Optim, Stage
@@ -101,12 +102,8 @@ class FurtherPretraining(FinetunedMethod):
     def build(
         cls, config: Any, source: str | Path | None = None, data: Sequence[Example] | None = None
     ) -> Self:
-        """See `Method.build`. `source` is a ViT-MAE, or a masked language model such as RoBERTa.
-
-        With neither source nor data a network for texts has no tokenizer.
-        """
-        kind = NETWORKS[config.input if source is None else kind_of(source)]
-        method = cls(kind.build(config, source, data), classes_of(data))
+        """See `Method.build` and, for what a source may be, `new_learner`."""
+        method = cls(new_learner(config, source, data), classes_of(data))
         if source is not None:
             method.load_classifier(source)
         return method
@@ -287,9 +284,3 @@ def feature_loss(student: Tensor, teacher: Tensor, count: float) -> Tensor:
         count: what the sum over examples is divided by.
     """
     return (student.float() - teacher.detach().float()).square().sum() / count
-
-
-def squared_distance(module: nn.Module, origin: nn.Module) -> Tensor:
-    """Squared distance of a module's parameters from those of another of the same make."""
-    pairs = zip(module.parameters(), origin.parameters(), strict=True)
-    return torch.stack([(own - other.detach()).square().sum() for own, other in pairs]).sum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,16 @@ import numpy as np
 import torch
 
 from pretrial import discover
+from pretrial.bases.self_supervised.config import Input
 from pretrial.compare.kit import few_labels
+from pretrial.compare.kit.arms import ablations
+from pretrial.compare.kit.one_package import one_package, other_packages
 from pretrial.compare.kit.warm_starts import warm_start
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.data.builtin.glyphs import glyphs
-from pretrial.data.reading.sources import load
-from pretrial.data.rows import Row, require
-from pretrial.errors import UserError, nearest
+from pretrial.data.rows import Row
 from pretrial.evaluate.probe import probe
-from pretrial.methods.adapt.further_pretraining.config import Config, Input
+from pretrial.methods.adapt.further_pretraining.config import Config
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 
@@ -103,8 +104,8 @@ def trial(
         rows = partial(image_data, source, num_target, num_labels, num_test)
         before: Callable[[], list[Row]] = partial(glyphs, config.image_size)  # letters
     else:
-        rows = partial(text_data, source, package, num_labels)
-        before = partial(_other_packages, source, package)
+        rows = partial(one_package, source, package, num_labels)
+        before = partial(other_packages, source, package)
     alone = replace(config, rounds=0)
     return Trial(
         question="A model is to be fine-tuned on few data unlike what it has learnt: does"
@@ -131,7 +132,7 @@ def trial(
 def _arms(config: Config, alone: Config) -> tuple[Arm, ...]:
     """The arms; `alone` has no student."""
     arm = partial(Arm, method="further_pretraining")
-    ablation = partial(arm, role="ablation", default=False)
+    ablation = ablations("further_pretraining", config)
     decayed, pulled = replace(alone, weight_decay=0.3), replace(alone, l2_weight=0.01)
     return (
         arm("self", "self-distillation", "method", config=config),
@@ -140,14 +141,10 @@ def _arms(config: Config, alone: Config) -> tuple[Arm, ...]:
         arm("decay", "further, strong weight decay", "control", config=decayed),
         arm("l2", "further, near to the start", "control", config=pulled),
         arm("none", "fine-tuning only", "control", config=alone, trains=False),
-        ablation(
-            "teacher-start",
-            "the student starts from the teacher",
-            config=replace(config, start="teacher"),
-        ),
-        ablation("weak", "weight 0.1", config=replace(config, distill_weight=0.1)),
-        ablation("strong", "weight 10", config=replace(config, distill_weight=10.0)),
-        ablation("two-rounds", "two rounds", config=replace(config, rounds=2)),
+        ablation("teacher-start", "the student starts from the teacher", start="teacher"),
+        ablation("weak", "weight 0.1", distill_weight=0.1),
+        ablation("strong", "weight 10", distill_weight=10.0),
+        ablation("two-rounds", "two rounds", rounds=2),
     )
 
 
@@ -155,59 +152,10 @@ def image_data(source: str, num_target: int, num_labels: int, num_test: int) -> 
     """Target images of which some keep their label, others to test on, and a few held out.
 
     Returns:
-        With `test` as the rows to fine-tune on and those to test on, here and in `text_data`.
+        With `test` as the rows to fine-tune on and those to test on, as in `one_package`.
     """
     found = few_labels.split(source, num_labels, num_test, num_train=num_target, num_held_out=300)
     return replace(found, test=([row for row in found.train if "label" in row], found.test))
-
-
-def text_data(source: str, package: str, num_labels: int) -> Data:
-    """The docstrings of one package, of which some keep a label: whether of a function or not.
-
-    As many of either are labelled, and tested on; no module is on both sides.
-
-    Args:
-        source: rows with `text`, `label` (the package), `kind` and `module`.
-        package: to adapt to.
-        num_labels: texts that keep their label.
-
-    Raises:
-        UserError: there is no such package, or it has too few texts.
-    """
-    rows = load(source)
-    require(rows, ("text", "label", "kind", "module"))
-    own = [row for row in rows if row["label"] == package]
-    if not own:
-        known = nearest(package, {row["label"] for row in rows})
-        raise UserError(f"{source} has no package {package!r}; the nearest: {known}")
-    modules = sorted({row["module"] for row in own})
-    aside = set(np.random.default_rng(0).permutation(modules)[::2].tolist())
-    sides: dict[bool, list[Row]] = {False: [], True: []}
-    for row in own:
-        named = {"text": row["text"], "label": row["kind"] == "function"}
-        sides[row["module"] in aside].append(named)
-    share = num_labels // 2
-    train = few_labels.keep_labels(sides[False], share)
-    learn = _by_class([row for row in train if "label" in row])
-    labels = [row["label"] for row in sides[True]]
-    most = min(labels.count(name) for name in (False, True))
-    test = _by_class([row for row in few_labels.keep_labels(sides[True], most) if "label" in row])
-    if share < 1 or most < 1 or len(learn) < 2 * share:
-        raise UserError(
-            f"package {package!r} has too few texts for {num_labels} labels: lower --num-labels, or"
-            " name another --package"
-        )
-    name = f"{source}: {len(train)} texts of {package}, {len(learn)} with labels"
-    return Data(train=train, held_out=sides[True], test=(learn, test), name=name)
-
-
-def _by_class(rows: Sequence[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: row["label"])
-
-
-def _other_packages(source: str, package: str) -> list[Row]:
-    """Texts that the initial model of texts learns from: those of all packages but one."""
-    return [row for row in load(source) if row["label"] != package]
 
 
 def _unlabelled(rows: Callable[[], list[Row]]) -> Data:

@@ -1,4 +1,4 @@
-"""A masked language model of texts."""
+"""A masked language model of texts, with the head that names its tokens."""
 
 from __future__ import annotations
 

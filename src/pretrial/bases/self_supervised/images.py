@@ -1,4 +1,4 @@
-"""A masked autoencoder of images."""
+"""A masked autoencoder of images, as transformers has it, and a classifier that starts from it."""
 
 from __future__ import annotations
 
