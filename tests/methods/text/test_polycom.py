@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM, OlmoeConfig, OlmoeForCausalLM
 from transformers.models.olmoe.modeling_olmoe import load_balancing_loss_func
 
+from pretrial.compare.kit.smooth_functions import DIMENSIONS, TARGETS, Approximators
+from pretrial.convert.megatron import flatten, load_megatron
 from pretrial.errors import UserError
 from pretrial.methods.text.polycom import Config, PolyCom
-from pretrial.methods.text.polycom.network.megatron import flatten, load_megatron
-from pretrial.methods.text.polycom.network.spectra import effective_rank
+from pretrial.methods.text.polycom.network.polynomial import PolynomialActivation
 from pretrial.methods.text.polycom.trials import trial
-from pretrial.methods.text.polycom.trials.functions import DIMENSIONS, TARGETS, Approximators
 from pretrial.objectives.experts import balance_loss, router_loss
 
 TINY = Config.tiny()
@@ -227,13 +227,6 @@ def test_analysis_tells_coefficients_ranks_and_similarities(method: PolyCom) -> 
         list(method.analyse(["a"]))
 
 
-def test_effective_rank() -> None:
-    assert effective_rank(torch.eye(5)) == pytest.approx(5.0, rel=1e-4)
-    assert effective_rank(torch.ones(4, 6)) == pytest.approx(1.0, abs=1e-3)
-    assert effective_rank(torch.zeros(3, 3)) == 0
-    assert 1 < effective_rank(torch.diag(torch.tensor([4.0, 1.0]))) < 2
-
-
 def test_writing_and_scoring(method: PolyCom) -> None:
     written = list(method.generate([TEXTS[0], ""], max_new_tokens=4))
     assert all(isinstance(row["text"], str) for row in written)
@@ -256,9 +249,15 @@ def test_texts_that_are_none_are_refused() -> None:
 
 def test_networks_for_functions_have_equal_parameters_and_learn() -> None:
     counts = {}
-    for name in ("polynorm", "polyrelu", "relu", "gelu"):
+    makers: dict[str, Any] = {
+        "polynorm": PolynomialActivation,
+        "polyrelu": lambda: PolynomialActivation("relu", "outside"),
+        "relu": torch.nn.ReLU,
+        "gelu": torch.nn.GELU,
+    }
+    for name, make in makers.items():
         torch.manual_seed(0)
-        networks = Approximators(name)
+        networks = Approximators(make)
         counts[name] = sum(p.numel() for p in networks.parameters())
     num = len(TARGETS) * len(DIMENSIONS)
     assert counts["relu"] == counts["gelu"]
@@ -273,10 +272,3 @@ def test_networks_for_functions_have_equal_parameters_and_learn() -> None:
         optimizer.step()
     assert sum(networks.relative_rmse()) < sum(before)
     assert len(before) == num
-
-
-def test_targets_are_what_they_say() -> None:
-    x = torch.tensor([[0.5, -0.5, 0.25]])
-    assert float(TARGETS[0](x)) == pytest.approx(-(0.5**0.5), rel=1e-5)
-    assert float(TARGETS[1](x)) == pytest.approx(1 / (1 + 25 * 0.5625 / 3), rel=1e-5)
-    assert float(TARGETS[2](x)) == pytest.approx(0.125 + 0.125 + 0.25 - 0.25, rel=1e-5)

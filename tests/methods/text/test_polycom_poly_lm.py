@@ -16,12 +16,13 @@ from transformers import (
 
 from pretrial.errors import UserError
 from pretrial.methods.text.polycom.network.language_model import (
-    PolyExperts,
     PolyLlamaConfig,
     PolyLlamaForCausalLM,
     PolyOlmoeConfig,
     PolyOlmoeForCausalLM,
 )
+from pretrial.methods.text.polycom.network.polynomial import PolynomialActivation
+from pretrial.models.layers.feed_forward import Experts
 
 SIZES: dict[str, Any] = {
     "vocab_size": 60,
@@ -114,7 +115,7 @@ def test_the_way_of_attention_can_be_chosen(make: Any) -> None:
 
 def test_experts_normalise_their_own_hidden_vectors() -> None:
     torch.manual_seed(1)
-    experts = PolyExperts(olmoe().config)
+    experts = Experts(olmoe().config, PolynomialActivation())
     x = torch.randn(6, 16)
     places = torch.tensor([[0, 1], [1, 2], [2, 0], [0, 3], [1, 0], [2, 1]])
     weights = torch.rand(6, 2)

@@ -12,8 +12,6 @@ from pretrial.errors import UserError
 from pretrial.methods.text.polycom.network.polynomial import (
     PolynomialActivation,
     poly_norm,
-    poly_relu,
-    rms_norm,
 )
 
 X = torch.randn(5, 7, 24, generator=torch.Generator().manual_seed(0))
@@ -28,9 +26,13 @@ def with_coefficients(activation: PolynomialActivation, *values: float) -> Polyn
 
 
 def test_special_cases_of_poly_relu() -> None:
-    torch.testing.assert_close(with_coefficients(poly_relu(), 0, 1, 0, 0)(X), F.relu(X))
-    torch.testing.assert_close(with_coefficients(poly_relu(), 0, 0, 1, 0)(X), F.relu(X) ** 2)
-    found = with_coefficients(poly_relu(), 0.5, 2, -1, 3)(X)
+    torch.testing.assert_close(
+        with_coefficients(PolynomialActivation("relu", "outside"), 0, 1, 0, 0)(X), F.relu(X)
+    )
+    torch.testing.assert_close(
+        with_coefficients(PolynomialActivation("relu", "outside"), 0, 0, 1, 0)(X), F.relu(X) ** 2
+    )
+    found = with_coefficients(PolynomialActivation("relu", "outside"), 0.5, 2, -1, 3)(X)
     relu = F.relu(X)
     torch.testing.assert_close(found, 0.5 + 2 * relu - relu**2 + 3 * relu**3)
 
@@ -121,13 +123,19 @@ def test_general_forms(rho: Any) -> None:
     ):
         found = PolynomialActivation(rho, form)(X)  # type: ignore[arg-type]
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    found = PolynomialActivation("norm", "outside")(X)
+    norm = F.rms_norm(X, X.shape[-1:], eps=1e-6)
+    torch.testing.assert_close(found, (norm + norm**2 + norm**3) / 3, atol=1e-5, rtol=1e-5)
 
 
 def test_the_general_form_of_the_norm_is_poly_norm() -> None:
     from pretrial.methods.text.polycom.network.polynomial import compose
 
+    def norm(x: torch.Tensor) -> torch.Tensor:
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+
     activation = PolynomialActivation()
-    found = compose(X, activation.weight, activation.bias, rho=rms_norm, form="inside")
+    found = compose(X, activation.weight, activation.bias, rho=norm, form="inside")
     torch.testing.assert_close(activation(X), found, atol=1e-5, rtol=1e-5)
 
 

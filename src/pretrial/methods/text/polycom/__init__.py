@@ -25,30 +25,28 @@ Deviations from the paper:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
 from pretrial.bases.language_model import DecoderMethod
 from pretrial.card import Card, Claim, Field
-from pretrial.corrupt.masks import chosen_of
+from pretrial.convert.megatron import load_release
 from pretrial.errors import UserError
+from pretrial.evaluate.spectra import effective_rank, layer_similarity
 from pretrial.methods.text.polycom.config import Config
 from pretrial.methods.text.polycom.network.language_model import (
     PolyLlamaConfig,
     PolyLlamaForCausalLM,
     PolyOlmoeConfig,
     PolyOlmoeForCausalLM,
+    warm_start,
 )
 from pretrial.methods.text.polycom.network.polynomial import PolynomialActivation
-from pretrial.methods.text.polycom.network.public import load_network
-from pretrial.methods.text.polycom.network.spectra import effective_rank, layer_similarity
-from pretrial.objectives.experts import balance_loss, router_loss
-from pretrial.objectives.tokens import token_loss
-from pretrial.train.stage import Batch, Optim
+from pretrial.models.architectures.language_model import CausalLM
+from pretrial.models.architectures.mixture_lm import MixtureLM
+from pretrial.train.stage import Optim
 
 __all__ = ["CARD", "Config", "PolyCom"]
 
@@ -100,26 +98,43 @@ class PolyCom(DecoderMethod):
         sizes.pad_token_id = None  # OLMoE's own, whose embedding would be 0
         return PolyOlmoeForCausalLM(sizes)
 
-    @classmethod
-    def load(cls, config: Any, source: str | Path) -> tuple[Any, Any, Any]:
-        """See `LanguageMethod.load`; what may be a checkpoint, `load_network` tells."""
-        network, tokenizer = load_network(source, config, cls.new_network)
-        return config.sized_as(network.config), network, tokenizer
+    def new_language_model(self, network: Any, tokenizer: Any) -> CausalLM:
+        """Learns windows of token ids; with experts, to spread them too."""
+        if not hasattr(network.config, "num_experts"):
+            return super().new_language_model(network, tokenizer)
+        return MixtureLM(network, tokenizer, self.config.balance_weight, self.config.router_weight)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean cross-entropy of the next token; with experts, with the losses of their routers."""
-        if not hasattr(self.network.config, "num_experts"):
-            return super().losses(batch)
-        ids, counts = batch["input_ids"], batch["counts"]
-        found = self.network.base_model(input_ids=ids, use_cache=False, output_router_logits=True)
-        logits = self.network.lm_head(chosen_of(found.last_hidden_state, batch))  # [N, V]
-        main = token_loss(logits, chosen_of(batch["labels"], batch), counts["targets"])
-        routers = torch.stack(found.router_logits).unflatten(1, ids.shape)  # [L, B, T, E]
-        chosen, config = self.network.config.num_experts_per_tok, self.config
-        balance = balance_loss(routers, chosen, counts["examples"])
-        small = router_loss(routers, counts["examples"])
-        total = main + config.balance_weight * balance + config.router_weight * small
-        return {"loss": total, "text_loss": main, "balance_loss": balance, "router_loss": small}
+    @classmethod
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
+        """See `DecoderMethod.load`; of the release, in Megatron's layout, settings tell the sizes.
+
+        Raises:
+            UserError: it is neither ours nor the release's, nor with `warm_start` a Llama or OLMoE.
+        """
+        path = Path(source)
+        if path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):
+            if config.num_experts:
+                raise UserError("the released weights are of the dense model: set num_experts=0")
+            network, tokenizer = load_release(
+                path,
+                partial(cls.new_network, config, config.vocab_size),
+                "mlp.activation_func.weight",
+                "name a checkpoint of polycom",
+            )
+            return config.sized_as(network.config), network, tokenizer
+        own, network, tokenizer = super().load(config, source)
+        kind = network.config.model_type
+        if kind in ("poly_llama", "poly_olmoe"):
+            return own, network, tokenizer
+        if kind not in ("llama", "olmoe"):
+            raise UserError(f"{source} is a {kind}: name one of Llama, OLMoE or of polycom")
+        if not config.warm_start:
+            raise UserError(
+                f"{source} is a trained {kind} with gated layers, for which a polynomial is no"
+                " replacement: set warm_start to begin its feed-forward layers anew and train again"
+            )
+        network = warm_start(network, config)
+        return config.sized_as(network.config), network, tokenizer
 
     def optim(self) -> Optim:
         """A cosine to a share of the peak."""

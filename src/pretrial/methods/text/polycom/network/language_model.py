@@ -1,17 +1,14 @@
-"""Llama and OLMoE with feed-forward layers that need no gate, as models of transformers.
+"""Llama and OLMoE with polynomial activations, as models of transformers, and what they start from.
 
-transformers can only exchange an activation function for another without parameters, and its OLMoE
-has the gate inside a fused weight. Importing this module registers both models, and the Auto
-classes then load what `save_pretrained` wrote.
+The OLMoE of transformers has the gate inside a fused weight, which has none here. Importing this
+module registers both models, and the Auto classes then load what `save_pretrained` wrote.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -23,7 +20,10 @@ from transformers import (
 from transformers.activations import ACT2FN
 
 from pretrial.errors import UserError, nearest
+from pretrial.methods.text.polycom.config import Config
 from pretrial.methods.text.polycom.network.polynomial import PolynomialActivation
+from pretrial.models.architectures.swapped_layers import SwappedFeedForward, take_over
+from pretrial.models.layers.feed_forward import Experts, FeedForward
 
 #: Activations with trained coefficients: name to (rho, form).
 POLYNOMIALS: dict[str, tuple[str, Any]] = {
@@ -31,6 +31,7 @@ POLYNOMIALS: dict[str, tuple[str, Any]] = {
     "polyrelu": ("relu", "outside"),
     "powers": ("identity", "outside"),
 }
+_REPLACED = (".mlp.gate_proj.", ".mlp.up_proj.", ".mlp.down_proj.", ".mlp.experts.")
 
 
 class PolyLlamaConfig(LlamaConfig):
@@ -82,104 +83,49 @@ def make_activation(config: Any) -> nn.Module:
     return ACT2FN[name]
 
 
-class PolyMLP(nn.Module):
-    """down(act(up(x))), or down(act(gate(x)) * up(x))."""
-
-    def __init__(self, config: PolyLlamaConfig) -> None:
-        super().__init__()
-        width, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
-        self.gate_proj = nn.Linear(width, inner, bias=bias) if config.gated else None
-        self.up_proj = nn.Linear(width, inner, bias=bias)
-        self.down_proj = nn.Linear(inner, width, bias=bias)
-        self.activation_func = make_activation(config)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., d] to [..., d]."""
-        up = self.up_proj(x)
-        if self.gate_proj is None:
-            return self.down_proj(self.activation_func(up))
-        return self.down_proj(self.activation_func(self.gate_proj(x)) * up)
-
-
-class PolyExperts(nn.Module):
-    """Experts without a gate; they share one activation, which normalises each hidden vector.
-
-    Attributes:
-        up_proj: [experts, inner, d].
-        down_proj: [experts, d, inner].
-    """
-
-    def __init__(self, config: PolyOlmoeConfig) -> None:
-        super().__init__()
-        number, width, inner = config.num_experts, config.hidden_size, config.intermediate_size
-        std = config.initializer_range
-        self.up_proj = nn.Parameter(torch.randn(number, inner, width) * std)
-        self.down_proj = nn.Parameter(torch.randn(number, width, inner) * std)
-        self.activation_func = make_activation(config)
-
-    def forward(self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
-        """The weighted sum of each token's experts.
-
-        Args:
-            hidden_states: tokens [N, d].
-            top_k_index: their experts [N, k].
-            top_k_weights: the experts' weights [N, k].
-        """
-        total = torch.zeros_like(hidden_states)
-        for number in range(len(self.up_proj)):
-            token, place = torch.where(top_k_index == number)
-            inner = self.activation_func(F.linear(hidden_states[token], self.up_proj[number]))
-            found = F.linear(inner, self.down_proj[number]) * top_k_weights[token, place, None]
-            total = total.index_add(0, token, found.to(total.dtype))
-        return total
-
-
-class PolyLlamaForCausalLM(LlamaForCausalLM):
-    """Llama with `PolyMLP`."""
+class PolyLlamaForCausalLM(SwappedFeedForward, LlamaForCausalLM):
+    """Llama whose feed-forward layers may do without a gate."""
 
     config_class = PolyLlamaConfig
 
-    def __init__(self, config: PolyLlamaConfig) -> None:
-        plain = _silent(config)
-        super().__init__(plain)
-        _configure(self, plain, config)
-        for layer in self.model.layers:
-            layer.mlp = PolyMLP(config)
-        self.post_init()
+    @staticmethod
+    def swap(layer: Any, config: Any) -> None:
+        """See `SwappedFeedForward`."""
+        layer.mlp = FeedForward(config, make_activation(config), config.gated)
 
 
-class PolyOlmoeForCausalLM(OlmoeForCausalLM):
-    """OLMoE with `PolyExperts`."""
+class PolyOlmoeForCausalLM(SwappedFeedForward, OlmoeForCausalLM):
+    """OLMoE whose experts have no gate; each normalises its own hidden vector."""
 
     config_class = PolyOlmoeConfig
 
-    def __init__(self, config: PolyOlmoeConfig) -> None:
-        plain = _silent(config)
-        super().__init__(plain)
-        _configure(self, plain, config)
-        for layer in self.model.layers:
-            layer.mlp.experts = PolyExperts(config)
-        self.post_init()
-
-
-def _silent(config: Any) -> Any:
-    """A copy whose activation transformers knows, and whose feed-forward layers are small: they are
-    made only to be replaced."""
-    plain = type(config).from_dict(config.to_dict())
-    plain._attn_implementation = config._attn_implementation
-    plain.hidden_act, plain.intermediate_size = "silu", 1
-    return plain
-
-
-def _configure(model: nn.Module, plain: Any, config: Any) -> None:
-    """Puts `config` in the place of `plain` in all parts, with the attention that was chosen."""
-    config._attn_implementation = plain._attn_implementation
-    for part in model.modules():
-        if getattr(part, "config", None) is plain:
-            part.config = config
+    @staticmethod
+    def swap(layer: Any, config: Any) -> None:
+        """See `SwappedFeedForward`."""
+        layer.mlp.experts = Experts(config, make_activation(config))
 
 
 AutoConfig.register("poly_llama", PolyLlamaConfig)
 AutoConfig.register("poly_olmoe", PolyOlmoeConfig)
 AutoModelForCausalLM.register(PolyLlamaConfig, PolyLlamaForCausalLM)
 AutoModelForCausalLM.register(PolyOlmoeConfig, PolyOlmoeForCausalLM)
+
+
+def warm_start(network: Any, config: Config) -> Any:
+    """A network with new feed-forward layers and everything else of a Llama or OLMoE.
+
+    The new ones have as many parameters as the old ones, but for the coefficients.
+    """
+    own = network.config.to_dict()
+    kind = own.pop("model_type")
+    own.pop("architectures", None)
+    width = own["intermediate_size"]
+    own |= config.activation_fields()
+    own["intermediate_size"] = width if config.gated else width * 3 // 2
+    made: Any
+    if kind == "llama":
+        made = PolyLlamaForCausalLM(PolyLlamaConfig(**own, gated=config.gated))
+    else:
+        made = PolyOlmoeForCausalLM(PolyOlmoeConfig(**own))
+    take_over(made, network, _REPLACED, (".mlp.activation_func.",))
+    return made

@@ -82,22 +82,13 @@ class PolynomialActivation(nn.Module):
     def _function(self) -> Any:
         if self.rho == "norm" and self.form == "inside":
             return partial(poly_norm, eps=self.eps)
-        rho = partial(rms_norm, eps=self.eps) if self.rho == "norm" else self.rho
-        rho = RHOS[rho] if isinstance(rho, str) else rho
+        named = RHOS | {"norm": lambda x: F.rms_norm(x, x.shape[-1:], eps=self.eps)}
+        rho = named[self.rho] if isinstance(self.rho, str) else self.rho
         return partial(compose, rho=rho, form=self.form)
 
     def coefficients(self) -> list[float]:
         """a_0, a_1, ..., a_order."""
         return [*self.bias.detach().tolist(), *self.weight.detach().flip(0).tolist()]
-
-    def extra_repr(self) -> str:
-        """For printing."""
-        return f"rho={self.rho}, form={self.form}, order={self.order}"
-
-
-def poly_relu(**options: Any) -> PolynomialActivation:
-    """sum a_i ReLU(x)^i."""
-    return PolynomialActivation("relu", "outside", **options)
 
 
 def compose(x: Tensor, weight: Tensor, bias: Tensor, *, rho: Rho, form: Form) -> Tensor:
@@ -141,8 +132,3 @@ def poly_norm(x: Tensor, weight: Tensor, bias: Tensor, *, eps: float) -> Tensor:
         small = eps * scale ** (-2.0 * (number + 1))
         total = total + factor * power * torch.rsqrt(power.square().mean(-1, keepdim=True) + small)
     return total
-
-
-def rms_norm(x: Tensor, *, eps: float = 1e-6) -> Tensor:
-    """x over its root mean square along the last axis."""
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)

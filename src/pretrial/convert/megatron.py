@@ -1,22 +1,20 @@
-"""Weights of the released PolyCom models, in Megatron's layout, as our Llama with polynomials.
+"""Weights in Megatron's layout as a network of Llama's has them, for any release trained with it.
 
 Megatron keeps queries, keys and values in one matrix, group by group: the queries of a group of
-heads, then its key, then its value. The coefficients keep their order, the highest power first.
+heads, then its key, then its value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from pretrial.checkpoints.keys import load_strict, rename
+from pretrial.checkpoints.keys import load_strict, load_tokenizer, read_weights, rename
 from pretrial.errors import UserError
-from pretrial.methods.text.polycom.network.language_model import PolyLlamaForCausalLM
 
-_ACTIVATION = "mlp.activation_func.weight"
 _KEYS = (
     (r"^(module|model)\.", ""),
     (r"^language_model\.", ""),
@@ -46,25 +44,47 @@ def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
     return flat
 
 
-def is_megatron(state: Mapping[str, Any]) -> bool:
-    """Whether weights are in Megatron's layout with trained activations."""
-    return any(name.endswith(_ACTIVATION) for name in flatten(state))
+def load_release(path: Path, make: Callable[[], Any], needed: str, mend: str) -> tuple[Any, Any]:
+    """The network and the tokenizer of a file or folder of weights without a config.json.
+
+    Args:
+        path: of the weights, with a tokenizer beside them, whose end token texts begin and end
+            with.
+        make: an untrained network, of sizes that the weights do not tell; see `load_megatron`.
+        needed: end of a name that is among the weights.
+        mend: what to give instead, for the error.
+
+    Raises:
+        UserError: it is something else, or does not fit the network.
+    """
+    state = read_weights(path)
+    if not any(name.endswith(needed) for name in flatten(state)):
+        layer = needed.rpartition(".")[0]
+        raise UserError(
+            f"{path} holds neither a config.json nor weights of Megatron with {layer}: {mend}"
+        )
+    tokenizer = load_tokenizer(path if path.is_dir() else path.parent)
+    network = make()
+    for told in (network.config, network.generation_config):
+        told.bos_token_id = told.eos_token_id = tokenizer.eos_token_id
+    load_megatron(network, state, path)
+    return network.eval(), tokenizer
 
 
-def load_megatron(
-    network: PolyLlamaForCausalLM, state: Mapping[str, Any], source: str | Path
-) -> None:
+def load_megatron(network: Any, state: Mapping[str, Any], source: str | Path) -> None:
     """Loads Megatron's weights into a network of the right sizes.
 
     Args:
-        network: takes the weights; its config tells the heads, which the weights do not.
+        network: of Llama's layout, with feed-forward layers without a gate; takes the weights. Its
+            config tells the heads, which the weights do not. What else its layers hold has the same
+            name in both, such as `mlp.activation_func`.
         state: what the file holds.
         source: where it is from, for errors.
 
     Raises:
         UserError: the weights do not fit the network.
     """
-    config: Any = network.config
+    config = network.config
     heads, groups = config.num_attention_heads, config.num_key_value_heads
     size = config.hidden_size // heads
     weights: dict[str, Tensor] = {}

@@ -1,21 +1,24 @@
-"""The trial of PolyCom: a small Llama, or smooth functions (in `functions`)."""
+"""The trial of PolyCom: a small Llama, or smooth functions (in `compare.kit.smooth_functions`)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
-from pretrial.compare.trial import Arm, Data, Trial
-from pretrial.data.reading.sources import load
-from pretrial.errors import UserError
-from pretrial.evaluate.perplexity import bits_per_byte
+from torch import nn
+
+from pretrial.compare.kit import raw_texts
+from pretrial.compare.kit.arms import ablations
+from pretrial.compare.kit.smooth_functions import approximation_trial
+from pretrial.compare.trial import Arm, Trial
 from pretrial.methods.text.polycom.config import Config
-from pretrial.methods.text.polycom.trials.functions import Approximators, approximate
+from pretrial.methods.text.polycom.network.language_model import POLYNOMIALS
+from pretrial.methods.text.polycom.network.polynomial import PolynomialActivation
 from pretrial.train.budget import Budget
 
 _TEXTS = "builtin:stdlib-docstrings"
-_NUM_WATCHED = 60  # texts whose loss is followed in training
 
 _NOTES = (
     "0.5 M parameters and a megabyte of docstrings; the paper has 1.3 B and 100 B tokens, and a"
@@ -27,13 +30,6 @@ _NOTES = (
     " was tuned. Three seeds by default.",
     "Measured on docstrings of modules that were not trained on, in bits per byte. The curves of"
     " eval/loss, on others of that kind, tell when an arm reaches the last loss of another.",
-)
-_FUNCTION_NOTES = (
-    "Nine networks with two hidden layers of 32: the product of sines, Runge's function and a cubic"
-    " in 2, 3 and 4 dimensions, trained side by side on fresh points.",
-    "The error is the root mean square over the target's deviation on 4,096 points; items are the"
-    " nine networks.",
-    "Adam with a peak learning rate of 1e-2 and a cosine for all arms, not tuned.",
 )
 
 
@@ -57,7 +53,7 @@ def trial(
     if part == "functions":
         return _functions(60 if tiny else 1500)
     poly = Config.tiny() if tiny else replace(Config.small(), evaluate_every=50)
-    ablation = partial(Arm, role="ablation", method="polycom", default=False)
+    ablation = ablations("polycom", poly)
     others = (
         ("swiglu", "SwiGLU", poly.with_activation("silu", gated=True)),
         ("gelu", "GELU", poly.with_activation("gelu")),
@@ -66,18 +62,18 @@ def trial(
     return Trial(
         question="Does a small language model learn more with PolyNorm than with SwiGLU, GELU or"
         " ReLU, at equal parameters and tokens?",
-        data=partial(_data, data, num_test),
+        data=partial(raw_texts.data, data, num_test),
         arms=(
             Arm("polynorm", "PolyNorm", "method", "polycom", poly),
             Arm("polyrelu", "PolyReLU", "method", "polycom", poly.with_activation("polyrelu")),
             *(Arm(name, label, "baseline", "polycom", config) for name, label, config in others),
-            ablation("order2", "PolyNorm, order 2", config=replace(poly, order=2)),
-            ablation("order4", "PolyNorm, order 4", config=replace(poly, order=4)),
-            ablation("fixed", "coefficients not trained", config=replace(poly, trained=False)),
-            ablation("powers", "powers without norm", config=poly.with_activation("powers")),
-            ablation("squared", "squared ReLU", config=poly.with_activation("relu2")),
+            ablation("order2", "PolyNorm, order 2", order=2),
+            ablation("order4", "PolyNorm, order 4", order=4),
+            ablation("fixed", "coefficients not trained", trained=False),
+            ablation("powers", "powers without norm", activation="powers"),
+            ablation("squared", "squared ReLU", activation="relu2"),
         ),
-        measure=_bits_per_byte,
+        measure=raw_texts.bits_per_byte,
         metric="bits_per_byte",
         direction="lower",
         budget=Budget(min(tokens, 3000) if tiny else tokens, "tokens"),
@@ -91,48 +87,25 @@ def trial(
     )
 
 
-def _data(source: str, num_test: int) -> Data:
-    train, valid, test = (load(f"{source}?split={part}") for part in ("train", "valid", "test"))
-    if len(test) < num_test:
-        raise UserError(f"{source} has {len(test)} texts to test on: lower --num-test")
-    texts = [row["text"] for row in test[:num_test]]
-    name = f"{source}: {len(train)} texts"
-    return Data(list(train), held_out=list(valid)[:_NUM_WATCHED], test=texts, name=name)
-
-
-def _bits_per_byte(method: Any, data: Data, seed: int) -> dict[str, list[float]]:
-    """Of each text."""
-    return {"bits_per_byte": bits_per_byte(method, data.test)}
-
-
 def _functions(steps: int) -> Trial:
     """The trial on smooth functions."""
-    arms = (
-        ("polynorm", "PolyNorm", "method"),
-        ("polyrelu", "PolyReLU", "method"),
-        ("gelu", "GELU", "baseline"),
-        ("relu", "ReLU", "baseline"),
-    )
-    return Trial(
+
+    def polynomial(name: str) -> Callable[[], nn.Module]:
+        return partial(PolynomialActivation, *POLYNOMIALS[name], recompute=False)
+
+    return approximation_trial(
+        (
+            ("polynorm", "PolyNorm", "method", polynomial("polynorm")),
+            ("polyrelu", "PolyReLU", "method", polynomial("polyrelu")),
+            ("gelu", "GELU", "baseline", nn.GELU),
+            ("relu", "ReLU", "baseline", nn.ReLU),
+        ),
+        steps,
         question="Do small networks with polynomial activations approximate smooth functions better"
         " than those with GELU or ReLU, at equal parameters and steps?",
-        data=lambda: Data(train=range(256), name="points between -1 and 1"),
-        arms=tuple(
-            Arm(name, label, role, run=partial(approximate, name))  # type: ignore[arg-type]
-            for name, label, role in arms
-        ),
-        measure=_errors,
-        metric="relative_rmse",
-        direction="lower",
-        budget=Budget(steps, "steps"),
         claims=tuple(
             (ours, theirs, "relative_rmse", "lower")
             for ours in ("polynorm", "polyrelu")
             for theirs in ("gelu", "relu")
         ),
-        notes=_FUNCTION_NOTES,
     )
-
-
-def _errors(networks: Approximators, data: Data, seed: int) -> dict[str, list[float]]:
-    return {"relative_rmse": networks.relative_rmse()}

@@ -1,4 +1,8 @@
-"""What weights and layers are like: effective ranks, and how alike the layers' outputs are."""
+"""What weights and layers are like: effective ranks, and how alike the layers' outputs are.
+
+They tell of any network of transformers what a change of its layers, a merge or a low rank did to
+it, whatever it was trained for.
+"""
 
 from __future__ import annotations
 
