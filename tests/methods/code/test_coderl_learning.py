@@ -213,21 +213,6 @@ def test_scores_up_to_a_token_do_not_see_it(architecture):
     assert (before[at + 1 :] - after[at + 1 :]).abs().max() > 1e-6
 
 
-@pytest.mark.parametrize("pooling", ["logits", "states"])
-@pytest.mark.parametrize("release_pooling", [False, True])
-def test_padding_changes_the_critic_only_as_released(pooling, release_pooling):
-    critic = _critic(pooling=pooling, release_pooling=release_pooling).eval()
-    source, target = pairs(critic.program_model)[0]
-    long = Judged(source, [*target, *target], 0)
-    same = True
-    for _ in range(2):  # a head and its opposite: padding is the maximum of one of them
-        critic.error_head[2].weight.data.neg_()
-        alone = critic.pooled_logits(critic.batch([Judged(source, target, 0)], GENERATOR))
-        padded = critic.pooled_logits(critic.batch([Judged(source, target, 0), long], GENERATOR))
-        same = same and torch.allclose(alone[0], padded[0], atol=1e-5)
-    assert same != release_pooling
-
-
 def test_critic_gets_no_gradient_from_the_last_phase_and_learns_classes():
     critic = _critic()
     rows = [Judged(s, t, i % 4) for i, (s, t) in enumerate(pairs(critic.program_model))]
@@ -329,16 +314,6 @@ def test_prompt_layouts_and_the_cut_of_the_middle():
     ids = model.prompt_ids("x" * 10 + ours * 40)
     assert len(ids) == model.config.max_source
     assert model.text(ids).endswith("ANSWER:\n")
-
-
-def test_padding_of_the_source_is_masked_except_as_released():
-    source, target = pairs(tiny())[0]
-    ours = tiny(release_padding=False).collate([source, source[:4]], [target, target])
-    assert ours["attention_mask"].sum(1).tolist() == [len(source), 4]
-    released = tiny(release_padding=True).collate([source[:4]], [target])
-    assert released["input_ids"].shape == (1, Config.tiny().max_source)
-    assert bool(released["attention_mask"].all())
-    assert set(released["input_ids"][0, 4:].tolist()) == {tiny().end}
 
 
 def test_reindent_with_tabs():

@@ -16,7 +16,8 @@ Deviations from the paper and its release:
  2. Samples whose return equals the baseline's have a gradient of exactly zero and are left out.
  3. `resample_every` samples anew from the current actor; the paper samples once.
  4. The critic's maximum is over the program only; `release_pooling` lets padding in, as released.
- 5. Long prompts lose their middle and padding is masked; `release_padding` attends to it.
+ 5. Long prompts lose their middle and padding is masked; `release_padding` attends to it, and cuts
+    prompts at their end.
  6. A repair target is a reference solution or, where there is none, a program of the model's own
     that passed. The repair prompt's text was never published; ours is in `data.prompt`.
  7. A critic without a checkpoint of its own starts from the lower half of the actor.

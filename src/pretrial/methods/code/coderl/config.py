@@ -43,8 +43,10 @@ class Config(TransformerSizes):
         critic_batch_size: programs a step of the critics.
         pooling: what the critic's maximum is taken over: the logits of the positions, as released,
             or the hidden states before the head, as in the paper.
-        release_pooling: let padding into the critic's maximum, as the released code does.
-        release_padding: pad sources with the end token and attend to it, as the released code does.
+        release_pooling: let padding, up to the longest program, into the critic's maximum, as the
+            released code does.
+        release_padding: pad sources with the end token and attend to it, and cut long ones at their
+            end, as the released code does.
         rl_steps: optimiser steps of the last phase; 0 takes `rl_epochs`.
         rl_epochs: passes over the programs sampled once.
         rl_lr: learning rate of the last phase.

@@ -39,7 +39,8 @@ class Critic(Trainable):
 
     Args:
         program_model: its language model. Of its settings, `pooling` says what the maximum is taken
-            over, and `release_pooling` lets padding into it, a fault of the released code.
+            over, and `release_pooling` lets padding into it, a fault of the released code, which
+            pads every program to `max_target` tokens.
         num_classes: 4 (outcomes) or 2 (failed, passed).
     """
 
@@ -54,8 +55,11 @@ class Critic(Trainable):
             network.get_output_embeddings().weight.requires_grad_(False)  # a critic writes nothing
 
     def batch(self, examples: Sequence[Judged], generator: torch.Generator) -> Batch:
+        config = self.program_model.config
         batch = self.program_model.collate(
-            [e.source for e in examples], [e.target for e in examples]
+            [e.source for e in examples],
+            [e.target for e in examples],
+            config.max_target if config.release_pooling else 0,
         )
         batch["classes"] = torch.tensor([e.label for e in examples])  # [B]
         return batch

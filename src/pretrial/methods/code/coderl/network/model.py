@@ -37,7 +37,8 @@ class ProgramModel(LanguageModel):
         network: of transformers; `config.is_encoder_decoder` chooses the layout.
         tokenizer: its tokenizer, with an end token.
         config: lengths and layout of the prompts. `release_padding` is the released code's fault of
-            padding sources with the end token to full length and attending to it.
+            padding sources with the end token to full length and attending to it; it also cuts long
+            sources at their end, where the layout has the word that asks for the answer.
     """
 
     def __init__(self, network: Any, tokenizer: Any, config: Config) -> None:
@@ -66,10 +67,15 @@ class ProgramModel(LanguageModel):
     # Text and tokens
 
     def prompt_ids(self, text: str) -> list[int]:
-        """Tokens of a prompt, the middle cut out where it is longer than `max_source`."""
+        """Tokens of a prompt, the middle cut out where it is longer than `max_source`.
+
+        With `release_padding` an encoder-decoder's is cut at its end instead, as in the release.
+        """
         ids, longest = list(self.tokenizer(text)["input_ids"]), self.config.max_source
         if not self.encoder_decoder and ids and ids[-1] == self.end:
             ids.pop()
+        if self.encoder_decoder and self.config.release_padding:
+            return ids[:longest]
         if len(ids) > longest:
             head = longest // 2
             ids = ids[:head] + ids[head - longest :]
@@ -123,8 +129,18 @@ class ProgramModel(LanguageModel):
 
     # Tensors
 
-    def collate(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Batch:
+    def collate(
+        self,
+        sources: Sequence[Sequence[int]],
+        targets: Sequence[Sequence[int]],
+        target_length: int = 0,
+    ) -> Batch:
         """Prompts and programs as tensors.
+
+        Args:
+            sources: prompts.
+            targets: programs.
+            target_length: an encoder-decoder's programs are padded to at least so many tokens.
 
         Returns:
             `input_ids` and `attention_mask` [B, S], `labels` [B, T] with -100 where nothing is to
@@ -136,7 +152,7 @@ class ProgramModel(LanguageModel):
             length, fill = (self.config.max_source, self.end) if everywhere else (0, self.pad)
             inputs = pad_rows(sources, fill, length)
             mask = pad_rows([[1] * len(s) for s in sources], int(everywhere), length)
-            labels = pad_rows(targets, IGNORE)
+            labels = pad_rows(targets, IGNORE, target_length)
         else:
             rows = [[*s, *t] for s, t in zip(sources, targets, strict=True)]
             inputs = pad_rows(rows, self.pad)
