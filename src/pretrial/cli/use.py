@@ -162,7 +162,7 @@ def export(argv: Sequence[str]) -> None:
     )
     print(f"{parsed.to} holds the model")
     if usage:
-        print(f"loading it does not suffice to use it: see {parsed.to / 'README.md'}")
+        print(f"{parsed.to / 'README.md'} says how it is used")
 
 
 @dataclass(frozen=True)

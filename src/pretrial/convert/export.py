@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,13 +51,13 @@ def export_model(
         What the model card says of the use of the model where loading it does not suffice.
 
     Raises:
-        UserError: the folder exists.
+        UserError: the folder exists, or the type cannot hold a weight.
     """
     if folder.exists():
         raise UserError(f"{folder} exists already: give --to a folder that does not")
     kept = getattr(torch, dtype or record.get("init_dtype") or "float32", torch.float32)
     model, processor = reading_colours(
-        method.export().cpu().to(kept), getattr(method, "processor", None)
+        _as_type(method.export().cpu(), kept), getattr(method, "processor", None)
     )
     with whole_folder(folder) as partial:
         library, loader = "", ""
@@ -104,6 +105,24 @@ def export_gguf(method: Method, path: Path, bits: Bits) -> None:
             " is written of: give --to a folder"
         )
     write_gguf(model, tokenizer, path, bits)
+
+
+def _as_type(model: Any, kept: torch.dtype) -> Any:
+    """The model with weights of a type.
+
+    Raises:
+        UserError: a weight would become infinite.
+    """
+    most = torch.finfo(kept).max
+    for name, weight in model.named_parameters():
+        largest = float(weight.detach().abs().max()) if weight.numel() else 0.0
+        if most < largest < math.inf:
+            told = str(kept).removeprefix("torch.")
+            raise UserError(
+                f"{name} has values up to {largest:.3g}, and {told} ends at {most:.3g}: give"
+                " --dtype bf16 or fp32"
+            )
+    return model.to(kept)
 
 
 def _reads(model: Any, method: Method) -> int:

@@ -40,6 +40,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from pretrial.bases.language_model import TextToTextMethod
 from pretrial.card import Card, Claim, Field
@@ -54,7 +55,11 @@ from pretrial.methods.code.codet5.data import (
     Inputs,
     read_examples,
 )
-from pretrial.methods.code.codet5.network import EosClassifier
+from pretrial.methods.code.codet5.network import (
+    CLASSIFIER_NOTE,
+    PAIRS_RECIPE,
+    EosClassifier,
+)
 from pretrial.methods.code.codet5.stages.pretraining import pretraining
 from pretrial.methods.code.codet5.stages.tuning import classification, generation, texts_of
 from pretrial.models.tokenizers import add_task_tokens
@@ -171,11 +176,29 @@ class CodeT5(TextToTextMethod):
     def save(self, folder: Path) -> None:
         """The T5 and its tokenizer in the layout of transformers, and the heads beside it."""
         super().save(folder)
-        parts: dict[str, Any] = {"tagger": self.tagger}
-        if self.head is not None:
-            parts["classifier"] = self.head.classifier
-            parts["classes"] = {"task": self.config.task, "labels": self.labels}
-        save_parts(folder, parts)
+        save_parts(folder, {"tagger": self.tagger, **self._classifier_parts()})
+
+    def _classifier_parts(self) -> dict[str, Any]:
+        """The classifier and what it tells apart; nothing where nothing is learned to classify."""
+        if self.head is None:
+            return {}
+        classes = {"task": self.config.task, "labels": self.labels}
+        return {"classifier": self.head.classifier, "classes": classes}
+
+    def export(self) -> PreTrainedModel:
+        """The T5; a classifier of transformers where it has learned to classify single texts."""
+        if self.head is None or self.head.pairs:
+            return self.network
+        return self.head.to_transformers(self.labels)
+
+    def export_beside(self, folder: Path) -> str:
+        """See `Method.export_beside`: what compares pairs, which transformers has no class for."""
+        if self.head is None:
+            return ""
+        if not self.head.pairs:
+            return CLASSIFIER_NOTE
+        save_parts(folder, self._classifier_parts())
+        return PAIRS_RECIPE
 
     # Examples
 

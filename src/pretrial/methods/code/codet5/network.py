@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import T5ForSequenceClassification
 
 from pretrial.checkpoints.t5 import is_tied
 from pretrial.errors import UserError
@@ -15,6 +18,57 @@ from pretrial.models.architectures.classifier import Classifier
 from pretrial.models.architectures.seq2seq import encode_texts, pad_rows, shifted
 
 Texts = str | tuple[str, str]
+
+_LINEAR = 2.0**-12  # tanh of less is the number itself to 2e-8 of it
+
+#: What the model card says of a classifier, and of one of pairs.
+CLASSIFIER_NOTE = """\
+It loads as `AutoModelForSequenceClassification`. Its classifier is a single linear layer, which the
+two layers of the head stand for: they are made for use, so give them fresh weights before you train
+it further.
+"""
+PAIRS_RECIPE = '''\
+The classifier of pairs lies beside the model, in `classifier.safetensors`, and its labels in
+`classes.json`; transformers has no class for the two together.
+
+```python
+import json
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+folder = "."  # where this file lies
+model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+tokenizer = AutoTokenizer.from_pretrained(folder)
+head = load_file(f"{folder}/classifier.safetensors")
+with open(f"{folder}/classes.json", encoding="utf-8") as file:
+    labels = json.load(file)["labels"]
+
+
+@torch.no_grad()
+def vector(text):
+    """The decoder's state where it is to write the end token; it has read the text itself [d]."""
+    how = {"truncation": True, "split_special_tokens": True, "return_tensors": "pt"}
+    ids = tokenizer(text, **how).input_ids
+    states = model.get_encoder()(input_ids=ids).last_hidden_state
+    start = torch.tensor([[model.config.decoder_start_token_id]])
+    read = torch.cat([start, ids[:, :-1]], dim=1)
+    decoder = model.get_decoder()
+    return decoder(input_ids=read, encoder_hidden_states=states).last_hidden_state[0, -1].float()
+
+
+def probabilities(code, other):
+    """Of each label, for a pair."""
+    pair = torch.cat([vector(code), vector(other)])
+    hidden = torch.tanh(head["dense.weight"] @ pair + head["dense.bias"])
+    logits = head["out_proj.weight"] @ hidden + head["out_proj.bias"]
+    return dict(zip(labels, logits.softmax(-1).tolist()))
+
+
+print(probabilities("def f(x): return x", "def g(y): return y"))
+```
+'''
 
 
 class PairHead(nn.Module):
@@ -97,6 +151,37 @@ class EosClassifier(Classifier):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, ends: Tensor) -> Tensor:
         """Logits [B, num_labels]."""
         return self.classifier(self.vectors(input_ids, attention_mask, ends))
+
+    def to_transformers(self, labels: Sequence[str]) -> T5ForSequenceClassification:
+        """A classifier of transformers with the same logits, for single texts.
+
+        Its head has a tanh between two layers. The first here multiplies by a power of two so small
+        that tanh changes nothing of what float32 or bfloat16 can tell apart, and the second takes
+        it back. That holds for all texts: no state is larger than the last norm allows.
+
+        Args:
+            labels: names of the classes.
+        """
+        config = copy.deepcopy(self.network.config)
+        config.num_labels = len(labels)
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {name: place for place, name in enumerate(labels)}
+        config.problem_type = "single_label_classification"
+        config.eos_token_id = self.tokenizer.eos_token_id  # where the head looks
+        made = T5ForSequenceClassification(config)
+        own, weights = made.transformer, self.network.state_dict()
+        own.load_state_dict({name: weights[name] for name in own.state_dict()})  # no lm_head
+        width, norm = config.d_model, own.decoder.final_layer_norm.weight.detach()
+        largest = width**0.5 * float(norm.abs().max())
+        factor = 2.0 ** math.floor(math.log2(_LINEAR / largest))
+        head, linear = made.classification_head, self.classifier
+        assert isinstance(linear, nn.Linear)
+        with torch.no_grad():
+            head.dense.weight.copy_(factor * torch.eye(width))
+            head.dense.bias.zero_()
+            head.out_proj.weight.copy_(linear.weight / factor)
+            head.out_proj.bias.copy_(linear.bias)
+        return made.eval()
 
 
 def end_positions(rows: Sequence[Sequence[int]], eos: int) -> list[int]:
