@@ -29,7 +29,14 @@ LICENCE = (
 
 def sentence(rng: random.Random) -> str:
     a, b, c = (rng.choice(NOUNS) for _ in range(3))
-    return f"The {a} {rng.choice(VERBS)} the {b}, and the {c} {rng.choice(VERBS)} it too."
+    v, w = (rng.choice(VERBS) for _ in range(2))
+    forms = (
+        f"The {a} {v} the {b}, and the {c} {w} it too.",
+        f"Every {a} {v} some {b} where a {c} {w} them.",
+        f"Our {a} often {v} this {b} but no {c} {w} one.",
+        f"When that {a} {v} their {b}, its {c} {w} us.",
+    )
+    return rng.choice(forms)
 
 
 def document(rng: random.Random, num: int = 8) -> str:
@@ -51,18 +58,16 @@ def test_each_rule_names_what_is_broken(good: list[str]) -> None:
     assert rules.shape({}, "Too short.") == "short"
     assert rules.shape({}, "{#}[<>] = " * 20 + "words of a text") == "symbols"
     assert rules.shape({}, "0123 4567 8901. " * 20) == "letters"
-    assert rules.shape({}, "short line.\n" * 2 + "brief.\n" * 3 + good[0][:60]) == "short lines"
-    assert rules.shape({}, "a menu entry of some length\n" * 9) == "unfinished lines"
-    assert rules.shape({}, (good[0].splitlines()[0] + "\n") * 9) == "repeated lines"
-    bullets = "\n".join(f"- {line}" for line in good[0].splitlines() if line)
-    assert rules.shape({}, bullets) == "bullets"
+    assert rules.shape({}, "a short line of words here.\n" * 5 + good[0][:60]) == "short lines"
+    menu = "a menu entry that is of quite some length\n"
+    assert rules.shape({}, menu * 9) == "unfinished lines"
     assert rules.language({}, "これは日本語の文章です。" * 9) == "script"
     assert rules.language({}, good[0]) == ""
     assert rules.source({"url": "https://www.spam.example/x"}, "") == "domain"
     assert rules.source({"url": "https://notspam.example/x"}, "") == ""
     assert rules.source({}, "Casino casino CASINO") == "words"
     assert rules.source({}, "casinos and a casino") == ""
-    assert rules.repeats([good[0], "buy it now and be glad " * 30]) == ["", "repeated runs"]
+    assert [rules.repeats(text) for text in good[:20]] == [""] * 20
     with pytest.raises(UserError, match="scripts are latin"):
         Heuristics(scripts=("roman",))
 
@@ -207,7 +212,8 @@ def test_harmful_and_incoherent_documents(good: list[str]) -> None:
     harmful = [f"Hate hate {word} and hate them, you {word}." * 5 for word in NOUNS]
     options = Options(min_coherence=0.2, skip=("perplexity", "near", "repeats"))
     cascade = Cascade.of(options, reference=good[:50], harmful=harmful)
-    broken = "The river follows it.\nQuarks obey fields here.\nCheap offers sell well today."
+    broken = "The river follows the village and it.\nQuarks obey all of the fields out here.\n"
+    broken += "Cheap offers sell well and soon today."
     rows = [{"text": text} for text in (good[60], harmful[3], broken)]
     assert [row["text"] for row in cascade.run(rows)] == [good[60]]
     assert {a.name: dict(a.removed) for a in cascade.accounts if a.removed} == {

@@ -106,10 +106,6 @@ def _bounded(
 def cheap(options: Options) -> dict[str, Filter]:
     """Filters that look at one document by rules."""
 
-    def repeats(rows: Sequence[Row], texts: Sequence[str]) -> Iterator[Outcome]:
-        for text, reason in zip(texts, options.repeats(list(texts)), strict=True):
-            yield (None if reason else text), reason
-
     def private(rows: Sequence[Row], texts: Sequence[str]) -> Iterator[Outcome]:
         for text in texts:
             masked, kinds = mask_private(text)
@@ -119,7 +115,7 @@ def cheap(options: Options) -> dict[str, Filter]:
         "language": _one_by_one(options.language),
         "source": _one_by_one(options.source),
         "shape": _one_by_one(options.shape),
-        "repeats": repeats,
+        "repeats": _one_by_one(lambda _, text: options.repeats(text)),
         "private": private,
     }
 
