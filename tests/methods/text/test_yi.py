@@ -228,9 +228,9 @@ def test_the_cascade_runs_before_training(tmp_path: Path) -> None:
     rng = random.Random(0)
     noise = [{"text": "".join(rng.choices("#{}=|<> ab", k=200))} for _ in range(5)]
     doubled = [{"text": ROWS[0]["text"] + " "}]
-    config = replace(
-        Config.tiny(), steps=("pretrain",), clean=True, cascade=Options(skip=("repeats", "runs"))
-    )
+    # the texts are one sentence, three times, of which each has a number
+    rules = Options(skip=("repeats", "runs"), min_alphabetic_ratio=0.7)
+    config = replace(Config.tiny(), steps=("pretrain",), clean=True, cascade=rules)
     rows = [*ROWS, *noise, *doubled]
     method = Yi.build(config, data=rows)
     train(method, run_of(tmp_path, rows))
@@ -292,6 +292,26 @@ def test_steps_need_their_data(tmp_path: Path) -> None:
     plain = replace(Config.tiny(), steps=("pretrain",))
     with pytest.raises(UserError, match="rows with 'text'"):
         train(Yi.build(plain, data=dialogues), run_of(tmp_path / "b", dialogues))
+
+
+def test_steps_without_data_are_left_out_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [{**row, "messages": None} for row in ROWS if "text" in row]  # as tables have it
+    run = Run(tmp_path / "a", Yi.read(texts), budget=Budget(6, "steps"))
+    train(Yi.build(Config.tiny(), data=texts), run)
+    told = capsys.readouterr().out
+    assert told.index("the step chat needs rows with 'messages'") < told.index(
+        "cosine of each layer"
+    )
+    assert Path(tmp_path / "a/metrics.jsonl").read_text().count('"stage": "chat"') == 0
+    long = [
+        *texts,
+        {"messages": [DIALOGUE[0], {"role": "user", "content": "x " * 400}, *DIALOGUE[1:]]},
+    ]
+    run = Run(tmp_path / "b", Yi.read(long), budget=Budget(6, "steps"))
+    train(Yi.build(Config.tiny(), data=long), run)
+    assert "whose responses fit, and is left out" in capsys.readouterr().out
 
 
 def test_options_that_do_not_fit() -> None:

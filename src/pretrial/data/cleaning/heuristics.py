@@ -45,7 +45,7 @@ class Heuristics:
     | few words, many words | 50 (off here), 100,000 words that are not punctuation alone | Gopher |
     | short words, long words | 3 to 10 characters on average | Gopher |
     | hashes, ellipses | 0.1 for each word | Gopher |
-    | words without letters | 0.8 of the words have one | Gopher |
+    | words without letters | 0.8 of the words have one, marks of punctuation counted | Gopher |
     | stop words | 2 of eight English ones (off here) | Gopher |
     | bullets, ellipses at ends of lines | 0.9 and 0.3 of the lines | Gopher |
     | repeated lines, paragraphs | 0.3 of them, 0.2 of the characters | Gopher |
@@ -78,7 +78,8 @@ class Heuristics:
         max_hash_ratio: most hash signs for each word.
         max_ellipsis_ratio: most ellipses for each word.
         min_letter_ratio: least share of letters among the characters.
-        min_alphabetic_ratio: least share of words with a letter.
+        min_alphabetic_ratio: least share of words with a letter; a mark of punctuation is a word
+            without one.
         stop_words: of the language.
         min_stop_words: so many of them at least must occur.
         min_sentences: fewest sentences.

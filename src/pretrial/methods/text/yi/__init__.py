@@ -43,7 +43,15 @@ from pretrial.data.rows import mapped
 from pretrial.errors import UserError
 from pretrial.evaluate.needle import needle_grid
 from pretrial.methods.text.yi.config import Config
-from pretrial.methods.text.yi.data import BEGIN, END, check_row, prompt, texts_of
+from pretrial.methods.text.yi.data import (
+    BEGIN,
+    END,
+    check_row,
+    has_image,
+    has_messages,
+    prompt,
+    texts_of,
+)
 from pretrial.methods.text.yi.network.depth import layers_of
 from pretrial.methods.text.yi.network.llava import (
     llava_processor,
@@ -167,7 +175,7 @@ class Yi(DecoderMethod):
 
     def prompts(self, examples: Sequence[Any], max_new_tokens: int) -> list[list[int]]:
         """The texts, or dialogues with a response begun."""
-        texts = [prompt(row["messages"]) if "messages" in row else row["text"] for row in examples]
+        texts = [prompt(row["messages"]) if has_messages(row) else row["text"] for row in examples]
         return super().prompts(texts, max_new_tokens)
 
     @property
@@ -198,8 +206,8 @@ class Yi(DecoderMethod):
         """
         how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_samples": num_samples}
         how |= {"temperature": temperature, "top_p": top_p, "seed": seed}
-        for has_image, rows in groupby(examples, lambda row: row.get("image") is not None):
-            if not has_image:
+        for with_image, rows in groupby(examples, has_image):
+            if not with_image:
                 yield from super().generate(rows, **how)  # type: ignore[arg-type]
                 continue
             for row in rows:

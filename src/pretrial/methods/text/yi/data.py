@@ -53,13 +53,28 @@ def check_messages(messages: Any, number: int) -> None:
         raise UserError(f"the dialogue of row {number} has no response of the assistant: {form}")
 
 
+def has_messages(row: Mapping[str, Any]) -> bool:
+    """Whether a row is a dialogue; in tables a row of text has a null there."""
+    return row.get("messages") is not None
+
+
+def has_image(row: Mapping[str, Any]) -> bool:
+    """Whether a row is an image and what is said of it."""
+    return row.get("image") is not None
+
+
+def is_text(row: Mapping[str, Any]) -> bool:
+    """Whether a row is a text without an image."""
+    return row.get("text") is not None and not has_image(row)
+
+
 def check_row(number: int, row: dict[str, Any]) -> dict[str, Any]:
     """The row, if it has a text or a dialogue.
 
     Raises:
         UserError: it has neither.
     """
-    if "messages" in row:
+    if has_messages(row):
         check_messages(row["messages"], number)
     elif "text" in row:
         text_in(row, number)
@@ -120,7 +135,7 @@ def mix(
 
 def texts_of(row: Mapping[str, Any]) -> list[str]:
     """The texts of a row: of each message of a dialogue, or the one."""
-    if "messages" in row:
+    if has_messages(row):
         return [str(message["content"]) for message in row["messages"]]
     return [row["text"]]
 

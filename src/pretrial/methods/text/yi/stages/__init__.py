@@ -1,9 +1,4 @@
-"""The steps of the recipe, each a stage, and what is made before them.
-
-- `chat`: learns responses, with noise on the token vectors.
-- `mixture`: searches how much of each ability's dialogues to keep.
-- `vision`: learns the texts of images.
-"""
+"""The steps of the recipe, each a stage, and what is made before them."""
 
 from __future__ import annotations
 
@@ -25,7 +20,18 @@ from pretrial.data.windows.cutting import cut
 from pretrial.errors import UserError
 from pretrial.evaluate.needle import needle_grid
 from pretrial.methods.text.yi.config import VISION_STEPS, Step
-from pretrial.methods.text.yi.data import NUM_RECITABLE, Pair, Turns, capped, mix, recitation, turns
+from pretrial.methods.text.yi.data import (
+    NUM_RECITABLE,
+    Pair,
+    Turns,
+    capped,
+    has_image,
+    has_messages,
+    is_text,
+    mix,
+    recitation,
+    turns,
+)
 from pretrial.methods.text.yi.network.context import context_values, extend_context
 from pretrial.methods.text.yi.network.depth import deepen, layer_cosines, layers_of, likest_block
 from pretrial.methods.text.yi.stages.chat import ChatTuner
@@ -62,10 +68,10 @@ class Training:
         self.shares = self.config.kept_shares()
 
     def stages(self) -> Iterator[Stage]:
-        """The steps in their order."""
+        """The steps in their order, without those that the data has nothing for."""
         config = self.config
-        ratios = config.ratios or (1.0,) * len(config.steps)
-        texts = self._texts()
+        steps = self._possible()
+        texts = self._texts(steps)
         make: dict[Step, Callable[[Sequence[str], Budget], Stage]] = {
             "pretrain": self._pretrain,
             "deepen": self._deepen,
@@ -75,9 +81,9 @@ class Training:
             "sharpen": partial(self._look, "sharpen"),
             "see": partial(self._look, "see"),
         }
-        for step, ratio in zip(config.steps, ratios, strict=True):
+        for step, ratio in steps.items():
             whole = self.run.budget
-            budget = Budget(whole.amount * ratio / sum(ratios), whole.unit)
+            budget = Budget(whole.amount * ratio / sum(steps.values()), whole.unit)
             if step == "chat" and config.search_ratio:
                 spared = Budget(budget.amount * config.search_ratio, budget.unit)
                 self.shares = yield from self._search(spared)
@@ -89,13 +95,44 @@ class Training:
 
     # -- texts ------------------------------------------------------------------------------------
 
-    def _texts(self) -> Sequence[str]:
+    def _possible(self) -> dict[Step, float]:
+        """The steps that the data has something for, with their shares; others are told.
+
+        Raises:
+            UserError: there is no such step.
+        """
+        config, found, lacking = self.config, {}, []
+        ratios = config.ratios or (1.0,) * len(config.steps)
+        for step, ratio in zip(config.steps, ratios, strict=True):
+            if step == "chat":
+                needs, there = "'messages' whose responses fit", self._has_dialogue()
+            elif step in VISION_STEPS:
+                needs, there = "'image' and 'text'", any(map(has_image, self.run.data))
+            else:
+                needs, there = "'text'", any(map(is_text, self.run.data))
+            if there:
+                found[step] = ratio
+            else:
+                lacking.append(f"the step {step} needs rows with {needs}")
+        if not found:
+            raise UserError(f"{'; '.join(lacking)}: give some")
+        for reason in lacking:
+            self.run.say(f"{reason}, and is left out: the data has none")
+        return found
+
+    def _has_dialogue(self) -> bool:
+        """Whether there is one that is learned from, within what the model will read."""
+        length = context_values(self.network)["max_position_embeddings"]
+        if "lengthen" in self.config.steps:
+            length = max(length, self.config.long_length)
+        chats, tokenizer = filter(has_messages, self.run.data), self.method.tokenizer
+        return any(any(turns(row["messages"], tokenizer, length).predicted[1:]) for row in chats)
+
+    def _texts(self, steps: Iterable[Step]) -> Sequence[str]:
         """The texts of the run, through the cascade if it is asked for."""
-        if set(self.config.steps) <= {"chat", *VISION_STEPS}:
+        if set(steps) <= {"chat", *VISION_STEPS}:
             return []
-        rows = where(self.run.data, lambda row: "text" in row and row.get("image") is None)
-        if not rows:
-            raise UserError(f"{', '.join(self.config.steps)} need rows with 'text': give some")
+        rows = where(self.run.data, is_text)
         if not self.config.clean:
             return mapped(rows, lambda _, row: row["text"])
         kept = self._cleaned(rows)
@@ -156,7 +193,7 @@ class Training:
         self, step: Step, texts: Iterable[str], length: int, budget: Budget, on_disk: bool
     ) -> Stage:
         windows = self._windows(texts, length, step, on_disk)
-        seen = (row["text"] for row in self.run.held_out if "text" in row)
+        seen = (row["text"] for row in self.run.held_out if is_text(row))
         aside = list(islice(seen, _HELD_OUT_TEXTS))
         held_out: Sequence[list[int]] = []
         if aside:
@@ -255,26 +292,21 @@ class Training:
         """Responses, with noise on the token vectors."""
         tuner = ChatTuner(self.network, self.method.tokenizer, self.config.noise)
         data = self._dialogues(mix(self._chats(self.run.data), self.shares))
-        if not data:
-            raise UserError("the step chat needs rows with 'messages': give some dialogues")
         held_out = self._dialogues(self._chats(self.run.held_out))[:_HELD_OUT]
         return self._stage("chat", tuner, data, budget, held_out)
 
     def _look(self, step: Step, texts: Sequence[str], budget: Budget) -> Stage:
         """The texts of images; the language model learns in the last of these steps alone."""
         config = self.config
-        rows = where(self.run.data, lambda row: row.get("image") is not None)
+        rows = where(self.run.data, has_image)
         if step == "see":
             rng = random.Random(seed_of(self.run.seed, step))
             rows = capped(rows, config.pairs_per_source, rng)
-        if not rows:
-            raise UserError(f"the step {step} needs rows with 'image' and 'text': give some")
         assert self.method.vision_tower is not None
         size = config.small_image if step == "align" else config.large_image
         module = ImageToText(self.method.language_model, self.method.vision_tower, size)
         self.network.requires_grad_(step == "see")
-        seen = (row for row in self.run.held_out if row.get("image") is not None)
-        aside = list(islice(seen, _HELD_OUT))
+        aside = list(islice(filter(has_image, self.run.held_out), _HELD_OUT))
         return self._stage(step, module, self._pairs(rows), budget, self._pairs(aside))
 
     def _pairs(self, rows: Sequence[Row]) -> Sequence[Pair]:
@@ -305,7 +337,7 @@ class Training:
         )
 
     def _chats(self, rows: Sequence[Row]) -> Sequence[Row]:
-        return where(rows, lambda row: "messages" in row)
+        return where(rows, has_messages)
 
     def _dialogues(self, rows: Sequence[Any]) -> Sequence[Turns]:
         """Dialogues in tokens; those whose responses lie beyond the window are left out."""

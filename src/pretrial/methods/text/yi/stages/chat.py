@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pretrial.errors import UserError
-from pretrial.methods.text.yi.data import Turns, turns
+from pretrial.methods.text.yi.data import Turns, has_messages, turns
 from pretrial.methods.text.yi.network.context import context_values
 from pretrial.models.architectures.language_model import CausalLM, decoder_batch
 from pretrial.train.device import to_device
@@ -71,7 +71,7 @@ def surprising(
     length = context_values(network)["max_position_embeddings"]
     found = []
     for number, row in enumerate(rows):
-        if "messages" not in row:
+        if not has_messages(row):
             raise UserError(f"row {number} has no 'messages': flag looks at dialogues")
         own = turns(row["messages"], tokenizer, length)
         if any(own.predicted[1:]):
