@@ -10,7 +10,7 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoModel, RobertaConfig, RobertaModel, RobertaTokenizer
 
 from pretrial.errors import UserError
-from pretrial.methods.code.unixcoder import Config, UniXcoder
+from pretrial.methods.code.unixcoder import Config, UniXcoder, abilities
 from pretrial.methods.code.unixcoder.config import TASKS
 from pretrial.methods.code.unixcoder.data.fragments import Item
 from pretrial.methods.code.unixcoder.data.sequences import collate
@@ -663,6 +663,32 @@ def test_texts_come_out_of_completion_description_and_filling(method):
     assert method.generate_texts([CODE], max_new_tokens=4, num_beams=2) == [summary]
     filled = next(iter(method.fill(["def <mask0>(a):\n    return a"], num_beams=2)))["texts"]
     assert len(filled) == 2
+
+
+def test_a_mask_takes_the_space_before_it(method):
+    tokens = method.tokens
+    mask, ids_of = tokens.masks[0], tokens.ids_of
+    found = tokens.ids_with_masks("def <mask0>(a):\n    return  <mask0> + <mask1>\n    <mask0>")
+    assert found == [
+        *ids_of("def"), mask, *ids_of("(a):\n    return "), mask, *ids_of(" +"), tokens.masks[1],
+        *ids_of("\n   "), mask,
+    ]  # fmt: skip
+    # as in training, where a mask stands in the place of whole tokens
+    whole = ids_of("def work(a):")
+    begin, end = len(ids_of("def")), len(whole) - len(ids_of("(a):"))
+    assert tokens.ids_with_masks("def <mask0>(a):") == [*whole[:begin], mask, *whole[end:]]
+    assert tokens.ids_with_masks("no mask here ") == ids_of("no mask here ")
+
+
+def test_the_first_mask_is_no_part_of_an_answer(method, monkeypatch):
+    plain = "<mask0> name"
+    assert method.tokens.ids_of(plain) != method.tokens.ids_with_masks(plain)  # as text
+    answer = method.tokens.ids_of(plain)
+    monkeypatch.setattr(
+        abilities, "generate", lambda network, prompts, *rest, **how: [[answer]] * len(prompts)
+    )
+    assert next(iter(method.fill(["def <mask0>(a): a"])))["text"] == "name"
+    assert next(iter(method.summarise(["def f(a): a"])))["text"] == "name"
 
 
 def test_what_cannot_be_done_is_said(method):

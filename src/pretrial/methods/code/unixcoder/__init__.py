@@ -44,7 +44,7 @@ from pretrial.bases.text_encoder import TextEncoder
 from pretrial.card import Card, Claim, Field
 from pretrial.corrupt.masks import chosen_of
 from pretrial.errors import UserError
-from pretrial.methods.code.unixcoder.abilities import Abilities
+from pretrial.methods.code.unixcoder.abilities import RECIPE, Abilities
 from pretrial.methods.code.unixcoder.config import TASKS, Config, Objective
 from pretrial.methods.code.unixcoder.data.fragments import (
     Fragment,
@@ -276,6 +276,10 @@ class UniXcoder(TextEncoder, Abilities):
                 losses = held_out_losses(self, turns, self.config.batch_size)
                 found[f"{objective}_loss"] = losses["loss"]
         return found
+
+    def export_beside(self, folder: Path) -> str:
+        """See `Method.export_beside`: the masks of the two modes that write."""
+        return RECIPE
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, str]]:

@@ -18,6 +18,67 @@ from pretrial.methods.code.unixcoder.data.fragments import Fragment
 from pretrial.methods.code.unixcoder.data.sequences import Sampler
 from pretrial.methods.code.unixcoder.network import generate
 
+_MASK = "<mask0>"
+
+#: What the model card says of the masks of the two modes that write.
+RECIPE = '''\
+It loads as `AutoModel`, in which all tokens see each other: so vectors are made, of texts such as
+`<s> <encoder-only> </s> text </s>`, as the mean of their states. To go on with code or to describe
+it, give the mask, as here. The output matrix is that of the embeddings.
+
+```python
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+folder = "."  # where this file lies
+model = AutoModel.from_pretrained(folder).eval()
+tokenizer = AutoTokenizer.from_pretrained(folder)
+first, last = tokenizer.cls_token, tokenizer.sep_token
+
+
+def read_on(code):
+    """What stands before a continuation, as token ids."""
+    head = tokenizer.convert_tokens_to_ids([first, "<decoder-only>", last])
+    return [*head, *tokenizer(code, add_special_tokens=False).input_ids]
+
+
+def read_to_describe(code):
+    """What stands before a description, as token ids."""
+    head = tokenizer.convert_tokens_to_ids([first, "<encoder-decoder>", last, "<mask0>"])
+    return [*head, *tokenizer(code, add_special_tokens=False).input_ids, tokenizer.sep_token_id]
+
+
+@torch.no_grad()
+def logits(source, target, together):
+    """What is predicted behind each token of a source and its target, lists of ids [T, V].
+
+    `together`: the tokens of the source see each other; else each sees what stands before it.
+    """
+    ids = torch.tensor([[*source, *target]])
+    place = torch.arange(ids.shape[1])
+    seen = (place <= place[:, None]) | ((place < len(source)) & together)
+    mask = torch.zeros(seen.shape, dtype=model.dtype)
+    mask = mask.masked_fill(~seen, torch.finfo(model.dtype).min)[None, None]
+    states = model(ids, attention_mask=mask).last_hidden_state[0]
+    return states @ model.embeddings.word_embeddings.weight.T
+
+
+def write(source, together, max_new_tokens=64):
+    """The likeliest tokens that follow, one after the other, as text."""
+    written = []
+    while len(written) < max_new_tokens:
+        token = int(logits(source, written, together)[-1].argmax())
+        if token == tokenizer.sep_token_id:
+            break
+        written.append(token)
+    return tokenizer.decode(written, skip_special_tokens=True)
+
+
+print(write(read_on("def add(a, b):"), together=False))
+print(write(read_to_describe("def add(a, b): return a + b"), together=True))
+```
+'''
+
 
 class Abilities:
     """The abilities beside those of any encoder, each of which takes texts or fragments.
@@ -138,11 +199,9 @@ class Abilities:
             num_beams: of beam search; as many answers are given.
             max_new_tokens: longest answer.
         """
-        lacking = [
-            place for place, each in enumerate(examples) if "<mask0>" not in self.text_of(each)
-        ]
+        lacking = [place for place, each in enumerate(examples) if _MASK not in self.text_of(each)]
         if lacking:
-            raise UserError(f"row {lacking[0]} has no <mask0>: put it where something is missing")
+            raise UserError(f"row {lacking[0]} has no {_MASK}: put it where something is missing")
         wrapped = partial(self.sampler.wrapped, "<encoder-decoder>")
         ids_of = self.tokens.ids_with_masks
         for ways in self._describe(examples, ids_of, wrapped, num_beams, max_new_tokens):
@@ -168,7 +227,8 @@ class Abilities:
         prompts = [wrapped(ids_of(self.text_of(each))[:room]) for each in examples]
         options = {"num_beams": num_beams, "max_new_tokens": max_new_tokens}
         for ways in generate(self.network, prompts, "prefix", eos={self.tokens.sep}, **options):
-            yield [self.tokens.text_of(way).strip() for way in ways]
+            # the first mask opens every target, and not all vocabularies have it as special
+            yield [self.tokens.text_of(way).replace(_MASK, "").strip() for way in ways]
 
     def _room(self, max_new_tokens: int, num_around: int) -> int:
         """Tokens of text that fit into a prompt."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -124,15 +125,19 @@ class Vocabulary:
         ]
 
     def ids_with_masks(self, text: str) -> list[int]:
-        """Ids of a text in which "<mask0>" stands for what is to be found."""
+        """Ids of a text in which "<mask0>" stands for what is to be found.
+
+        One space before it goes with it: in training masks stand for whole tokens, and a token has
+        the space before it within it.
+        """
         known = self.tokenizer.get_vocab()
         ids: list[int] = []
-        for piece in _HIDDEN.split(text):
-            ids += (
-                [known[piece]]
-                if piece in known and _HIDDEN.fullmatch(piece)
-                else self.ids_of(piece)
-            )
+        for piece, hidden in pairwise([*_HIDDEN.split(text), ""]):
+            if piece in known and _HIDDEN.fullmatch(piece):
+                ids.append(known[piece])
+            else:
+                before = hidden in known and _HIDDEN.fullmatch(hidden)
+                ids += self.ids_of(piece.removesuffix(" ") if before else piece)
         return ids
 
     def ids_with_marks(self, text: str, symbols: Iterable[Symbol]) -> list[int]:
