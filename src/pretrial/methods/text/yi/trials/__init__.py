@@ -36,7 +36,7 @@ _NOTES = (
     "Half as many bad texts as good ones are planted, in equal parts: near duplicates, noise of"
     " symbols, good texts that end in a licence, and good texts with their words shuffled. In the"
     " third kind only the licence is bad: its recall counts texts whose licence is gone.",
-    "The cascade has its default bounds but for the shape of lines, which docstrings do not keep,"
+    "The cascade has its default bounds but for lines and marks, which docstrings have otherwise,"
     " and learns from a tenth of the modules that is neither trained nor tested on.",
     "The control is trained on the good texts alone. Its bound is what filtering could reach.",
     "One learning rate, 3e-3, for all arms; nothing was tuned.",
