@@ -19,7 +19,7 @@ from pretrial.compare.times import covered
 from pretrial.compare.trial import Arm, Claim, Trial
 from pretrial.compare.worker import RESULT, write_json
 from pretrial.environment import commit, cores, environment
-from pretrial.errors import UserError
+from pretrial.errors import UserError, require_packages
 from pretrial.plain import plain
 
 Results = Mapping[tuple[str, int], Mapping[str, Any]]
@@ -54,9 +54,12 @@ def hold(setting: Setting, placement: Placement, command: str = "") -> dict[str,
         The record, which fits the schema.
 
     Raises:
-        UserError: a job failed, the trial was stopped, or the arms had unequal budgets.
+        UserError: a package is missing, a job failed, the trial was stopped, or the arms had
+            unequal budgets.
     """
+    require_packages("scipy", "jsonschema", *(["ray"] if placement.on == "ray" else []))
     trial = setting.make()
+    require_packages(*trial.packages)
     arms = trial.choose(setting.arms)
     seeds = setting.seeds or tuple(range(trial.num_seeds))
     names = tuple(arm.name for arm in arms)

@@ -139,6 +139,8 @@ class Trial:
             such as with a warm start that they share. It may be called again after a kill, with
             what it had written by then. What it returns is shown as spent by all arms together.
         curves: names in the training log to keep as curves; by default all losses and evaluations.
+        packages: what the data and the measure import beyond the base install, such as "sklearn"
+            (see `errors.OPTIONAL`); looked for before anything runs.
         notes: sentences for the reader: what was scaled down, what deviates.
         title: of the page; by default the method's.
         name: of a further trial of a method that has several, such as "deepen": its record is
@@ -158,6 +160,7 @@ class Trial:
     counted: tuple[str, ...] = ()
     prepare: Callable[[int, Path], Spent | None] | None = None
     curves: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     title: str = ""
     name: str = ""

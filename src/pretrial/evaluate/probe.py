@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrial.errors import missing_package
+from pretrial.errors import require_packages
 from pretrial.evaluate.labelled import read_labelled, scored, split_labelled
 from pretrial.evaluate.result import Result
 
@@ -40,6 +40,7 @@ def measure_probe(
     Raises:
         UserError: a field is missing, there are too few rows, or scikit-learn is not installed.
     """
+    require_packages("sklearn")  # before the vectors are made
     pairs = read_labelled(method, data, text, label)
     train, test, names = split_labelled(pairs, num_train, seed)
     vectors = method.encode([each for each, _ in (*train, *test)]).detach().float().cpu().numpy()
@@ -64,11 +65,10 @@ def probe(
     Raises:
         UserError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-    except ImportError:
-        raise missing_package("scikit-learn", "text") from None
+    require_packages("sklearn")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     model = make_pipeline(StandardScaler(), LogisticRegression(C=inverse_penalty, max_iter=2000))
     return model.fit(train_vectors, train_labels).predict(test_vectors)

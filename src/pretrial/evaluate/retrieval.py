@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrial.data.labels import labelled
-from pretrial.errors import UserError, missing_package
+from pretrial.errors import UserError, require_packages
 from pretrial.evaluate.examples import examples_of, value_of
 from pretrial.evaluate.labelled import left_out
 from pretrial.evaluate.result import Result
@@ -122,10 +122,8 @@ def bm25_scores(search: Search) -> Scores:
     """
     if not all(isinstance(each, str) for each in (*search.queries, *search.documents)):
         raise UserError("BM25 searches texts alone: leave the option baseline out")
-    try:
-        import bm25s
-    except ImportError:
-        raise missing_package("bm25s", "text") from None
+    require_packages("bm25s")
+    import bm25s
 
     index = bm25s.BM25()
     index.index([subtokens(text) for text in search.documents], show_progress=False)
@@ -170,6 +168,8 @@ def measure_retrieval(
     Raises:
         UserError: a field is missing, no two rows have the same label, or bm25s is not installed.
     """
+    if baseline:
+        require_packages("bm25s")  # before the vectors are made
     without: dict[str, int] = {}
     if isinstance(data, Search):
         search, encoded = data, (data.queries, data.documents)

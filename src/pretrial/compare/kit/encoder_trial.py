@@ -52,6 +52,7 @@ def encoder_trial(
         measure=measure,
         metric=packages.METRICS[task],
         direction="higher",
+        packages=packages.NEEDED,
         notes=notes if data == DOCSTRINGS and not tiny else (packages.RECIPE,),
         **about,
     )

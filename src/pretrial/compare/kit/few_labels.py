@@ -28,6 +28,8 @@ from pretrial.train.run import Run
 from pretrial.train.stage import Stage
 
 DIGITS = "builtin:digits"
+#: What the digits and the measures import beyond the base install.
+NEEDED = ("sklearn",)
 
 #: What makes vectors [N, d] of rows.
 Vectors = Callable[[Sequence[Any]], NDArray[Any]]

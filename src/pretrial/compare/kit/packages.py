@@ -31,6 +31,9 @@ Task = Literal["classify", "probe"]
 #: The metric that counts in each task.
 METRICS: dict[Task, str] = {"classify": "accuracy", "probe": "probe_accuracy"}
 
+#: What the measures import beyond the base install.
+NEEDED = ("sklearn",)
+
 #: Notes for the trial's record: how fine-tuning was settled, and on which texts.
 RECIPE = (
     "Fine-tuning: mean pooling, 10 epochs, batch 16, a decay of the learning rate of 0.9 a layer."

@@ -174,6 +174,7 @@ def trial(*, data: str = "builtin:digits", num_labels: int = 100, tiny: bool = F
         measure=measure,
         metric="accuracy",
         direction="higher",
+        packages=few_labels.NEEDED,
         budget=Budget(8 if tiny else 500, "steps"),
         claims=(
             ("crops", "whole", "accuracy", "higher"),

@@ -43,6 +43,7 @@ from pretrial.bases.patch_encoder.data import sample_images
 from pretrial.bases.self_supervised import new_learner
 from pretrial.card import Card, Claim, Field
 from pretrial.data.rows import mapped
+from pretrial.errors import require_packages
 from pretrial.evaluate.probe import probe
 from pretrial.methods.adapt.further_pretraining.config import Config
 from pretrial.objectives.distances import squared_distance
@@ -177,6 +178,8 @@ class FurtherPretraining(FinetunedMethod):
     def _pretraining(self, name: str, run: Run, budget: Budget) -> Stage:
         config, (data, held_out) = self.config, self.learner.prepared(run)
         learn, aside = self.labelled(run.data), self.labelled(run.held_out)
+        if learn and aside:
+            require_packages("sklearn")  # of the linear classifier in `evaluate`
         return Stage.of(
             name,
             self,

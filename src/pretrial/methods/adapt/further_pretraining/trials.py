@@ -115,6 +115,7 @@ def trial(
         measure=partial(_measure, steps=finetune_steps),
         metric=_METRIC,
         direction="higher",
+        packages=few_labels.NEEDED,
         budget=Budget(steps, "steps"),
         num_seeds=5,
         claims=_CLAIMS,

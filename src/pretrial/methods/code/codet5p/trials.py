@@ -132,6 +132,7 @@ def _retrieval(
         measure=measure,
         metric="mrr",
         direction="higher",
+        packages=("bm25s",),
         budget=Budget(steps),
         claims=(
             ("matching", "queue", "mrr", "higher"),

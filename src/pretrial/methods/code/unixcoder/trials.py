@@ -218,6 +218,7 @@ def trial(
         measure=measure,
         metric="code_map",
         direction="higher",
+        packages=("bm25s",),
         budget=Budget(1000 if tiny else 1_500_000, "tokens"),
         claims=(
             ("unixcoder", "unimodal", "code_map", "higher"),

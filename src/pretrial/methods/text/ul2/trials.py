@@ -111,6 +111,7 @@ def trial(
         measure=measure,
         metric="worst_loss",
         direction="lower",
+        packages=packages.NEEDED,
         budget=Budget(3000 if tiny else 300_000, "tokens"),
         baseline="causal",
         claims=_CLAIMS,

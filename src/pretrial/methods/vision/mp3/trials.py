@@ -156,6 +156,7 @@ def _trial_of(
         measure=partial(_measure, steps=budget.amount / 3, vectors=vectors),
         metric="accuracy",
         direction="higher",
+        packages=few_labels.NEEDED,
         budget=budget,
         claims=(
             ("mp3", "scratch", "accuracy", "higher"),

@@ -39,6 +39,7 @@ def trial(
         measure=measure,
         metric="probe_accuracy",
         direction="higher",
+        packages=packages.NEEDED,
         budget=Budget(12 if tiny else 300, "steps"),
         claims=(
             ("weighted", "plain", "probe_accuracy", "higher"),

@@ -51,5 +51,6 @@ def trial(
         measure=measure,
         metric="accuracy",
         direction="higher",
+        packages=few_labels.NEEDED,
         budget=Budget(30 if tiny else 600, "steps"),
     )

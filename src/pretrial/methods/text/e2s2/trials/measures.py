@@ -17,7 +17,6 @@ from torch import Tensor
 from pretrial.corrupt.draws import row_seeds
 from pretrial.corrupt.noise import local_shuffle, random_replacement
 from pretrial.data.windows.cutting import TokenWindows
-from pretrial.errors import missing_package
 from pretrial.evaluate.retrieval import Search, ranking_metrics
 from pretrial.models.architectures.language_model import label_losses
 from pretrial.models.architectures.seq2seq import collate
@@ -184,12 +183,10 @@ def _token_scores(
     test: Sequence[list[int]],
 ) -> list[NDArray[np.float64]]:
     """Log-odds of the label for each token of the test texts, by logistic regression."""
-    try:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-    except ImportError:
-        raise missing_package("scikit-learn", "text") from None
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     states = np.concatenate(token_states(method, learn))[:_PROBED_TOKENS]
     wanted = np.concatenate(labels)[:_PROBED_TOKENS]
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
