@@ -31,6 +31,8 @@ TARGETS = torch.tensor([[0, 13, 14], [0, 15, 16]])
 def made(tied: bool = True, scaled: bool = True) -> Any:
     torch.manual_seed(0)
     network = new_t5(40, width=16, num_layers=2, num_heads=2, feed_forward=32, tied=tied)
+    if not tied:  # else it is that of the embeddings, scaled
+        network.lm_head.weight.data.normal_(std=0.5)
     network.config.scale_decoder_outputs = scaled
     return network.eval()
 

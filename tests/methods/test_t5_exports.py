@@ -58,6 +58,7 @@ def untied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         len(tokenizer), width=32, num_layers=2, num_heads=2, feed_forward=64, dropout_prob=0.0,
         pad_id=ids["pad_token_id"], eos_id=ids["eos_token_id"], activation="gated-gelu", tied=False,
     )  # fmt: skip
+    network.lm_head.weight.data.normal_(std=0.5)  # else it is that of the embeddings, scaled
     network.save_pretrained(folder)
     values = json.loads((folder / "config.json").read_text())
     values["tie_word_embeddings"] = False  # as Google's own file has it
@@ -99,6 +100,8 @@ def test_a_tied_or_untied_t5_is_exported_as_what_it_is(
         given = load_file(untied / "model.safetensors")
         rows = method.network.lm_head.weight[: len(given["lm_head.weight"])]
         assert torch.equal(rows, given["lm_head.weight"])  # new tokens do not tie it
+    elif not tied:
+        method.network.lm_head.weight.data.normal_(std=0.5)
     export_model(method, tmp_path / "out", card, RECORD)
     check(tmp_path / "out", method.network, tied)
     (tmp_path / "saved").mkdir()

@@ -48,6 +48,7 @@ def untied(**changes: Any) -> ProgramModel:
         config.vocab_size, width=32, num_layers=4, num_heads=4, feed_forward=64,
         dropout_prob=0.0, activation="gated-gelu", tied=False,
     )  # fmt: skip
+    network.lm_head.weight.data.normal_(std=0.5)  # else it is that of the embeddings, scaled
     return tiny(network, **changes)
 
 
