@@ -65,7 +65,16 @@ def by_hand(folder: Path, jobs: list[tuple[str, int]], steps: int) -> None:
 
 def trial_command(folder: Path, steps: int) -> None:
     """The same runs as a trial, from the command line to the page."""
-    words = ["--steps", str(steps), "--arms", "line", "--runs", str(folder / "runs")]
+    words = [
+        "--steps",
+        str(steps),
+        "--seeds",
+        "5",
+        "--arms",
+        "line",
+        "--runs",
+        str(folder / "runs"),
+    ]
     subprocess.run(
         [sys.executable, "-m", "pretrial", "trial", "line", *words, "--out", str(folder / "out")],
         check=True,
@@ -81,19 +90,23 @@ def main() -> None:
     given = parser.parse_args()
     os.environ |= {"PRETRIAL_METHODS": str(TOYS), "OMP_NUM_THREADS": "1"}
 
-    from pretrial.compare.engine import Where, hold
+    from pretrial.compare.engine import Placement, hold
     from pretrial.compare.setting import Setting
     from pretrial.environment import cores
 
     names = ("line", "flat")
-    jobs = [(name, seed) for seed in range(3) for name in names]
+    jobs = [(name, seed) for seed in range(5) for name in names]
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         hand = cost(lambda: by_hand(folder / "hand", jobs, given.steps))
         engine = cost(lambda: trial_command(folder / "trial", given.steps))
         began = time.monotonic()
         options = {"steps": 20, "sleep": given.sleep_seconds / 20}
-        record = hold(Setting(("line",), options, (0, 1), names), Where(folder / "s", quiet=True))
+        setting, place = (
+            Setting(("line",), options, (0, 1), names),
+            Placement(folder / "s", quiet=True),
+        )
+        record = hold(setting, place)
         wall = time.monotonic() - began
     working = sum(sum(arm["seconds"]) for arm in record["arms"])
     added, workers = engine - hand, min(cores(), 4)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pretrial.card import Card, Claim, Field
 from pretrial.compare import record as records
-from pretrial.compare.engine import judge
+from pretrial.compare.judging import judge
 from pretrial.compare.trial import Claim as TrialClaim
 from pretrial.discover import Entry
 
@@ -18,7 +18,7 @@ ABILITIES = ("encode", "generate", "classify", "search", "forecast")
 
 
 def make_record(slug: str = "toy", gain: float = 0.05, seed: int = 0, **changed: Any) -> Any:
-    """A record with three arms, three seeds, 60 items and three curves."""
+    """A record with three arms, five seeds, 60 items and three curves."""
     rng = np.random.default_rng(seed)
     hard = rng.random(60)
     arms = [
@@ -32,6 +32,7 @@ def make_record(slug: str = "toy", gain: float = 0.05, seed: int = 0, **changed:
             TrialClaim(slug, "baseline", "accuracy", "higher"),
             TrialClaim(slug, "random", "accuracy", "higher"),
         ),
+        useful=0.02,
     )
     record = {
         "schema": records.SCHEMA_VERSION,
@@ -44,7 +45,7 @@ def make_record(slug: str = "toy", gain: float = 0.05, seed: int = 0, **changed:
         "setting": {
             "slugs": [slug],
             "options": {"data": "builtin:stdlib-docstrings"},
-            "seeds": [0, 1, 2],
+            "seeds": [0, 1, 2, 3, 4],
             "arms": [arm["name"] for arm in arms],
             "budget": {"amount": 2e12, "unit": "flops"},
         },
@@ -58,12 +59,35 @@ def make_record(slug: str = "toy", gain: float = 0.05, seed: int = 0, **changed:
             "largest_difference_ratio": 0.004,
         },
         "data": {"name": "docstrings of the standard library", "num_train": 6521},
+        "useful": {"value": 0.02, "share": None},
+        "gate": {
+            "passed": True,
+            "learnt": True,
+            "room": True,
+            "baseline": 0.54,
+            "trivial": {"random": 0.2},
+            "ceiling": 1.0,
+        },
+        "premise": None,
+        "tuning": None,
+        "looks": [
+            {
+                "seeds": 5,
+                "difference": claims[0]["difference"],
+                "equivalence": claims[0]["equivalence"],
+                "decision": None,
+            }
+        ],
         "arms": arms,
+        "groups": {},
         "shared": {},
         "claims": claims,
         "verdict": claims[0]["verdict"],
+        "next": None,
         "notes": ["A small version: 4 layers of width 128."],
         "commits": ["0123456789ab"],
+        "provisional": False,
+        "code": "0123456789abcdef",
         "environment": {"python": "3.11.7", "torch": "2.13.0", "processor": "any", "cores": 2},
         "command": f"pretrial trial {slug}",
         "wall_seconds": 391.2,
@@ -74,14 +98,14 @@ def make_record(slug: str = "toy", gain: float = 0.05, seed: int = 0, **changed:
 
 
 def _arm(name, label, role, level, hard, rng, trains=True) -> dict[str, Any]:
-    items = [(level + 0.4 * (0.5 - hard) > rng.random(60)).astype(float) for _ in range(3)]
+    items = [(level + 0.4 * (0.5 - hard) > rng.random(60)).astype(float) for _ in range(5)]
     x = np.linspace(0, 2e12, 60)
     curves = {
         curve: {
             "x": x.tolist(),
             "y": [
                 (start * np.exp(-x / 6e11) + end + 0.03 * rng.standard_normal(60)).tolist()
-                for _ in range(3)
+                for _ in range(5)
             ],
         }
         for curve, start, end in (("loss", 3.0, 2.0), ("eval/accuracy", -0.5, level))
@@ -94,11 +118,12 @@ def _arm(name, label, role, level, hard, rng, trains=True) -> dict[str, Any]:
         "method": name if trains else "",
         "config": {"layers": 4, "width": 128} if trains else None,
         "trains": trains,
+        "seeds": [0, 1, 2, 3, 4],
         "parameters": 812345,
         "metrics": {"accuracy": [float(v.mean()) for v in items]},
         "items": {"accuracy": [v.tolist() for v in items]},
         "spent": spent if trains else {},
-        "seconds": [95.0, 97.0, 94.0],
+        "seconds": [95.0, 97.0, 94.0, 96.0, 95.0],
         "curves": curves if trains else {},
     }
 

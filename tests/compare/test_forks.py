@@ -14,7 +14,7 @@ from pretrial.compare import engine
 from pretrial.compare import record as records
 from pretrial.compare.engine import Placement, hold
 from pretrial.compare.forks import Server
-from pretrial.compare.jobs import Job, start
+from pretrial.compare.jobs import Job, Local, start
 from pretrial.compare.setting import Setting
 from pretrial.errors import UserError
 
@@ -61,7 +61,7 @@ def _toy_methods(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PRETRIAL_METHODS", f"{TOYS}{os.pathsep}{tmp_path / 'methods'}")
 
 
-def _in_fresh_processes(jobs: list[Job], workers: int, progress: Any, slugs: Any) -> None:
+def _in_fresh_processes(pool: Any, jobs: list[Job], progress: Any) -> None:
     for job in jobs:
         process = start(job)
         assert process.wait() == 0
@@ -72,7 +72,7 @@ def _in_fresh_processes(jobs: list[Job], workers: int, progress: Any, slugs: Any
 def test_record_does_not_depend_on_how_jobs_are_started(monkeypatch, tmp_path) -> None:
     given = Setting(("line",), {"steps": 12, "warm": True}, (0,), ("line", "flat"))
     forked = hold(given, Placement(tmp_path / "forked", quiet=True))
-    monkeypatch.setattr(engine, "run_here", _in_fresh_processes)
+    monkeypatch.setattr(Local, "run", _in_fresh_processes)
     fresh = hold(given, Placement(tmp_path / "fresh", quiet=True))
     assert records.timeless(forked) == records.timeless(fresh)
 
@@ -92,10 +92,15 @@ def test_job_leads_its_session_and_is_no_fork_where_an_import_has_started_a_thre
     assert all(log.read_text().endswith("measured\n") for log in logs)
 
 
+def jobs_of(given: Setting, runs: Path) -> list[Job]:
+    trial = given.make()
+    course = engine.Course(given, trial, Placement(runs), Local(1))
+    return [course.job(arm, 0, {}) for arm in trial.choose(given.arms)]
+
+
 def test_jobs_save_and_end_when_their_server_is_killed(tmp_path) -> None:
     given = Setting(("line",), {"steps": 400, "sleep": 0.05}, (0,), ("line", "flat"))
-    trial = given.make()
-    jobs, _ = engine._jobs(given, trial, trial.choose(given.arms), tmp_path)
+    jobs = jobs_of(given, tmp_path)
     with Server(["line"]) as server:
         for job in jobs:
             server.start(job.folder)
@@ -112,8 +117,7 @@ def test_jobs_save_and_end_when_their_server_is_killed(tmp_path) -> None:
 
 def test_closing_the_server_waits_until_its_jobs_have_saved(tmp_path) -> None:
     given = Setting(("line",), {"steps": 400, "sleep": 0.05}, (0,), ("line",))
-    trial = given.make()
-    (job, _), _ = engine._jobs(given, trial, trial.choose(given.arms), tmp_path)
+    job, _ = jobs_of(given, tmp_path)
     with Server(["line"]) as server:
         server.start(job.folder)
         wait_for(lambda: list(job.folder.glob("run/stages/train/step-*")))

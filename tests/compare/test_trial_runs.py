@@ -20,7 +20,11 @@ from job_processes import at_work, wait_for
 from pretrial.cli import main
 from pretrial.compare import record as records
 from pretrial.compare import times
-from pretrial.compare.engine import Placement, hold
+from pretrial.compare.engine import PILOTS, Placement, hold
+from pretrial.compare.ranking import rank
+from pretrial.compare.report import readme
+from pretrial.compare.report.trial_page import trial_page
+from pretrial.compare.report.words import explain
 from pretrial.compare.setting import Setting
 from pretrial.errors import UserError
 
@@ -39,12 +43,18 @@ def test_command_writes_record_and_page_and_runs_nothing_twice(tmp_path, capsys)
     words = ["trial", "line", "--seeds", "2", *places, "--arms", "line", "--steps", "12"]
     assert main(words) == 0
     said = capsys.readouterr().out
-    assert "4 jobs (2 arms, 2 seeds)" in said
+    assert "4 jobs, logs in" in said
+    assert "undecided: fewer than 5 seeds decide nothing (this was 2)" in said
     assert "line - flat, error:" in said
     record = records.read(tmp_path / "results" / "line.json")
     assert record["command"] == "pretrial trial line --seeds 2 --arms line --steps 12"
     assert record["setting"]["seeds"] == [0, 1]
-    assert record["arms"][0]["config"] == {"slope": True, "steps_ratio": 1.0, "sleep": 0.0}
+    assert record["arms"][0]["config"] == {
+        "slope": True,
+        "steps_ratio": 1.0,
+        "sleep": 0.0,
+        "lr": 0.05,
+    }
     assert record["arms"][0]["spent"]["train"]["steps"] == 12
     assert len(record["arms"][0]["items"]["error"][1]) == 11
     assert record["arms"][0]["curves"]["loss"]["x"] == [10, 12]
@@ -107,8 +117,8 @@ def test_compare_ranks_methods(tmp_path, capsys) -> None:
     assert [arm["name"] for arm in record["arms"]] == ["line", "curve"]
     # same configuration, same seeds, same data order: the pairing is exact
     assert record["arms"][0]["metrics"] == record["arms"][1]["metrics"]
-    assert record["verdict"] == "not shown at this budget"
-    assert "cannot be told apart" in capsys.readouterr().out
+    assert record["verdict"] == "undecided"
+    assert "not told apart from" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -123,6 +133,7 @@ def test_compare_ranks_methods(tmp_path, capsys) -> None:
         (["trial", "line", "--fields", "y"], "--fields takes pairs"),
         (["trial", "line", "--fields", "y=height"], "give it with --data"),
         (["trial", "other", "--fields", "y=height"], "this trial makes its own"),
+        (["trial", "line", "--seeds", "17"], "16 at most: looks are at 5, 8, 12, 16"),
         (["trial", "line", "--workers", "-1"], "--workers is a number of processes"),
         (["trial", "line", "--runs", "/proc/runs"], "give another folder with --runs"),
         (["trial", "line", "--out", "/proc/out"], "give another folder with --out"),
@@ -135,6 +146,95 @@ def test_mistakes_are_one_sentence(words, said, capsys) -> None:
     shown = capsys.readouterr().err
     assert said in shown
     assert shown.count("\n") == 1
+
+
+def held(folder: Path, options: dict, num_seeds: int = 5, slugs=("line",)) -> dict:
+    given = Setting(slugs, {"steps": 30, **options}, tuple(range(num_seeds)))
+    return hold(given, Placement(folder, quiet=True))
+
+
+def by_name(record: dict) -> dict[str, dict]:
+    return {arm["name"]: arm for arm in record["arms"]}
+
+
+def test_a_trial_stops_at_the_look_that_decides(tmp_path) -> None:
+    options = {"useful": 0.05, "gate": True, "ceiling": 0.0, "premise": 0.01}
+    record = held(tmp_path, options, num_seeds=16)
+    assert record["verdict"] == "better"  # a slope helps points on a slope
+    assert [look["decision"] for look in record["looks"]] == ["better"]
+    assert record["gate"]["passed"]
+    assert record["gate"]["baseline"] < record["gate"]["trivial"]["raw"]
+    assert record["premise"]["passed"]
+    assert record["setting"]["seeds"] == [0, 1, 2, 3, 4]
+    arms = by_name(record)
+    assert arms["line"]["seeds"] == arms["flat"]["seeds"] == [0, 1, 2, 3, 4]
+    assert arms["raw"]["seeds"] == list(PILOTS)
+    assert "half" not in arms
+    assert record["next"] is None
+    again = hold(Setting.from_json(record["setting"]), Placement(tmp_path, quiet=True))
+    assert records.timeless(again) == records.timeless(record)
+
+
+def test_arms_that_are_alike_are_about_equal(tmp_path) -> None:
+    """`half` trains as `line` does, but for the order of jobs: what it shows is the procedure."""
+    record = held(tmp_path, {"useful": 2.0, "relative": True})
+    assert record["useful"]["share"] == 2.0
+    assert record["useful"]["value"] == pytest.approx(
+        2.0 * sum(pilots(tmp_path, "flat")) / 2, rel=1e-4
+    )
+
+
+def pilots(folder: Path, arm: str) -> list[float]:
+    paths = [next(folder.glob(f"line/{arm}-seed{seed}-*")) for seed in PILOTS]
+    return [json.loads((p / "result.json").read_text())["metrics"]["error"] for p in paths]
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict", "why"),
+    [
+        ({"gate": True, "useful": 0.9}, "nothing learnt", "training taught nothing that matters"),
+        ({"ceiling": 0.3, "useful": 0.9}, "premise absent", "leaves nothing to gain"),
+        ({"premise": 99.0, "useful": 0.05}, "premise absent", "it is not there: error is"),
+    ],
+)
+def test_a_gate_that_stays_shut_ends_the_trial(options, verdict, why, tmp_path) -> None:
+    record = held(tmp_path, options)
+    assert record["verdict"] == verdict
+    assert why in explain(record)[0]
+    assert record["claims"] == record["looks"] == []
+    assert "line" not in by_name(record)  # no seed was spent on the method
+    assert by_name(record)["flat"]["seeds"] == list(PILOTS)
+    assert (record["next"] is not None) == (verdict == "nothing learnt")
+    assert record["title"] in trial_page(record).render()
+    assert f"| {verdict} |" in readme.table([record])
+
+
+def test_every_arm_chooses_its_learning_rate_on_a_pilot_seed(tmp_path) -> None:
+    record = held(tmp_path, {"useful": 0.05, "tune": True, "gate": True})
+    tuning, arms = record["tuning"], by_name(record)
+    assert tuning["values"] == [1e-6, 0.05]
+    assert tuning["chosen"]["line"] == arms["line"]["config"]["lr"] == 0.05
+    assert tuning["reached"]["line"][1] < tuning["reached"]["line"][0]
+    assert set(tuning["chosen"]) == {"line", "flat"}
+    assert PILOTS[0] not in arms["line"]["seeds"]
+    fixed = held(tmp_path, {"useful": 0.05, "tune": False, "gate": True})
+    assert by_name(fixed)["line"]["metrics"] == arms["line"]["metrics"]  # 0.05 is its default
+
+
+def test_undecided_says_what_another_look_would_cost(tmp_path) -> None:
+    record = held(tmp_path, {"useful": 1e-9, "steps": 2})
+    assert record["verdict"] == "undecided"
+    assert record["next"]["seeds"] == 8
+    low, high = record["next"]["minutes"]
+    assert 0 < low <= high
+    assert "Next: --seeds 8, some" in explain(record)[1]
+
+
+def test_compare_looks_and_shows_the_floor(tmp_path) -> None:
+    record = held(tmp_path, {"useful": 0.01, "gate": True}, slugs=("line", "curve"))
+    assert record["looks"] == [{"seeds": 5, "decision": None}]  # they are the same in all but name
+    assert by_name(record)["raw"]["seeds"] == list(PILOTS)
+    assert [each.name for each in rank(record)] == ["line", "curve"]
 
 
 def test_failing_arm_is_named_with_its_log(tmp_path) -> None:

@@ -15,9 +15,12 @@ from typing import Any, Literal
 from pretrial import discover
 from pretrial.cli import data, options
 from pretrial.compare import record as records
+from pretrial.compare import sequential
 from pretrial.compare.engine import Placement, hold
 from pretrial.compare.making import make_one
+from pretrial.compare.numbers import interval_of
 from pretrial.compare.ranking import recommendation
+from pretrial.compare.report.words import explain
 from pretrial.compare.setting import Setting
 from pretrial.errors import UserError
 from pretrial.train.budget import Budget
@@ -31,7 +34,7 @@ class TrialOptions:
     """How large the trial is, and where it runs.
 
     Attributes:
-        seeds: number of seeds; 0 is the trial's own.
+        seeds: of the last look, from 5 to 16; fewer decide nothing, 0 is the trial's own number.
         budget: of one arm with one seed, such as 10m, 300steps or 1e12flops; the trial's own
             without it.
         fields: where the data names its fields otherwise, pairs such as text=body.
@@ -173,8 +176,11 @@ def _parse(
 
 
 def _setting(slugs: tuple[str, ...], given: Mapping[str, Any], common: TrialOptions) -> Setting:
-    if common.seeds < 0:
-        raise UserError("--seeds is a number of seeds, such as 5")
+    if not 0 <= common.seeds <= sequential.MOST:
+        raise UserError(
+            f"--seeds is a number of seeds, {sequential.MOST} at most: looks are at"
+            f" {', '.join(str(look.seeds) for look in sequential.LOOKS)}"
+        )
     budget = Budget.parse(common.budget) if common.budget else None
     fields = data.renamed(data.Source("", common.fields)) or {}
     return Setting(slugs, given, tuple(range(common.seeds)), (), budget, fields)
@@ -244,12 +250,10 @@ def summary(record: Mapping[str, Any]) -> list[str]:
         values = arm["metrics"][record["metric"]]
         lines.append(f"  {arm['label']:<32} {record['metric']} {sum(values) / len(values):.4g}")
     for claim in record["claims"]:
-        interval = records.interval_of(claim["difference"])
+        interval = interval_of(claim["difference"])
         text = f"  {claim['arm']} - {claim['baseline']}, {claim['metric']}: {interval}"
-        need = claim["seeds_needed"]
-        if claim["verdict"] == "not shown at this budget" and need:
-            text += f" (an effect of this size needs about {need} seeds)"
-        lines.append(f"{text}: {claim['verdict']}")
+        lines.append(f"{text}: {claim['verdict']} ({claim['seeds']} seeds)")
+    lines += explain(record)
     if record["kind"] == "comparison":
         lines.append(recommendation(record))
     return lines

@@ -1,28 +1,42 @@
-"""The trial engine: jobs for all arms and seeds, the budget audit, verdicts, the record."""
+"""The trial engine: pilots and gate, looks until it is decided, then what else there is to show.
+
+A trial runs in this order, each step as jobs in processes of their own:
+
+1. every arm chooses its learning rate on a pilot seed, where the trial has a `tuning`;
+2. the baseline and the trivial arms run on two pilot seeds: the gate and the premise;
+3. the primary pair runs on seeds 0, 1, ... with looks at 5, 8, 12 and 16 of them;
+4. other methods and baselines run on five seeds, as do ablations that were named, and controls
+   on two.
+
+With fewer than five seeds nothing can be decided, so that steps 1 and 2 are left out, and all arms
+run on the seeds that there are.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pretrial import discover
+from pretrial.compare import judging, sequential
 from pretrial.compare import record as records
-from pretrial.compare import stats
-from pretrial.compare.audit import Account, audit
-from pretrial.compare.jobs import Job, run_here, run_on_ray
+from pretrial.compare.jobs import Job, Local, OnRay
+from pretrial.compare.numbers import rounded
+from pretrial.compare.ranking import rank
+from pretrial.compare.recording import Results, arm_row, groups_of, make_record
 from pretrial.compare.setting import Setting
 from pretrial.compare.times import covered
-from pretrial.compare.trial import Arm, Claim, Trial
+from pretrial.compare.trial import Arm, Claim, Gate, Trial
 from pretrial.compare.worker import RESULT, write_json
-from pretrial.environment import commit, cores, environment
-from pretrial.errors import UserError, require_packages
-from pretrial.plain import plain
+from pretrial.environment import cores
+from pretrial.errors import require_packages
 
-Results = Mapping[tuple[str, int], Mapping[str, Any]]
+#: Seeds that choose learning rates and open the gate; they do not count.
+PILOTS = (9001, 9002)
+_CONTROL_SEEDS = 2
 
 
 @dataclass(frozen=True)
@@ -61,66 +75,215 @@ def hold(setting: Setting, placement: Placement, command: str = "") -> dict[str,
     trial = setting.make()
     require_packages(*trial.packages)
     arms = trial.choose(setting.arms)
-    seeds = setting.seeds or tuple(range(trial.num_seeds))
-    names = tuple(arm.name for arm in arms)
-    setting = dataclasses.replace(setting, seeds=seeds, arms=names, budget=trial.budget)
-    jobs, owners = _jobs(setting, trial, arms, placement.runs)
-    shape = f"{len(jobs)} jobs ({len(arms)} arms, {len(seeds)} seeds)"
-    _say(placement, f"{shape}, logs in {placement.runs}")
-    progress = _Progress(jobs, trial, placement)
-    if placement.on == "ray":
-        run_on_ray(jobs, progress)
-    else:
-        methods = dict.fromkeys([*setting.slugs, *(arm.method for arm in arms if arm.method)])
-        run_here(jobs, placement.workers or cores(), progress, tuple(methods))
-    results = {
-        owner: json.loads((job.folder / RESULT).read_text())
-        for job, owner in zip(jobs, owners, strict=True)
-    }
-    made = _record(setting, trial, arms, results)
+    setting = dataclasses.replace(
+        setting,
+        seeds=setting.seeds or tuple(range(trial.most_seeds)),
+        arms=tuple(arm.name for arm in arms),
+        budget=trial.budget,
+    )
+    methods = dict.fromkeys([*setting.slugs, *(arm.method for arm in arms if arm.method)])
+    pool: Local | OnRay = (
+        OnRay() if placement.on == "ray" else Local(placement.workers or cores(), tuple(methods))
+    )
+    with pool:
+        course = Course(setting, trial, placement, pool)
+        outcome = _run(course, arms)
+    outcome["chosen"], outcome["tried"] = course.chosen, course.tried
+    if outcome.get("looks"):  # held again, the trial ends at the same look
+        setting = dataclasses.replace(setting, seeds=setting.seeds[: outcome["looks"][-1]["seeds"]])
+    made = make_record(setting, trial, course.results, outcome)
     made["command"] = command
-    made["wall_seconds"] = round(covered(job.folder for job in jobs), 3)
+    made["wall_seconds"] = round(covered(course.folders), 3)
     records.check(made)
     return made
 
 
-def _jobs(
-    setting: Setting, trial: Trial, arms: Sequence[Arm], runs: Path
-) -> tuple[list[Job], list[tuple[str, int]]]:
-    """The jobs, seeds outermost so that paired runs end together, and their (arm, seed).
+def _run(course: Course, arms: Sequence[Arm]) -> dict[str, Any]:
+    """All steps of a trial; what they decided, as the record has it."""
+    trial, seeds = course.trial, course.setting.seeds
+    claims = trial.claims_of(arms)
+    if len(seeds) < sequential.FEWEST or not claims:
+        seeds = seeds[: sequential.FEWEST]
+        course.run([(arm, seed) for seed in seeds for arm in arms])
+        return {"useful": 0.0 if trial.relative else trial.useful}
+    floor = [trial.arm(name) for name in trial.gate.trivial]
+    others = [arm for arm in arms if arm not in floor]
+    if course.compares:
+        course.tune(others)
+        outcome = _pilots(course, trial.reference(), floor)
+        outcome["looks"] = course.look_at_all(others, outcome["useful"])
+        return outcome
+    pair = [trial.arm(name) for name in claims[0][:2]]
+    course.tune(pair)
+    outcome = _pilots(course, pair[1], floor)
+    if all(found is None or found["passed"] for found in (outcome["gate"], outcome["premise"])):
+        outcome["looks"] = course.look(claims[0], outcome["useful"])
+        others = [arm for arm in others if arm not in pair]
+        course.tune(others)
+        course.run(
+            [
+                (arm, seed)
+                for seed in seeds[: sequential.FEWEST]
+                for arm in others
+                if arm.role != "control" or seed in seeds[:_CONTROL_SEEDS]
+            ]
+        )
+    return outcome
 
-    The preparation of a seed is owned by the arm "".
-    """
-    jobs, owners = [], []
 
-    def add(arm: Arm | None, seed: int, needs: Job | None) -> Job:
-        name = arm.name if arm else "prepare"
-        folder = job_folder(setting, trial, arm, seed, runs)
+def _pilots(course: Course, baseline: Arm, floor: Sequence[Arm]) -> dict[str, Any]:
+    """The gate and the premise, and what is useful, from two pilot seeds of the baseline."""
+    trial = course.trial
+    if trial.gate == Gate() and trial.premise is None and not trial.relative:
+        return {"useful": trial.useful, "gate": None, "premise": None}
+    shown = [baseline, *floor]
+    course.run([(arm, seed) for seed in PILOTS for arm in shown])
+    rows = [arm_row(arm, PILOTS, course.results) for arm in shown]
+    reached = rows[0]["metrics"][trial.metric]
+    useful = trial.useful
+    if trial.relative:
+        useful = rounded(trial.useful * abs(sum(reached) / len(reached)))
+    gate = judging.open_gate(rows, trial.gate, trial.metric, trial.direction, useful)
+    premise = trial.premise and judging.check_premise(rows[0], trial.premise)
+    return {"useful": useful, "gate": gate, "premise": premise}
+
+
+@dataclass
+class Course:
+    """The jobs of a trial as it goes, and their results by arm and seed ("" is a preparation)."""
+
+    setting: Setting
+    trial: Trial
+    placement: Placement
+    pool: Local | OnRay
+    results: Results = field(default_factory=dict)
+    folders: list[Path] = field(default_factory=list)
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tried: dict[str, list[float]] = field(default_factory=dict)
+    prepared: dict[int, Job] = field(default_factory=dict)
+
+    @property
+    def compares(self) -> bool:
+        """Whether several methods are set side by side."""
+        return len(self.setting.slugs) > 1
+
+    def run(self, pairs: Sequence[tuple[Arm, int]]) -> None:
+        """Runs arms with seeds, in that order, and keeps their results."""
+        left = [(arm, seed) for arm, seed in pairs if (arm.name, seed) not in self.results]
+        found = self._done([(arm, seed, self.chosen.get(arm.name, {})) for arm, seed in left])
+        for (arm, seed), result in zip(left, found, strict=True):
+            self.results[arm.name, seed] = result
+
+    def tune(self, arms: Sequence[Arm]) -> None:
+        """Lets each arm that trains choose a setting on the first pilot seed."""
+        tuning, seed = self.trial.tuning, PILOTS[0]
+        arms = [arm for arm in arms if arm.trains and arm.tuned]
+        if tuning is None or not arms:
+            return
+        tried = [(arm, value) for arm in arms for value in tuning.values]
+        found = self._done([(arm, seed, {tuning.field: value}) for arm, value in tried])
+        sign = 1 if self.trial.direction == "higher" else -1
+        for arm in arms:
+            own = [r for (other, _), r in zip(tried, found, strict=True) if other is arm]
+            reached = [result["metrics"][self.trial.metric] for result in own]
+            best = max(range(len(own)), key=lambda i: sign * reached[i])
+            self.chosen[arm.name] = {tuning.field: tuning.values[best]}
+            self.results[arm.name, seed] = own[best]
+            self.tried[arm.name] = reached
+
+    def look(self, claim: Claim, useful: float) -> list[dict[str, Any]]:
+        """Runs the primary pair, more seeds each time, until a look decides or is the last."""
+        pair = [self.trial.arm(name) for name in (claim.arm, claim.baseline)]
+
+        def judge(seeds: Sequence[int]) -> dict[str, Any]:
+            rows = [arm_row(arm, seeds, self.results) for arm in pair]
+            return judging.look(rows, claim, len(seeds), useful, groups_of(self.results))
+
+        return self._looks(pair, judge)
+
+    def look_at_all(self, arms: Sequence[Arm], useful: float) -> list[dict[str, Any]]:
+        """The same for all arms, until each is told apart from the best or is about equal."""
+
+        def judge(seeds: Sequence[int]) -> dict[str, Any]:
+            rows = [arm_row(arm, seeds, self.results) for arm in arms]
+            ranked = rank(
+                {
+                    "arms": rows,
+                    "metric": self.trial.metric,
+                    "direction": self.trial.direction,
+                    "useful": {"value": useful},
+                    "groups": groups_of(self.results),
+                    "budget": {"unit": self.trial.budget.unit},
+                }
+            )
+            settled = all(each.told_apart or each.about_equal for each in ranked[1:])
+            return {"seeds": len(seeds), "decision": "settled" if settled else None}
+
+        return self._looks(arms, judge)
+
+    def _looks(
+        self, arms: Sequence[Arm], judge: Callable[[Sequence[int]], dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        looks: list[dict[str, Any]] = []
+        for at in sequential.looks_up_to(len(self.setting.seeds)):
+            seeds = self.setting.seeds[: at.seeds]
+            self.run([(arm, seed) for seed in seeds for arm in arms])
+            looks.append(judge(seeds))
+            decision = looks[-1]["decision"] or "not decided"
+            _say(self.placement, f"look at {at.seeds} seeds: {decision}")
+            if looks[-1]["decision"]:
+                break
+        return looks
+
+    def _done(self, work: Sequence[tuple[Arm, int, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+        """The results of arms with seeds and chosen settings, in that order."""
+        jobs: list[Job] = []
+        new: dict[int, Job] = {}
+        for arm, seed, chosen in work:
+            if self.trial.prepare and seed not in self.prepared:
+                self.prepared[seed] = new[seed] = self.job(None, seed, {})
+                jobs.append(new[seed])
+            jobs.append(self.job(arm, seed, chosen))
+        if any(not job.done for job in jobs):
+            _say(self.placement, f"{len(jobs)} jobs, logs in {self.placement.runs}")
+        self.pool.run(jobs, _Progress(jobs, self.trial, self.placement))
+        self.folders += [job.folder for job in jobs]
+        results = {job.folder: json.loads((job.folder / RESULT).read_text()) for job in jobs}
+        for seed, job in new.items():
+            self.results["", seed] = results[job.folder]
+        return [results[job.folder] for job in jobs if job not in new.values()]
+
+    def job(self, arm: Arm | None, seed: int, chosen: Mapping[str, Any]) -> Job:
+        """The job of an arm with these settings, or for None the preparation of a seed."""
+        tuned = arm and arm.with_chosen(chosen)
+        folder = job_folder(self.setting, self.trial, tuned, seed, self.placement.runs, chosen)
         folder.mkdir(parents=True, exist_ok=True)
+        needs = self.prepared.get(seed) if arm else None
         work = {
-            "setting": setting.to_json(),
+            "setting": self.setting.to_json(),
             "arm": arm.name if arm else None,
             "seed": seed,
             "prepared": str(needs.folder) if needs else None,
+            "chosen": dict(chosen),
         }
         write_json(folder / "job.json", work)
-        jobs.append(Job(f"{name}, seed {seed}", folder, needs))
-        owners.append((arm.name if arm else "", seed))
-        return jobs[-1]
-
-    for seed in setting.seeds:
-        prepared = add(None, seed, None) if trial.prepare else None
-        for arm in arms:
-            add(arm, seed, prepared)
-    return jobs, owners
+        told = "".join(f", {name} {value}" for name, value in chosen.items())
+        return Job(f"{arm.name if arm else 'prepare'}, seed {seed}{told}", folder, needs)
 
 
-def job_folder(setting: Setting, trial: Trial, arm: Arm | None, seed: int, runs: Path) -> Path:
+def job_folder(
+    setting: Setting,
+    trial: Trial,
+    arm: Arm | None,
+    seed: int,
+    runs: Path,
+    chosen: Mapping[str, Any] | None = None,
+) -> Path:
     """Where the job of an arm works, or for None the preparation of a seed.
 
     Holds `run`, the arm's run, or `prepared`, what the preparation has filled.
     """
-    work = f"seed{seed}-{setting.digest(trial, arm, seed)}"
+    work = f"seed{seed}-{setting.digest(trial, arm, seed, chosen or {})}"
     folder = runs.absolute() / setting.lead
     # the arm may have had another name in another trial
     known = next(iter(sorted(folder.glob(f"*-{work}"))), None)
@@ -146,139 +309,3 @@ class _Progress:
 def _say(placement: Placement, text: str) -> None:
     if not placement.quiet:
         print(text, flush=True)
-
-
-def _record(
-    setting: Setting, trial: Trial, arms: Sequence[Arm], results: Results
-) -> dict[str, Any]:
-    """The record, from the results of all jobs."""
-    accounts = [
-        Account(arm.name, seed, results[arm.name, seed]["spent"], arm.trains)
-        for arm in arms
-        for seed in setting.seeds
-    ]
-    unequal = audit(accounts, trial.budget, trial.counted)
-    rows = [_arm_row(arm, [results[arm.name, seed] for seed in setting.seeds]) for arm in arms]
-    claims = judge(rows, trial.claims_of(arms))
-    first = results[arms[0].name, setting.seeds[0]]
-    commits = sorted({r["commit"] for r in results.values() if "commit" in r} | {commit()})
-    entry = discover.find(setting.slugs[0])
-    shared = [r["spent"] for (name, _), r in results.items() if not name]
-    return {
-        "schema": records.SCHEMA_VERSION,
-        "kind": "trial" if len(setting.slugs) == 1 else "comparison",
-        "slug": "-".join(filter(None, [*setting.slugs, trial.name])),
-        "title": trial.title,
-        "family": entry.family,
-        "abilities": list(entry.card.abilities),
-        "question": trial.question,
-        "setting": setting.to_json(),
-        "metric": trial.metric,
-        "direction": trial.direction,
-        "baseline": trial.reference().name,
-        "budget": {
-            **plain(trial.budget),
-            "counted": list(trial.counted),
-            "largest_difference_ratio": records.rounded(unequal),
-        },
-        "data": {"name": first["data"], "num_train": first["num_train"]},
-        "arms": rows,
-        "shared": mean_spending(shared),
-        "claims": claims,
-        "verdict": claims[0]["verdict"] if claims else None,
-        "notes": list(trial.notes),
-        "commits": [c for c in commits if c],
-        "environment": environment(),
-    }
-
-
-def _arm_row(arm: Arm, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One arm of the record, over its seeds."""
-    names = list(results[0]["metrics"])
-    curves = {
-        name: records.merge_curves([r["curves"][name] for r in results])
-        for name in results[0]["curves"]
-        if all(name in r["curves"] for r in results)
-    }
-    return {
-        "name": arm.name,
-        "label": arm.label,
-        "role": arm.role,
-        "method": arm.method,
-        "config": plain(arm.config),
-        "trains": arm.trains,
-        "parameters": results[0]["parameters"],
-        "metrics": {n: [records.rounded(r["metrics"][n]) for r in results] for n in names},
-        "items": {
-            n: [[records.rounded(v) for v in r["items"][n]] for r in results]
-            for n in results[0]["items"]
-        },
-        "spent": mean_spending([r["spent"] for r in results]),
-        "seconds": [records.rounded(r["seconds"]) for r in results],
-        "curves": curves,
-    }
-
-
-def mean_spending(rows: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
-    """Mean over seeds of what was spent, by purpose and unit."""
-    total: dict[str, dict[str, float]] = {}
-    for row in rows:
-        for purpose, amounts in row.items():
-            kept = total.setdefault(purpose, {})
-            for unit, amount in amounts.items():
-                kept[unit] = kept.get(unit, 0.0) + amount / len(rows)
-    return {p: {u: records.rounded(a) for u, a in row.items()} for p, row in total.items()}
-
-
-def judge(rows: Sequence[Mapping[str, Any]], claims: Sequence[Claim]) -> list[dict[str, Any]]:
-    """Verdicts on all claims, corrected for their number. Needs nothing but the record's arms.
-
-    Raises:
-        UserError: an arm has no such metric.
-    """
-    arms = {row["name"]: row for row in rows}
-    found = []
-    for claim in claims:
-        ours, theirs = arms[claim.arm], arms[claim.baseline]
-        for row in (ours, theirs):
-            if claim.metric not in row["metrics"]:
-                raise UserError(
-                    f"arm {row['name']} has no metric {claim.metric!r}: it has"
-                    f" {', '.join(row['metrics'])}"
-                )
-        found.append(
-            stats.difference(
-                ours["metrics"][claim.metric],
-                theirs["metrics"][claim.metric],
-                ours["items"].get(claim.metric),
-                theirs["items"].get(claim.metric),
-            )
-        )
-    adjusted = stats.holm([estimate.p for estimate in found])
-    return [
-        _judged(claim, estimate, p, arms)
-        for claim, estimate, p in zip(claims, found, adjusted, strict=True)
-    ]
-
-
-def _judged(
-    claim: Claim, estimate: stats.Estimate, p: float, arms: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    made = stats.verdict(estimate.interval, p, claim.expect)
-    differences = [
-        a - b
-        for a, b in zip(
-            arms[claim.arm]["metrics"][claim.metric],
-            arms[claim.baseline]["metrics"][claim.metric],
-            strict=True,
-        )
-    ]
-    return {
-        **claim._asdict(),
-        "difference": records.interval_json(estimate.interval),
-        "over": estimate.over,
-        "p": records.rounded(estimate.p),
-        "p_adjusted": records.rounded(p),
-        "verdict": made,
-        "seeds_needed": stats.seeds_needed(differences),
-    }

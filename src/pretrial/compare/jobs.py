@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,54 +41,84 @@ class Job:
 Progress = Callable[[Job, float], None]
 
 
-def run_here(
-    jobs: Sequence[Job], workers: int, progress: Progress, slugs: Sequence[str] = ()
-) -> None:
-    """Runs the jobs on this machine, `workers` at a time, in their order.
+class Local:
+    """Jobs as processes of this machine, several at a time. For a `with` block.
 
     Args:
-        jobs: those that are done already are passed over.
         workers: processes at a time.
-        progress: called with each job that has finished, and its seconds.
         slugs: methods that the jobs are going to need.
-
-    Raises:
-        UserError: a job failed, or the trial was stopped; the jobs that were running have saved.
     """
-    waiting = [job for job in jobs if not job.done]
-    if not waiting:
-        return
-    running: dict[Path, tuple[Job, float]] = {}
-    try:
-        with Server(slugs) as server:
+
+    def __init__(self, workers: int, slugs: Sequence[str] = ()) -> None:
+        self._workers, self._slugs = workers, slugs
+        self._stack = ExitStack()
+        self._server: Server | None = None
+
+    def __enter__(self) -> Local:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def run(self, jobs: Sequence[Job], progress: Progress) -> None:
+        """Runs the jobs in their order; those that are done already are passed over.
+
+        Args:
+            jobs: a job that another one needs comes before it.
+            progress: called with each job that has finished, and its seconds.
+
+        Raises:
+            UserError: a job failed, or the trial was stopped; jobs that were running have saved.
+        """
+        waiting = [job for job in jobs if not job.done]
+        if not waiting:
+            return
+        if self._server is None:
+            self._server = self._stack.enter_context(Server(self._slugs))
+        running: dict[Path, tuple[Job, float]] = {}
+        try:
             while waiting or running:
                 ready = [job for job in waiting if job.needs is None or job.needs.done]
-                for job in ready[: workers - len(running)]:
+                for job in ready[: self._workers - len(running)]:
                     waiting.remove(job)
                     running[job.folder] = job, time.monotonic()
-                    server.start(job.folder)
-                folder, code = server.ended()
+                    self._server.start(job.folder)
+                folder, code = self._server.ended()
                 job, began = running.pop(folder)
                 if code:
                     raise _failure(job, code)
                 progress(job, time.monotonic() - began)
-    except KeyboardInterrupt:
-        raise UserError(
-            f"stopped with {sum(job.done for job in jobs)} of {len(jobs)} jobs done; run the same"
-            " command again to go on"
-        ) from None
+        except KeyboardInterrupt:
+            raise UserError(
+                f"stopped with {sum(job.done for job in jobs)} of {len(jobs)} jobs done; run the"
+                " same command again to go on"
+            ) from None
 
 
-def run_on_ray(jobs: Sequence[Job], progress: Progress) -> None:
-    """Runs the jobs as Ray tasks of one core each; a task whose machine dies is tried again.
+class OnRay:
+    """Jobs as Ray tasks of one core each; a task whose machine dies is tried again.
 
     It joins the cluster that RAY_ADDRESS names, or starts one on this machine. The folders must be
     on a disk that all machines see, so that a task tried again goes on from its checkpoint.
 
     Raises:
-        UserError: Ray is not installed, or a job failed.
+        UserError: Ray is not installed.
     """
-    with cluster.joined() as ray:
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._ray: Any = None
+
+    def __enter__(self) -> OnRay:
+        self._ray = self._stack.enter_context(cluster.joined())
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def run(self, jobs: Sequence[Job], progress: Progress) -> None:
+        """Runs the jobs that are not done; see `Local.run`."""
+        ray = self._ray
         task = cluster.remote(ray, _ray_task)
         refs: dict[Any, Job] = {}
         for job in jobs:

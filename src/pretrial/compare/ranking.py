@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pretrial import discover
-from pretrial.compare import stats
+from pretrial.compare import judging, sequential, stats
 from pretrial.compare.making import make_one
-from pretrial.compare.stats import Estimate, Interval
-from pretrial.compare.trial import Arm, Trial
+from pretrial.compare.sequential import FEWEST
+from pretrial.compare.stats import Interval
+from pretrial.compare.trial import Arm, Claim, Trial
 from pretrial.errors import UserError
 
 Row = Mapping[str, Any]
@@ -21,10 +22,11 @@ Row = Mapping[str, Any]
 def compose(slugs: Sequence[str], options: Mapping[str, Any]) -> Trial:
     """One trial of several methods: the data, the task and the budget of the first one's trial.
 
-    The arms are the methods, each configured as in its own trial and trained from the start, and
-    the baseline of the first. All are measured as in the first trial, so each must have the same
-    metric in its own or all abilities of the first method. A method without a trial can take part
-    where it is an arm of another's.
+    The arms are the methods, each configured as in its own trial and trained from the start, the
+    baseline of the first, and the trivial arms of its gate, which are the floor. There is one look,
+    at five seeds, where no more are wanted. All are measured as in the first trial, so each must
+    have the same metric in its own or all abilities of the first method. A method without a trial
+    can take part where it is an arm of another's.
 
     Args:
         slugs: two or more.
@@ -40,20 +42,24 @@ def compose(slugs: Sequence[str], options: Mapping[str, Any]) -> Trial:
     for slug, trial in trials.items():
         _check_alike(lead, slug, first, trial)
     arms = {slug: _arm_of(slug, trials) for slug in slugs}
-    if first.reference().method not in arms:
-        arms[first.reference().name] = dataclasses.replace(first.reference(), role="baseline")
-    baseline = first.reference().method if first.reference().method in arms else ""
+    reference = first.reference()
+    if reference.method not in arms:
+        arms[reference.name] = dataclasses.replace(reference, role="baseline")
+    baseline = reference.method if reference.method in arms else reference.name
+    floor = {name: first.arm(name) for name in first.gate.trivial}
     return dataclasses.replace(
         first,
         question=f"Which of {', '.join(slugs)} is best by {first.metric} at an equal budget?",
         title=" · ".join(slugs),
-        arms=tuple(arms.values()),
+        arms=(*arms.values(), *floor.values()),
         baseline=baseline,
         claims=tuple(
-            (name, baseline or first.reference().name, first.metric, first.direction)
+            (name, baseline, first.metric, first.direction)
             for name, arm in arms.items()
             if arm.role == "method" and name != baseline
         ),
+        premise=None,
+        most_seeds=FEWEST,
         notes=tuple(dict.fromkeys(note for trial in trials.values() for note in trial.notes)),
     )
 
@@ -100,8 +106,10 @@ class Ranked:
         mean: the metric over seeds.
         cost: mean of what it cost, in `unit`.
         unit: of the cost.
-        behind: the best arm minus this one, or None for the best.
-        p_adjusted: of no difference from the best, corrected for the number of arms.
+        behind: the best arm minus this one, positive whichever way the metric is better, with its
+            interval adjusted for the looks. None for the best.
+        told_apart: whether it is behind the best beyond chance, corrected for the number of arms.
+        about_equal: whether it is as good as the best but for less than what is useful.
         front: True where no other arm is both cheaper and better.
     """
 
@@ -110,16 +118,10 @@ class Ranked:
     mean: Interval
     cost: float
     unit: str
-    behind: Estimate | None
-    p_adjusted: float
+    behind: Interval | None
+    told_apart: bool
+    about_equal: bool
     front: bool
-
-    @property
-    def told_apart(self) -> bool:
-        """Whether it is behind the best beyond chance."""
-        if self.behind is None:
-            return False
-        return stats.verdict(self.behind.interval, self.p_adjusted, "higher") == "shown"
 
 
 def cost_of(row: Row, equal_unit: str) -> tuple[float, str]:
@@ -135,16 +137,29 @@ def cost_of(row: Row, equal_unit: str) -> tuple[float, str]:
 
 
 def rank(record: Row) -> list[Ranked]:
-    """The trained arms of a record, the best first; none where one training serves all arms."""
+    """The trained arms of a record, the best first; none where one training serves all arms.
+
+    Arms that ran on pilot seeds alone, such as the floor, are left out.
+
+    Args:
+        record: or the part of one that it needs: arms, metric, direction, useful, groups, budget.
+    """
     metric, sign = record["metric"], 1 if record["direction"] == "higher" else -1
     rows = [row for row in record["arms"] if row["trains"]]
     if not rows:
         return []
+    seeds = set(max(rows, key=lambda row: len(row["seeds"]))["seeds"])
+    rows = [row for row in rows if seeds & set(row["seeds"])]
     means = {row["name"]: stats.mean_interval(row["metrics"][metric]) for row in rows}
     costs = {row["name"]: cost_of(row, record["budget"]["unit"]) for row in rows}
     rows.sort(key=lambda row: -sign * means[row["name"]].value)
-    behind = [_lead(rows[0], row, metric, sign) for row in rows[1:]]
-    adjusted = stats.holm([estimate.p for estimate in behind])
+    leads = [
+        judging.estimate(
+            rows, Claim(rows[0]["name"], row["name"], metric, "higher"), record["groups"]
+        )
+        for row in rows[1:]
+    ]
+    p_values = stats.holm([found.p for found, _ in leads])
 
     def front(name: str) -> bool:
         own, price = sign * means[name].value, costs[name][0]
@@ -155,38 +170,66 @@ def rank(record: Row) -> list[Ranked]:
             for n in means
         )
 
-    return [
-        Ranked(
-            row["name"], row["label"], means[row["name"]], *costs[row["name"]], estimate, p,
-            front(row["name"]),
-        )
-        for row, estimate, p in zip(rows, [None, *behind], [1.0, *adjusted], strict=True)
-    ]  # fmt: skip
+    def place(i: int) -> Ranked:
+        name, label = rows[i]["name"], rows[i]["label"]
+        behind, apart, equal = None, False, False
+        if i:
+            found, num_seeds = leads[i - 1]
+            if sign < 0:
+                found = dataclasses.replace(found, mean=-found.mean)
+            look = sequential.look_at(num_seeds)
+            behind = sequential.adjusted(found, look)
+            if look is not None:
+                apart = p_values[i - 1] < look.level and behind.low > 0
+                near = sequential.equivalence(found, look)
+                useful = record["useful"]["value"]
+                equal = not apart and -useful < near.low and near.high < useful
+        return Ranked(name, label, means[name], *costs[name], behind, apart, equal, front(name))
+
+    return [place(i) for i in range(len(rows))]
 
 
-def _lead(best: Row, other: Row, metric: str, sign: int) -> Estimate:
-    """How far the best is ahead: positive whichever way the metric is better."""
-    found = stats.difference(
-        best["metrics"][metric],
-        other["metrics"][metric],
-        best["items"].get(metric),
-        other["items"].get(metric),
-    )
-    if sign > 0:
-        return found
-    i = found.interval
-    return Estimate(Interval(-i.value, -i.high, -i.low), found.p, found.over)
+def floor(record: Row) -> tuple[str, float] | None:
+    """Label and mean of the best trivial arm of a record; None where it has none."""
+    if not record["gate"] or not record["gate"]["trivial"]:
+        return None
+    sign = 1 if record["direction"] == "higher" else -1
+    trivial = record["gate"]["trivial"]
+    name = max(trivial, key=lambda each: sign * trivial[each])
+    return next(arm["label"] for arm in record["arms"] if arm["name"] == name), trivial[name]
 
 
 def recommendation(record: Row) -> str:
-    """Which arm to take and how sure that is, in a sentence; in two where there is one seed."""
+    """Which arm to take and how sure that is, in a sentence; none where all are below the floor."""
     ranked = rank(record)
     if not ranked:
         return "No arm is trained on its own, so there is no cost to weigh: the effects say it all."
+    below = _below_floor(record, ranked[0])
+    if below:
+        return below
     sentence = _sentence(record, ranked)
-    if len(record["setting"]["seeds"]) == 1:
-        sentence += " With one seed, chance in training is left out of this: run more seeds."
+    seeds = len(record["setting"]["seeds"])
+    if seeds < sequential.FEWEST:
+        sentence += (
+            f" Fewer than {sequential.FEWEST} seeds decide nothing: run more (this was {seeds})."
+        )
     return sentence
+
+
+def _below_floor(record: Row, best: Ranked) -> str:
+    """What to say where the best arm is no better than a trivial one; "" where it is."""
+    found = floor(record)
+    sign = 1 if record["direction"] == "higher" else -1
+    useful = record["useful"]["value"]
+    if found is None or sign * (best.mean.value - found[1]) > useful:
+        return ""
+    label, value = found
+    by = f" by the {useful:.3g} that matter" if useful else ""
+    return (
+        f"None of these is better than {label} ({value:.3g} of {record['metric']}){by}: the best,"
+        f" {best.label}, reaches {best.mean.value:.3g}. Take {label}, or give a larger budget or a"
+        " public checkpoint to start from."
+    )
 
 
 def _sentence(record: Row, ranked: Sequence[Ranked]) -> str:
@@ -198,17 +241,16 @@ def _sentence(record: Row, ranked: Sequence[Ranked]) -> str:
     if not near:
         second = others[0]
         assert second.behind is not None
-        lead = second.behind.interval
+        lead = second.behind
         return (
             f"Take {best.label}: it leads {_names(others)} by {lead.value:.3g} or more in"
-            f" {record['metric']} (95 % interval of the smallest lead {lead.low:.3g} to"
-            f" {lead.high:.3g}, {seeds} seeds)."
+            f" {record['metric']} (interval of the smallest lead, adjusted for the looks,"
+            f" {lead.low:.3g} to {lead.high:.3g}, {seeds} seeds)."
         )
     cheap = min([best, *near], key=lambda r: r.cost)
-    start = (
-        f"{best.label} came out first by {record['metric']}, but with {seeds} seeds at this budget"
-        f" it cannot be told apart from {_names(near)}"
-    )
+    so_far = "about equal to" if all(r.about_equal for r in near) else "not told apart from"
+    start = f"{best.label} came first by {record['metric']}, but is {so_far} {_names(near)}"
+    start += f" with {seeds} seeds at this budget"
     if cheap is best:
         return f"{start}; it is also the cheapest of them, so take it."
     return (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -13,41 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from pretrial.compare.stats import Interval
+from pretrial.compare.judging import judge
+from pretrial.compare.numbers import rounded
+from pretrial.compare.trial import Claim
 from pretrial.errors import UserError
 from pretrial.files import write_whole
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CURVE_POINTS = 60
 # What differs between two runs of the same trial at the same commit on the same machine.
-_CLOCK = ("wall_seconds", "seconds", "command", "commits")
+_CLOCK = ("wall_seconds", "seconds", "minutes", "command", "commits", "provisional")
 
 Record = dict[str, Any]
-
-
-def rounded(value: float) -> float:
-    """Six significant digits: enough for any verdict, and small files."""
-    return value if isinstance(value, int) else float(f"{value:.6g}")
-
-
-def interval_json(interval: Interval) -> dict[str, float | None]:
-    """An interval as JSON; ends that are not known become null."""
-    return {
-        name: rounded(value) if math.isfinite(value) else None
-        for name, value in (
-            ("value", interval.value),
-            ("low", interval.low),
-            ("high", interval.high),
-        )
-    }
-
-
-def interval_of(value: Mapping[str, float | None]) -> Interval:
-    """Reads what `interval_json` gave."""
-    ends = (
-        math.nan if value[k] is None else float(value[k] or 0) for k in ("value", "low", "high")
-    )
-    return Interval(*ends)
 
 
 def merge_curves(curves: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, Any]:
@@ -86,13 +62,44 @@ def check(record: Any, name: str = "the record") -> None:
         raise UserError(f"{name} is not a record of a trial: at {place}, {error.message[:200]}")
 
 
+def upgraded(record: Any) -> Any:
+    """A record of the first schema as one of this: its claims are judged anew, by today's rules.
+
+    Such records state no smallest useful difference and had no gate and no looks.
+    """
+    if not isinstance(record, dict) or record.get("schema") != 1:
+        return record
+    try:
+        seeds = record["setting"]["seeds"]
+        arms = [{**arm, "seeds": seeds} for arm in record["arms"]]
+        named = ("arm", "baseline", "metric", "expect")
+        claims = judge(
+            arms, [Claim(*(claim[name] for name in named)) for claim in record["claims"]]
+        )
+    except (KeyError, TypeError, IndexError):
+        return record  # `check` says what is wrong with it
+    return {
+        **record,
+        "schema": SCHEMA_VERSION,
+        "arms": arms,
+        "claims": claims,
+        "verdict": claims[0]["verdict"] if claims else "undecided",
+        "useful": {"value": 0.0, "share": None},
+        **dict.fromkeys(("gate", "premise", "tuning", "next")),
+        "looks": [],
+        "groups": {},
+        "provisional": any(name.endswith("+") for name in record["commits"]),
+        "code": "",
+    }
+
+
 def read(path: Path) -> Record:
-    """Reads and checks one record.
+    """Reads and checks one record, also one of an older schema.
 
     Raises:
         UserError: no such file, not JSON, or not a record.
     """
-    record = _json(Path(path))
+    record = upgraded(_json(Path(path)))
     check(record, str(path))
     return record
 
@@ -112,6 +119,7 @@ def read_all(folder: Path) -> list[Record]:
     for path in sorted(Path(folder).glob("*.json"), key=lambda path: path.stem):
         value = _json(path)
         if isinstance(value, dict) and value.get("kind") in ("trial", "comparison"):
+            value = upgraded(value)
             check(value, str(path))
             found.append(value)
     return found

@@ -30,7 +30,7 @@ class Setting:
     Attributes:
         slugs: the method on trial; several are set side by side (`pretrial compare`).
         options: arguments of the methods' `trial()`.
-        seeds: of the runs; paired over arms.
+        seeds: of the runs, in the order of the looks; none is the trial's own number.
         arms: names of the arms, in the order of the trial.
         budget: of one arm with one seed, or None for the trial's own.
         fields: where the data on trial names its fields otherwise, as {wanted: found}.
@@ -101,7 +101,9 @@ class Setting:
         """The method whose trial gives data, task and budget: the first that has one."""
         return next((slug for slug in self.slugs if discover.load(slug).trial), self.slugs[0])
 
-    def digest(self, trial: Trial, arm: Arm | None, seed: int) -> str:
+    def digest(
+        self, trial: Trial, arm: Arm | None, seed: int, chosen: Mapping[str, Any] | None = None
+    ) -> str:
         """Names the work of one job: the same text for the same work, another for any other.
 
         The work of an arm is the same in the trial of a method and in a comparison that this method
@@ -111,6 +113,8 @@ class Setting:
             trial: made of this setting.
             arm: the job's arm; None for the preparation of a seed.
             seed: the job's seed.
+            chosen: settings that an arm without a config is given beside; in one with a config they
+                are there already.
         """
         slugs = (self.lead, *((arm.method,) if arm is not None and arm.method else ()))
         work = {
@@ -121,6 +125,7 @@ class Setting:
             "budget": plain(trial.budget),
             "arm": None if arm is None else _work_of(arm),
             "seed": seed,
+            **({"chosen": dict(chosen)} if chosen and arm and arm.config is None else {}),
             **self._named_fields(),
         }
         text = json.dumps(work, sort_keys=True)

@@ -1,6 +1,7 @@
-"""Statistics of a trial: paired differences over seeds and items, intervals, power, verdicts.
+"""Statistics of a trial: paired differences over seeds and groups of items.
 
-scipy is imported where it is used, so that pages can be written without it.
+scipy is imported where it is used, so that pages can be written without it. How many seeds a trial
+runs, and what verdict follows, is in `compare.sequential`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pretrial.errors import UserError
 from pretrial.evaluate.intervals import Interval
 
-Verdict = Literal["shown", "not shown at this budget", "contradicted"]
 Over = Literal["seeds", "seeds and items", "items", "nothing"]
-
-_MOST_SEEDS = 1000  # more seeds than anybody would run: then the answer is "too many to say"
 
 
 @dataclass(frozen=True)
@@ -27,42 +25,65 @@ class Estimate:
     """A mean difference and what is known of it.
 
     Attributes:
-        interval: at the confidence asked for.
-        p: two-sided, of no difference; 1 where there is nothing to estimate it from.
+        mean: the difference.
+        se: its standard error; nan where there is nothing to estimate it from.
+        df: degrees of freedom of Student's distribution that `mean / se` is held against.
         over: what varies: seeds alone, seeds and items, or the items of one seed.
     """
 
-    interval: Interval
-    p: float
+    mean: float
+    se: float
+    df: float
     over: Over
 
+    @property
+    def p(self) -> float:
+        """Two-sided, of no difference; 1 where there is nothing to estimate it from."""
+        from scipy import special
 
-def paired(differences: ArrayLike, confidence: float = 0.95) -> Estimate:
-    """Mean of paired differences with its t interval.
+        return float(2 * special.stdtr(self.df, -abs(self.mean) / self.se)) if self.known else 1.0
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is known of the spread."""
+        return math.isfinite(self.se)
+
+    def interval(self, confidence: float = 0.95) -> Interval:
+        """The mean and the ends of its interval, nan where nothing is known of the spread."""
+        from scipy import special
+
+        if not self.known:
+            return Interval(self.mean, math.nan, math.nan)
+        half = float(special.stdtrit(self.df, (1 + confidence) / 2)) * self.se
+        return Interval(self.mean, self.mean - half, self.mean + half)
+
+
+def paired(differences: ArrayLike, over: Over = "seeds") -> Estimate:
+    """Mean of paired differences, to be held against a t distribution.
 
     Args:
-        differences: [seeds], ours minus theirs with the same seed.
-        confidence: of the interval.
+        differences: [seeds], ours minus theirs with the same seed; or [groups], of one seed.
+        over: which of the two, seeds or items.
     """
     d = np.asarray(differences, dtype=np.float64)
     _some(d)
-    mean, count = float(d.mean()), len(d)
-    if count < 2:
-        return Estimate(Interval(mean, math.nan, math.nan), 1.0, "nothing")
-    return _student(mean, float(d.var(ddof=1)) / count, count - 1, confidence, "seeds")
+    if len(d) < 2:
+        return _estimate(float(d.mean()), 0.0, 1, over)
+    return _estimate(float(d.mean()), float(d.var(ddof=1)) / len(d), len(d) - 1, over)
 
 
-def crossed(differences: ArrayLike, confidence: float = 0.95) -> Estimate:
+def crossed(differences: ArrayLike) -> Estimate:
     """Mean difference where every seed is measured on the same items: neither is the population.
 
     Seeds and items are crossed random effects. With the mean squares of the two-way table,
     Var(mean) = (MS_seeds + MS_items - MS_rest) / (seeds x items), with Satterthwaite's degrees of
     freedom (Satterthwaite 1946; the quasi-F of Clark 1973 for language as a random effect). It is
-    never taken as less than the variance that either effect alone gives.
+    never taken as less than the variance that either effect alone gives. The degrees of freedom
+    are capped at twice those of the seeds: with few seeds their mean square comes out small by
+    chance, and Satterthwaite's go to hundreds just then.
 
     Args:
         differences: [seeds, items], ours minus theirs; at least two of each.
-        confidence: of the interval.
     """
     d = np.asarray(differences, dtype=np.float64)
     _some(d)
@@ -83,44 +104,39 @@ def crossed(differences: ArrayLike, confidence: float = 0.95) -> Estimate:
         if alone >= total:
             total, freedom = alone, df
     variance = total / (num_seeds * num_items)
-    return _student(mean, variance, freedom, confidence, "seeds and items")
+    return _estimate(mean, variance, min(freedom, 2 * df_seeds), "seeds and items")
 
 
-def bootstrap(differences: ArrayLike, confidence: float = 0.95, seed: int = 0) -> Estimate:
-    """Mean of per-item differences with its BCa bootstrap interval (Efron 1987).
+def by_group(values: ArrayLike, groups: Sequence[int] | None) -> NDArray[Any]:
+    """One value a group in place of one an item, with the same mean in every row.
+
+    Items of one group (of a module, a speaker, a template) resemble each other, so that groups are
+    what was drawn. The mean over items is the ratio of the sums over groups to their sizes, and
+    what is returned is that ratio's linearisation (Cochran 1977, chapter 6): its spread over groups
+    is the spread of the mean.
 
     Args:
-        differences: [items], ours minus theirs on the same item.
-        confidence: of the interval.
-        seed: of the resampling; 9,999 resamples.
-    """
-    from scipy import stats
+        values: [seeds, items].
+        groups: [items], the group of each; None where every item is its own.
 
-    d = np.asarray(differences, dtype=np.float64)
-    _some(d)
-    mean = float(d.mean())
-    if len(d) < 2 or np.ptp(d) == 0:
-        return Estimate(Interval(mean, math.nan, math.nan), 1.0, "nothing")
-    found = stats.bootstrap(
-        (d,),
-        np.mean,
-        n_resamples=9999,
-        batch=1 + 2_000_000 // len(d),  # 16 MB at a time, whatever the number of items
-        confidence_level=confidence,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    )
-    draws = found.bootstrap_distribution
-    p = 2 * min((draws <= 0).mean(), (draws >= 0).mean())
-    low, high = found.confidence_interval
-    return Estimate(
-        Interval(mean, float(low), float(high)), float(min(1.0, max(p, 2 / 10_000))), "items"
-    )
+    Returns:
+        [seeds, groups].
+    """
+    d = np.asarray(values, dtype=np.float64)
+    if groups is None:
+        return d
+    if len(groups) != d.shape[1]:
+        raise UserError(f"{d.shape[1]} items need as many groups, not {len(groups)}")
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    sizes = np.bincount(place).astype(np.float64)
+    sums = np.stack([np.bincount(place, weights=row) for row in d])
+    mean = d.mean()
+    return mean + (sums - sizes * mean) / sizes.mean()
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Mean over seeds with its t interval."""
-    return paired(values, confidence).interval
+    return paired(values).interval(confidence)
 
 
 def difference(
@@ -128,7 +144,7 @@ def difference(
     theirs: Sequence[float],
     our_items: Sequence[Sequence[float]] | None = None,
     their_items: Sequence[Sequence[float]] | None = None,
-    confidence: float = 0.95,
+    groups: Sequence[int] | None = None,
 ) -> Estimate:
     """The paired difference of two arms, by the sharpest sound way the numbers allow.
 
@@ -137,7 +153,7 @@ def difference(
     Args:
         ours, theirs: [seeds] metrics, of the same seeds in the same order.
         our_items, their_items: [seeds][items] values whose means the metrics are, or None.
-        confidence: of the interval.
+        groups: [items], the group of each item, or None where every item is its own.
 
     Raises:
         UserError: the arms differ in seeds or items.
@@ -146,13 +162,14 @@ def difference(
     if a.shape != b.shape:
         raise UserError(f"paired arms need the same seeds, not {a.size} and {b.size} of them")
     if not our_items or not their_items:
-        return paired(a - b, confidence)
+        return paired(a - b)
     x, y = np.asarray(our_items, dtype=np.float64), np.asarray(their_items, dtype=np.float64)
     if x.shape != y.shape:
-        raise UserError(f"paired arms need the same items, not {x.shape} and {y.shape} of them")
-    if x.shape[1] < 2:
-        return paired(a - b, confidence)
-    return bootstrap((x - y)[0], confidence) if len(x) == 1 else crossed(x - y, confidence)
+        raise UserError(f"paired arms need the same items, not {x.shape[-1]} and {y.shape[-1]}")
+    table = by_group(x - y, groups)
+    if table.shape[1] < 2:
+        return paired(a - b)
+    return paired(table[0], "items") if len(table) == 1 else crossed(table)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -165,70 +182,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def verdict(interval: Interval, p_adjusted: float, expect: str, alpha: float = 0.05) -> Verdict:
-    """`shown` where the interval excludes 0 in the expected direction and p is below `alpha`.
-
-    Args:
-        interval: of the difference.
-        p_adjusted: after correction for the number of claims.
-        expect: "higher" or "lower".
-        alpha: level of the correction.
-    """
-    if not (interval.low > 0 or interval.high < 0) or p_adjusted >= alpha:
-        return "not shown at this budget"
-    return "shown" if (interval.low > 0) == (expect == "higher") else "contradicted"
-
-
-def power(effect: float, sd: float, num_seeds: int, alpha: float = 0.05) -> float:
-    """Probability that a paired t test over `num_seeds` seeds sees an effect of that size.
-
-    Args:
-        effect: true mean of the paired differences.
-        sd: their standard deviation over seeds.
-        num_seeds: at least 2.
-        alpha: two-sided level.
-    """
-    from scipy import stats
-
-    if sd <= 0:
-        return float(effect != 0)
-    df = num_seeds - 1
-    shift = abs(effect) / sd * math.sqrt(num_seeds)
-    edge = stats.t.isf(alpha / 2, df)
-    wrong_side = stats.nct.cdf(-edge, df, shift)  # scipy gives nan where it is far below 1e-16
-    return float(stats.nct.sf(edge, df, shift) + np.nan_to_num(wrong_side))
-
-
-def seeds_needed(differences: ArrayLike, target: float = 0.8) -> int | None:
-    """Seeds that show an effect as large as the one observed with probability `target`.
-
-    The observed effect and spread are taken as the true ones, so this is a rough guide.
-
-    Returns:
-        The number; None where there is no effect, fewer than two seeds, or more than 1,000 needed.
-    """
-    d = np.asarray(differences, dtype=np.float64)
-    if len(d) < 2:
-        return None
-    effect, sd = float(d.mean()), float(d.std(ddof=1))
-    if effect == 0 or power(effect, sd, _MOST_SEEDS) < target:
-        return None
-    low, high = 1, _MOST_SEEDS  # power grows with seeds: bisect, low misses and high reaches it
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(effect, sd, middle) >= target else (middle, high)
-    return high
-
-
-def _student(mean: float, variance: float, df: float, confidence: float, over: Over) -> Estimate:
-    from scipy import stats
-
+def _estimate(mean: float, variance: float, df: float, over: Over) -> Estimate:
     if variance <= 0:  # the seeds changed nothing, so they say nothing of other seeds
-        return Estimate(Interval(mean, math.nan, math.nan), 1.0, "nothing")
-    se = math.sqrt(variance)
-    half = float(stats.t.isf((1 - confidence) / 2, df)) * se
-    p = float(2 * stats.t.sf(abs(mean) / se, df))
-    return Estimate(Interval(mean, mean - half, mean + half), p, over)
+        return Estimate(mean, math.nan, 1.0, "nothing")
+    return Estimate(mean, math.sqrt(variance), df, over)
 
 
 def _some(values: NDArray[Any]) -> None:

@@ -19,19 +19,25 @@ record, and every process makes the same trial again from them:
             measure=measure,
             metric="accuracy",
             direction="higher",
+            useful=0.02,                               # the smallest difference that would matter
+            gate=Gate(trivial=("random",), ceiling=1.0),
+            tuning=Tuning((1e-4, 3e-4, 1e-3)),         # of every arm's learning rate
             budget=Budget(2e12, "flops"),
         )
+
+How a verdict comes about is in docs/trials.md.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from pretrial.compare.sequential import MOST
 from pretrial.errors import UserError, nearest
 from pretrial.train.budget import Budget, Spent
 
@@ -40,7 +46,22 @@ if TYPE_CHECKING:
 
 Direction = Literal["higher", "lower"]
 Role = Literal["method", "baseline", "control", "ablation"]
-Values = Mapping[str, float | Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Items:
+    """One number an item, where items come in groups that resemble each other.
+
+    Attributes:
+        values: one number an item.
+        groups: the group of each, such as its module, speaker or template.
+    """
+
+    values: Sequence[float]
+    groups: Sequence[Hashable]
+
+
+Values = Mapping[str, "float | Sequence[float] | Items"]
 
 
 @dataclass(frozen=True)
@@ -68,11 +89,13 @@ class Context:
         run: folder, seed, budget, and the rows of the data as they are.
         data: the trial's data.
         prepared: the folder that the trial's `prepare` has filled for this seed, or None.
+        chosen: settings that a pilot seed has chosen, such as {"lr": 1e-3}; the arm uses them.
     """
 
     run: Run
     data: Data
     prepared: Path | None
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +115,7 @@ class Arm:
         trains: False for an arm that spends nothing, such as random weights or raw features; it is
             left out of the budget audit and refused if it spends.
         default: False for arms that run only with --all or when named with --arms.
+        tuned: whether it takes part in the trial's tuning, whose field its config then has.
     """
 
     name: str
@@ -103,6 +127,13 @@ class Arm:
     source: str | None = None
     trains: bool = True
     default: bool = True
+    tuned: bool = True
+
+    def with_chosen(self, chosen: Mapping[str, Any]) -> Arm:
+        """The same arm with these settings in its config, where it has one."""
+        if not chosen or self.config is None:
+            return self
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **chosen))
 
 
 class Claim(NamedTuple):
@@ -112,6 +143,49 @@ class Claim(NamedTuple):
     baseline: str
     metric: str
     expect: Direction
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Has anything been learnt? The baseline must beat the trivial answer by `useful`.
+
+    Attributes:
+        trivial: names of arms that a practitioner would try in five minutes: random weights,
+            counts, TF-IDF with logistic regression, raw pixels, the model before.
+        ceiling: the best value of the metric; the baseline must leave `useful` to gain. None where
+            there is no such value.
+    """
+
+    trivial: tuple[str, ...] = ()
+    ceiling: float | None = None
+
+
+@dataclass(frozen=True)
+class Premise:
+    """That what the method cures is there: without it the trial says nothing of the method.
+
+    Attributes:
+        metric: what shows it, measured on the baseline's pilot seeds.
+        least: it must be at least this.
+        text: what that means, such as "the baseline over-fits".
+    """
+
+    metric: str
+    least: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Every arm chooses one value among the same ones, on a pilot seed that does not count.
+
+    Attributes:
+        values: to choose from.
+        field: of the arms' configs.
+    """
+
+    values: tuple[Any, ...]
+    field: str = "lr"
 
 
 @dataclass(frozen=True)
@@ -128,10 +202,17 @@ class Trial:
         metric: the one that counts.
         direction: which way `metric` is better.
         budget: of one arm with one seed.
+        useful: the smallest difference in `metric` that would matter, in its unit; 0 where none is
+            stated, and then nothing is about equal.
+        relative: `useful` is a share of the baseline's metric on its pilot seeds, such as 0.01.
+        gate: what must be beaten for the trial to say anything.
+        premise: what must be there for the trial to say anything.
+        tuning: what every arm chooses on a pilot seed.
         baseline: name of the arm compared with; "" is the first one of role "baseline".
-        num_seeds: seeds 0, 1, ... by default.
+        most_seeds: seeds of the last look.
         claims: tuples (arm, baseline, metric, "higher" or "lower"); by default that each method
-            arm betters the baseline in `metric`.
+            arm betters the baseline in `metric`. The first is the primary claim, which decides the
+            verdict; the others are corrected for their number. Sanity checks belong to the gate.
         counted: purposes of spending that must be equal among arms; empty is all of them. A trial
             at equal gradient steps of the actor, say, counts only "train", and the record shows
             everything else that was spent beside it.
@@ -154,8 +235,13 @@ class Trial:
     metric: str
     direction: Direction
     budget: Budget
+    useful: float = 0.0
+    relative: bool = False
+    gate: Gate = Gate()
+    premise: Premise | None = None
+    tuning: Tuning | None = None
     baseline: str = ""
-    num_seeds: int = 3
+    most_seeds: int = MOST
     claims: tuple[tuple[str, str, str, str], ...] = ()
     counted: tuple[str, ...] = ()
     prepare: Callable[[int, Path], Spent | None] | None = None
@@ -172,6 +258,7 @@ class Trial:
         for arm in self.arms:
             assert re.fullmatch(r"[\w.-]+", arm.name), f"arm {arm.name!r} cannot name a file"
             assert bool(arm.method) != bool(arm.run), f"arm {arm.name}: either `method` or `run`"
+        assert set(self.gate.trivial) <= set(names), f"the gate names no arm: {self.gate}"
         for claim in self.claims:
             assert {claim[0], claim[1]} <= set(names), f"a claim names an arm that is not: {claim}"
             assert claim[3] in ("higher", "lower"), claim

@@ -17,11 +17,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pretrial.compare.times import Clock, worked
 from pretrial.errors import UserError
 from pretrial.files import write_whole
+
+if TYPE_CHECKING:
+    from pretrial.compare.trial import Arm, Trial, Values
 
 RESULT = "result.json"
 _PATIENCE = 120.0  # seconds that a job waits for an older process to leave its folder
@@ -63,13 +66,19 @@ def work(folder: Path, clock: Clock) -> None:
         result: dict[str, Any] = {"spent": spent.by_purpose if spent else {}}
     else:
         source = Path(job["prepared"]) / "prepared" if job["prepared"] else None
-        result = _run_arm(trial, job["arm"], seed, folder, source)
+        chosen = job.get("chosen", {})
+        result = _run_arm(trial, trial.arm(job["arm"]), chosen, seed, folder, source)
     clock.tick()
     write_json(folder / RESULT, {**result, "seconds": worked(folder)})
 
 
 def _run_arm(
-    trial: Any, name: str, seed: int, folder: Path, prepared: Path | None
+    trial: Trial,
+    arm: Arm,
+    chosen: Mapping[str, Any],
+    seed: int,
+    folder: Path,
+    prepared: Path | None,
 ) -> dict[str, Any]:
     """Trains and measures one arm; the result as plain JSON."""
     from torch import nn
@@ -78,21 +87,22 @@ def _run_arm(
     from pretrial.environment import commit
     from pretrial.train.run import Run, seed_everything, seed_of
 
-    arm, data = trial.arm(name), trial.data()
+    arm, data = arm.with_chosen(chosen), trial.data()
     run = Run(folder / "run", data.train, data.held_out, trial.budget, seed)
     seed_everything(seed_of(seed, "build"))
     if arm.run is not None:
-        subject = arm.run(Context(run, data, prepared))
+        subject = arm.run(Context(run, data, prepared, chosen))
     else:
         subject = _train_method(arm, run, prepared)
     trained = time.monotonic()
     seed_everything(seed_of(seed, "measure"))
-    metrics, items = split_values(trial.measure(subject, data, seed))
+    metrics, items, groups = split_values(trial.measure(subject, data, seed))
     if trial.metric not in metrics:
         raise UserError(f"the trial's measure gave {sorted(metrics)}, not {trial.metric!r}")
     return {
         "metrics": metrics,
         "items": items,
+        "groups": groups,
         "spent": run.spent.by_purpose,
         "parameters": (
             sum(p.numel() for p in subject.parameters()) if isinstance(subject, nn.Module) else None
@@ -118,14 +128,26 @@ def _train_method(arm: Any, run: Any, prepared: Path | None) -> Any:
     return subject.eval()
 
 
-def split_values(values: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Metrics, and the items of those that were given one number an item.
+def split_values(
+    values: Values,
+) -> tuple[dict[str, float], dict[str, list[float]], dict[str, list[int]]]:
+    """Metrics; the items of those that have one number an item; the groups of those that have any.
+
+    Groups are numbered in the order in which they come.
 
     Raises:
-        UserError: a metric is not finite or has no items.
+        UserError: a metric is not finite, has no items, or not a group for each.
     """
-    metrics, items = {}, {}
+    from pretrial.compare.trial import Items
+
+    metrics, items, groups = {}, {}, {}
     for name, value in values.items():
+        if isinstance(value, Items):
+            numbers = {group: i for i, group in enumerate(dict.fromkeys(value.groups))}
+            groups[name] = [numbers[group] for group in value.groups]
+            value = value.values
+            if len(groups[name]) != len(value):
+                raise UserError(f"{name} has {len(value)} items and {len(groups[name])} groups")
         if isinstance(value, Sequence):
             items[name] = [float(v) for v in value]
             if not items[name]:
@@ -135,7 +157,7 @@ def split_values(values: Mapping[str, Any]) -> tuple[dict[str, float], dict[str,
             metrics[name] = float(value)
         if not math.isfinite(metrics[name]):
             raise UserError(f"{name} is {metrics[name]}, so this arm cannot be compared")
-    return metrics, items
+    return metrics, items, groups
 
 
 def read_curves(path: Path, unit: str, names: Sequence[str]) -> dict[str, dict[str, list[float]]]:

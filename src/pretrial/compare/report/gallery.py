@@ -7,18 +7,14 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from pretrial.compare import sequential
 from pretrial.compare.ranking import cost_of, recommendation
 from pretrial.compare.report.markup import inline
 from pretrial.compare.report.page import Page, asset, cell
 from pretrial.compare.report.plots import Points
 from pretrial.compare.report.svg import MINUS, element, number
-from pretrial.compare.report.trial_page import (
-    claim_sentence,
-    curve_plots,
-    headline,
-    unit_name,
-    verdict_tag,
-)
+from pretrial.compare.report.trial_page import curve_plots, headline, unit_name, verdict_tag
+from pretrial.compare.report.words import claim_sentence, explain
 from pretrial.compare.stats import Interval
 from pretrial.discover import Entry
 
@@ -33,7 +29,7 @@ _COLUMNS = (
     ("Effect", "number"),
     ("Cost", "wide number"),
 )
-_ORDER = {"shown": 0, "not shown at this budget": 1, "contradicted": 2, None: 3}
+_VERDICTS = (*sequential.DECIDED, "undecided", "nothing learnt", "premise absent", "not tried")
 
 
 def gallery(entries: Sequence[Entry], records: Sequence[Record]) -> Page:
@@ -70,7 +66,8 @@ def gallery(entries: Sequence[Entry], records: Sequence[Record]) -> Page:
         )
     page.footer(
         "Effects are differences to the baseline, drawn so that right is the expected direction,"
-        " with 95 % intervals. Keys: / to search, Escape to clear, Enter to open a method."
+        " with intervals adjusted for the looks. Keys: / to search, Escape to clear, Enter to open"
+        " a method."
     )
     return page
 
@@ -78,8 +75,7 @@ def gallery(entries: Sequence[Entry], records: Sequence[Record]) -> Page:
 def _filters(entries: Sequence[Entry]) -> str:
     families = sorted({entry.family for entry in entries})
     abilities = sorted({a for entry in entries for a in entry.card.abilities})
-    verdicts = ["shown", "not shown at this budget", "contradicted", "not tried"]
-    choices = (("family", families), ("ability", abilities), ("verdict", verdicts))
+    choices = (("family", families), ("ability", abilities), ("verdict", _VERDICTS))
     selects = "".join(
         f'<label>{key}<select id="{key}"><option value="">all</option>'
         + "".join(f"<option>{escape(v)}</option>" for v in values)
@@ -121,7 +117,7 @@ def _row(entry: Entry, trials: Mapping[str, Record]) -> str:
         (entry.family, escape(entry.family)),
         (card.abilities[0] if card.abilities else "", escape(", ".join(card.abilities))),
         (card.year, str(card.year)),
-        (_ORDER[verdict], cell(verdict_tag(verdict))),
+        (_VERDICTS.index(verdict or "not tried"), cell(verdict_tag(verdict))),
         (f"{strength:.6g}", effect),
         (f"{cost:.6g}", shown_cost),
     )  # fmt: skip
@@ -193,7 +189,9 @@ def _detail(entry: Entry, record: Record | None) -> str:
         parts.append(f"<p class=soft>Not tried yet: <code>pretrial trial {card.slug}</code></p>")
         return "".join(parts)
     labels = {arm["name"]: arm["label"] for arm in record["arms"]}
-    parts.append(f"<p>{inline(record['question'])}</p><ul>")
+    parts.append(f"<p>{inline(record['question'])}</p>")
+    parts += [f"<p>{inline(sentence)}</p>" for sentence in explain(record)]
+    parts.append("<ul>")
     for claim in record["claims"]:
         sentence = inline(claim_sentence(claim, labels))
         parts.append(f"<li>{cell(verdict_tag(claim['verdict']))} {sentence}</li>")
@@ -209,7 +207,7 @@ def _detail(entry: Entry, record: Record | None) -> str:
         }
         plots.append(Points(rows, f"difference in {found[0]['metric']}", title="Effect"))
     drawn = "".join(f"<figure>{plot.svg()}</figure>" for plot in plots)
-    seeds = len(record["setting"]["seeds"])
+    seeds = max(len(arm["seeds"]) for arm in record["arms"])
     each = f"{number(record['budget']['amount'])} {unit_name(record['budget']['unit'])}"
     amount, unit = cost_of(record["arms"][0], record["budget"]["unit"])
     parts.append(

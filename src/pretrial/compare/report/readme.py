@@ -25,32 +25,42 @@ def table(records: Sequence[Mapping[str, Any]], folder: str = "results") -> str:
     if not records:
         return ""
     lines = [
-        "| Trial | Against | Metric | Means | Difference, 95 % | Verdict | Seeds | Budget |",
-        "|---|---|---|---|---|---|---|---|",
+        "| Trial | Against | Metric | Means | Difference | Matters | Verdict | Seeds | Budget |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for record in records:
-        found = headline(record)
-        if found is None:
-            continue
-        claim, interval = found
-        arms = {arm["name"]: arm for arm in record["arms"]}
-        ours, theirs = arms[claim["arm"]], arms[claim["baseline"]]
-        means = [number(float(np.mean(arm["metrics"][claim["metric"]]))) for arm in (ours, theirs)]
-        ends = ""
-        if claim["difference"]["low"] is not None:
-            ends = f" ({number(interval.low)} to {number(interval.high)})"
         cells = [
             f"[{_name(record)}]({folder}/{record['slug']}.json)",
-            theirs["label"],
-            f"{claim['metric']} ({claim['expect']} expected)",
-            " against ".join(means),
-            f"{number(interval.value)}{ends}",
-            claim["verdict"],
-            str(len(record["setting"]["seeds"])),
+            *_result(record),
+            record["verdict"],
+            str(max(len(arm["seeds"]) for arm in record["arms"])),
             f"{number(record['budget']['amount'])} {unit_name(record['budget']['unit'])}",
         ]
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _result(record: Mapping[str, Any]) -> list[str]:
+    """Against what, by which metric, both means, their difference, and what would matter."""
+    useful = number(record["useful"]["value"]) if record["useful"]["value"] else "not stated"
+    arms = {arm["name"]: arm for arm in record["arms"]}
+    found = headline(record)
+    if found is None:
+        label = arms[record["baseline"]]["label"] if record["baseline"] in arms else ""
+        return [label, record["metric"], "", "", useful]
+    claim, interval = found
+    ours, theirs = arms[claim["arm"]], arms[claim["baseline"]]
+    means = [number(float(np.mean(arm["metrics"][claim["metric"]]))) for arm in (ours, theirs)]
+    ends = ""
+    if claim["difference"]["low"] is not None:
+        ends = f" ({number(interval.low)} to {number(interval.high)})"
+    return [
+        theirs["label"],
+        f"{claim['metric']} ({claim['expect']} expected)",
+        " against ".join(means),
+        f"{number(interval.value)}{ends}",
+        useful,
+    ]
 
 
 def _name(record: Mapping[str, Any]) -> str:

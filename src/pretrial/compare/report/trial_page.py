@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from pretrial.compare import record as records
 from pretrial.compare import stats
+from pretrial.compare.numbers import interval_of
 from pretrial.compare.ranking import rank, recommendation
 from pretrial.compare.report.page import Cell, Page, Tag
 from pretrial.compare.report.plots import Curve, Dot, Lines, Points, Scatter
 from pretrial.compare.report.svg import number
+from pretrial.compare.report.words import claim_sentence, explain
 from pretrial.compare.stats import Interval
 
 Record = Mapping[str, Any]
 
 _MOODS: dict[str, Any] = {
-    "shown": "good",
-    "contradicted": "bad",
-    "not shown at this budget": "open",
+    "better": "good",
+    "worse": "bad",
+    "about equal": "plain",
+    "no useful gain": "plain",
+    "undecided": "open",
+    "nothing learnt": "open",
+    "premise absent": "open",
 }
 _MOST_CURVES = 6
 _OVER = {
@@ -41,6 +46,7 @@ def trial_page(record: Record) -> Page:
     """The page of a record; `Page.write` or `Page.render` gives its HTML."""
     page = Page(record["title"], lead=record["question"])
     _answer(page, record)
+    _looks(page, record)
     _effects(page, record)
     _arms(page, record)
     _curves(page, record)
@@ -65,40 +71,67 @@ def tones(record: Record) -> dict[str, int]:
     return chosen
 
 
-def claim_sentence(claim: Record, labels: Mapping[str, str]) -> str:
-    """A claim and what became of it, in words."""
-    ours, theirs = labels[claim["arm"]], labels[claim["baseline"]]
-    text = f"**{ours}** has {claim['expect']} {claim['metric']} than {theirs}"
-    interval = records.interval_of(claim["difference"])
-    text += f": difference {number(interval.value)}"
-    if claim["difference"]["low"] is not None:
-        text += f" (95 % interval {number(interval.low)} to {number(interval.high)})"
-    if claim["verdict"] == "not shown at this budget":
-        need = claim["seeds_needed"]
-        text += (
-            f". To show an effect of this size, about {need} seeds would be needed"
-            if need
-            else ". More seeds alone would hardly show an effect of this size"
-        )
-    return text + "."
-
-
 def _labels(record: Record) -> dict[str, str]:
     return {arm["name"]: arm["label"] for arm in record["arms"]}
 
 
 def _answer(page: Page, record: Record) -> None:
-    labels = _labels(record)
+    labels, useful = _labels(record), record["useful"]["value"]
     rows: list[list[Cell]] = [
-        [verdict_tag(c["verdict"]), claim_sentence(c, labels)] for c in record["claims"]
+        [verdict_tag(c["verdict"]), claim_sentence(c, labels, 0.0 if i else useful)]
+        for i, c in enumerate(record["claims"])
     ]
     page.html('<div class="answer">')
+    if record["kind"] == "trial":
+        for sentence in explain(record):
+            page.text(sentence)
     if rows:
-        page.table(["verdict", "claim"], rows)
+        page.table(["verdict", "claim"], rows, caption=_caption(rows))
     if record["kind"] == "comparison":
         page.html("</div>").heading("Recommendation").text(recommendation(record))
         return
     page.html("</div>")
+
+
+def _caption(rows: Sequence[object]) -> str:
+    return (
+        "The first claim is the question of the trial; the others are corrected for their number."
+        if len(rows) > 1
+        else ""
+    )
+
+
+def _looks(page: Page, record: Record) -> None:
+    """What was asked before the seeds counted, and what each look saw."""
+    rows: list[list[Cell]] = []
+    gate, premise, labels = record["gate"], record["premise"], _labels(record)
+    if gate is not None:
+        rows.append([f"{labels[record['baseline']]}, two pilot seeds", gate["baseline"], ""])
+        rows += [[f"to be beaten: {labels[n]}", v, ""] for n, v in gate["trivial"].items()]
+        if gate["ceiling"] is not None:
+            rows.append(["the best there is", gate["ceiling"], ""])
+    if premise is not None:
+        rows.append(
+            [f"premise: {premise['text']}", premise["value"], f"at least {premise['least']}"]
+        )
+    for look in record["looks"]:
+        found = look.get("difference")
+        cell: Cell = interval_of(found) if found else None
+        rows.append([f"look at {look['seeds']} seeds", cell, look["decision"] or "go on"])
+    if not rows:
+        return
+    useful = record["useful"]
+    share = f", {useful['share']:.2%} of the baseline" if useful["share"] else ""
+    page.heading("How it was decided").text(
+        f"The smallest difference that matters was stated before: {number(useful['value'])} of"
+        f" {record['metric']}{share}."
+    )
+    page.table(["", record["metric"], ""], rows)
+    tuning = record["tuning"]
+    if tuning is not None:
+        chosen = ", ".join(f"{labels.get(n, n)} {number(v)}" for n, v in tuning["chosen"].items())
+        values = ", ".join(number(v) for v in tuning["values"])
+        page.text(f"Each arm chose {tuning['field']} among {values} on a pilot seed: {chosen}.")
 
 
 def _effects(page: Page, record: Record) -> None:
@@ -110,7 +143,7 @@ def _effects(page: Page, record: Record) -> None:
         named = {f"{labels[c['arm']]} \u2212 {labels[c['baseline']]}": c for c in own}
         plots.append(
             Points(
-                {name: records.interval_of(c["difference"]) for name, c in named.items()},
+                {name: interval_of(c["difference"]) for name, c in named.items()},
                 f"difference in {metric} ({own[0]['expect']} is expected)",
                 title="Effect",
                 tones={name: tone[c["arm"]] for name, c in named.items()},
@@ -128,7 +161,7 @@ def _effects(page: Page, record: Record) -> None:
             seeds=values,
         )
     )
-    caption = "Bars are 95 % intervals, small dots single seeds"
+    caption = "Bars of effects are intervals adjusted for the looks, small dots single seeds"
     if any(arm["trains"] for arm in record["arms"]):  # else there is no cost
         plots.append(cost_plot(record))
         caption += "; the dotted line joins the arms that no other arm beats at a lower cost"
@@ -156,11 +189,11 @@ def _arms(page: Page, record: Record) -> None:
         for metric in metrics:
             values = arm["metrics"].get(metric)
             cells.append(stats.mean_interval(values) if values else None)
-        rows.append([*cells, arm["parameters"], float(np.mean(arm["seconds"]))])
-    header = ["arm", "role", *metrics, "parameters", "seconds a run"]
+        seeds = str(len(arm["seeds"]))
+        rows.append([*cells, seeds, arm["parameters"], float(np.mean(arm["seconds"]))])
+    header = ["arm", "role", *metrics, "seeds", "parameters", "seconds a run"]
     strong = [i for i, arm in enumerate(record["arms"]) if arm["role"] == "method"]
-    seeds = len(record["setting"]["seeds"])
-    page.table(header, rows, caption=f"Means over {seeds} seeds, 95 % intervals.", strong=strong)
+    page.table(header, rows, caption="Means over seeds, 95 % intervals.", strong=strong)
     if not record["claims"]:
         return
     labels = _labels(record)
@@ -168,19 +201,19 @@ def _arms(page: Page, record: Record) -> None:
         [
             f"{labels[c['arm']]} against {labels[c['baseline']]}",
             c["metric"],
-            records.interval_of(c["difference"]),
+            interval_of(c["difference"]),
             c["p"],
             c["p_adjusted"],
             _OVER[c["over"]],
-            "" if c["seeds_needed"] is None else str(c["seeds_needed"]),
+            str(c["seeds"]),
         ]
         for c in record["claims"]
     ]
     page.table(
-        ["claim", "metric", "difference", "p", "p, corrected", "interval over", "seeds needed"],
+        ["claim", "metric", "difference", "p", "p, corrected", "interval over", "seeds"],
         checked,
-        caption="Differences are paired by seed (and by item); p is corrected for the number of"
-        " claims by Holm's method; the last column is for 80 % power.",
+        caption="Differences are paired by seed (and by item), their intervals adjusted for the"
+        " looks; p of all claims but the first is corrected for their number by Holm's method.",
     )
 
 
@@ -256,6 +289,7 @@ def _conditions(page: Page, record: Record) -> None:
         if name not in ("system", "processor", "cores")
     )
     commits = ", ".join(record["commits"]) or "not known"
+    commits += " (provisional: files differed from the commit)" if record["provisional"] else ""
     page.footer(
         f"{versions} · commit {commits} · {machine.get('processor', '')},"
         f" {machine.get('cores', '')} cores · {record['wall_seconds'] / 60:.1f} minutes"
@@ -267,4 +301,4 @@ def headline(record: Record) -> tuple[Record, Interval] | None:
     if not record["claims"]:
         return None
     claim = record["claims"][0]
-    return claim, records.interval_of(claim["difference"])
+    return claim, interval_of(claim["difference"])

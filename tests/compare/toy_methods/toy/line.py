@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from pretrial.card import Card, Claim, Field
-from pretrial.compare.trial import Arm, Data, Trial
+from pretrial.compare.trial import Arm, Data, Gate, Premise, Trial, Tuning
 from pretrial.data.reading.sources import load
 from pretrial.errors import UserError
 from pretrial.train.budget import Budget, Spent
@@ -37,11 +37,12 @@ CARD = Card(
 
 @dataclass(frozen=True)
 class Config:
-    """slope: whether there is one. steps_ratio: of the budget. sleep: seconds a step."""
+    """slope: whether there is one. steps_ratio: of the budget. sleep: seconds a step. lr: its rate."""
 
     slope: bool = True
     steps_ratio: float = 1.0
     sleep: float = 0.0
+    lr: float = 0.05
 
 
 class Line(Method):
@@ -79,7 +80,7 @@ class Line(Method):
     def stages(self, run):
         run.save_every = Budget(5, "steps")
         budget = Budget(run.budget.amount * self.config.steps_ratio, run.budget.unit)
-        yield Stage("train", self, run.data, budget, Optim(lr=0.05), batch_size=4)
+        yield Stage("train", self, run.data, budget, Optim(lr=self.config.lr), batch_size=4)
 
 
 def trial(
@@ -92,6 +93,12 @@ def trial(
     items: bool = True,
     name: str = "",
     data: str = "",
+    useful: float = 0.0,
+    relative: bool = False,
+    gate: bool = False,
+    ceiling: float = -1.0,
+    premise: float = -1.0,
+    tune: bool = False,
 ) -> Trial:
     """Does a slope help?
 
@@ -104,6 +111,12 @@ def trial(
         items: measure an error an item.
         name: of a further trial.
         data: other points than its own.
+        useful: the smallest difference that matters.
+        relative: as a share.
+        gate: whether an untrained line is to be beaten.
+        ceiling: the best error there is, where it is not negative.
+        premise: least error of the baseline, where it is not negative.
+        tune: whether arms choose their learning rate.
     """
     rows = [{"x": i / 16 - 1, "y": (i / 16 - 1) * 0.8 + 0.3} for i in range(33)]
     if data:
@@ -139,6 +152,11 @@ def trial(
         direction="lower",
         budget=Budget(steps, "steps"),
         claims=(("line", "flat", "error", "lower"), ("line", "raw", "error", "lower")),
+        useful=useful,
+        relative=relative,
+        gate=Gate(("raw",) if gate else (), ceiling if ceiling >= 0 else None),
+        premise=Premise("error", premise, "an error") if premise >= 0 else None,
+        tuning=Tuning((1e-6, 0.05)) if tune else None,
         prepare=prepare if warm else None,
         notes=("A toy.",),
     )

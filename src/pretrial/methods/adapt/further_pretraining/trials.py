@@ -117,7 +117,7 @@ def trial(
         direction="higher",
         packages=few_labels.NEEDED,
         budget=Budget(steps, "steps"),
-        num_seeds=5,
+        most_seeds=5,
         claims=_CLAIMS,
         prepare=partial(
             warm_start,

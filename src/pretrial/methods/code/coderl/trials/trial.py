@@ -86,7 +86,7 @@ def trial(
         metric="pass@1",
         direction="higher",
         budget=Budget(steps),
-        num_seeds=3,
+        most_seeds=3,
         claims=(
             ("coderl", "cross-entropy", "pass@1", "higher"),
             ("coderl", "cross-entropy", "pass@5", "higher"),
