@@ -428,11 +428,11 @@ def test_page_shows_verdicts_arms_and_how_to_run_it_again() -> None:
     html = trial_page(make_record("toy", gain=0.02)).render()
     assert '<span class="tag open">undecided</span>' in html
     assert "How it was decided" in html
-    assert "look at 5 seeds" in html
+    assert "look at 5 seeds: go on" in html
     assert "to be beaten: random weights" in html
     assert "<code>pretrial trial toy</code>" in html
     assert "random weights" in html
-    assert html.count('class="band"') == 4  # two curves of two arms
+    assert html.count('class="band"') == 5  # two curves of two arms, and what does not matter
 
 
 def test_page_of_one_seed_has_no_interval_and_does_not_fail() -> None:
@@ -512,6 +512,6 @@ def test_every_record_can_be_held_again(path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_an_option_that_a_trial_has_not_is_named() -> None:
     with pytest.raises(
-        UserError, match="the trial of line has no option 'nose'; the nearest: .*name"
+        UserError, match=r"the trial of line has no option 'nose'; the nearest: .*name"
     ):
         make_one("line", {"nose": 1})

@@ -94,6 +94,7 @@ class Points:
         zero: draw a line at 0 and keep it in sight.
         tones: label to colour 0-7; the others have tone 0.
         seeds: label to the values of single seeds, drawn as small dots.
+        band: half the width of a shaded band around 0, such as what is too small to matter.
     """
 
     rows: Mapping[str, float | Interval]
@@ -102,6 +103,7 @@ class Points:
     zero: bool = True
     tones: Mapping[str, int] = field(default_factory=dict)
     seeds: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    band: float = 0.0
 
     def svg(self) -> str:
         """The plot as SVG text."""
@@ -113,12 +115,20 @@ class Points:
         bottom = top + height * len(shown) + 6
         ends = [e for v in shown.values() for e in (v.low, v.value, v.high)]
         ends += [value for values in self.seeds.values() for value in values]
-        low, high = extent(ends, pad=0.08, zero=self.zero)
+        low, high = extent([*ends, -self.band, self.band] if self.band else ends, 0.08, self.zero)
         left = 12.0 if above else 14 + longest
         x = Scale(low, high, left, svg.WIDTH - 12.0)
         for tick in x.ticks():
             parts.append(line(x(tick), top, x(tick), bottom, "grid"))
             parts.append(text(x(tick), bottom + 16, number(tick), "middle"))
+        if self.band:
+            corners = [
+                (-self.band, top),
+                (self.band, top),
+                (self.band, bottom),
+                (-self.band, bottom),
+            ]
+            parts.append(svg.path([(x(value), y) for value, y in corners], "band", close=True))
         if self.zero:
             parts.append(line(x(0), top, x(0), bottom, "zero"))
         for i, (label, v) in enumerate(shown.items()):

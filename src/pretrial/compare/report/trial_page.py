@@ -114,11 +114,14 @@ def _looks(page: Page, record: Record) -> None:
         rows.append(
             [f"premise: {premise['text']}", premise["value"], f"at least {premise['least']}"]
         )
-    for look in record["looks"]:
-        found = look.get("difference")
-        cell: Cell = interval_of(found) if found else None
-        rows.append([f"look at {look['seeds']} seeds", cell, look["decision"] or "go on"])
-    if not rows:
+    looks = {
+        f"look at {look['seeds']} seeds: {look['decision'] or 'go on'}": interval_of(
+            look["difference"]
+        )
+        for look in record["looks"]
+        if "difference" in look
+    }
+    if not rows and not looks:
         return
     useful = record["useful"]
     share = f", {useful['share']:.2%} of the baseline" if useful["share"] else ""
@@ -126,7 +129,12 @@ def _looks(page: Page, record: Record) -> None:
         f"The smallest difference that matters was stated before: {number(useful['value'])} of"
         f" {record['metric']}{share}."
     )
-    page.table(["", record["metric"], ""], rows)
+    if rows:
+        page.table(["", record["metric"], ""], rows)
+    if looks:
+        label = f"difference in {record['metric']} ({record['direction']} is better)"
+        caption = "Intervals are adjusted for the looks; the band is what is too small to matter."
+        page.plot(Points(looks, label, title="Looks", band=useful["value"]), caption=caption)
     tuning = record["tuning"]
     if tuning is not None:
         chosen = ", ".join(f"{labels.get(n, n)} {number(v)}" for n, v in tuning["chosen"].items())

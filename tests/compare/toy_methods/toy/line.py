@@ -37,7 +37,7 @@ CARD = Card(
 
 @dataclass(frozen=True)
 class Config:
-    """slope: whether there is one. steps_ratio: of the budget. sleep: seconds a step. lr: its rate."""
+    """slope: whether there is one; steps_ratio: of the budget; sleep: seconds a step; lr: rate."""
 
     slope: bool = True
     steps_ratio: float = 1.0
