@@ -203,14 +203,8 @@ class TextEncoder(Method):
             UserError: see `load_encoder` and `load_tokenizer`.
         """
         kind = cls.network_class(config)
-        network = load_encoder(
-            source,
-            kind,
-            cls.mend,
-            others=cls.other_heads,
-            beside=cls.beside,
-            pooler=cls.keeps_pooler,
-        )
+        how: dict[str, Any] = {"beside": cls.beside, "pooler": cls.keeps_pooler}
+        network = load_encoder(source, kind, cls.mend, others=cls.other_heads, **how)
         return config.sized_as(network.config), network, load_tokenizer(source)
 
     def modules_beside(self) -> Mapping[str, nn.Module]:
