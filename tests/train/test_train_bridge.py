@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from train_toy import Toy, make_data
 
+from pretrial import discover
+from pretrial.train import bridge
 from pretrial.train.bridge import TrainerCollator, TrainerModel, after_step
+from pretrial.train.budget import Budget
+from pretrial.train.run import Run
 
 
 class Plain(Toy):
@@ -57,3 +66,50 @@ def test_it_trains_a_step(tmp_path, accumulation):
     for now, before in zip(method.parameters(), start.parameters(), strict=True):
         assert torch.allclose(now, before - 0.1 * before.grad, atol=1e-6)
         assert not torch.equal(now, before)
+
+
+def recipe(slug: str, folder: Path, **arguments: Any) -> dict[str, Any]:
+    """What the documented example leaves behind, at tiny sizes."""
+    from transformers import Trainer, TrainingArguments
+
+    text = textwrap.dedent((bridge.__doc__ or "").split("\n\n")[1])
+    assert 'discover.load("mlm")' in text
+    text = text.replace('"mlm"', repr(slug)).replace(".small()", ".tiny()").replace("300", "4")
+    text = text.replace("runs/mine", str(folder))
+    quiet = {"use_cpu": True, "report_to": [], "disable_tqdm": True, **arguments}
+    names: dict[str, Any] = {
+        **vars(bridge),
+        "Trainer": Trainer,
+        "TrainingArguments": partial(TrainingArguments, **quiet),
+        "Run": partial(Run, quiet=True),
+        "Budget": Budget,
+        "Path": Path,
+        "discover": discover,
+        "rows": discover.load(slug).method.sample_rows() * 3,
+    }
+    (folder / "model").mkdir(parents=True)
+    exec(text, names)
+    return names
+
+
+@pytest.mark.parametrize("slug", ["mlm", "polycom", "ul2", "mae"])
+def test_the_documented_recipe_trains_and_its_checkpoints_go_on(slug, tmp_path):
+    pytest.importorskip("accelerate")
+    names = recipe(slug, tmp_path, save_steps=2)
+    trainer, method = names["trainer"], names["method"]
+    assert trainer.state.global_step == 4
+    again = discover.load(slug).method.build(method.config, source=tmp_path / "model")
+    for name, value in method.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    trained = {name: value.clone() for name, value in method.state_dict().items()}
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(1.0)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "trainer/checkpoint-4"))
+    for name, value in method.state_dict().items():
+        assert torch.equal(trained[name], value), name
+    # tied weights are in the checkpoint once, and tied again when it was read
+    tied = trainer.model._tied()
+    assert bool(tied) == (slug in ("mlm", "ul2"))
+    parameters = dict(trainer.model.named_parameters(remove_duplicate=False))
+    assert all(parameters[name] is parameters[first] for name, first in tied.items())
