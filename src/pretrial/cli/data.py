@@ -11,8 +11,9 @@ from typing import Any
 
 from pretrial.data.builtin.catalogue import describe
 from pretrial.data.reading import sources
-from pretrial.data.rows import Row, Rows, Stream, leaving_out
+from pretrial.data.rows import Row, Rows, Stream, leaving_out, row_number
 from pretrial.errors import UserError
+from pretrial.evaluate.examples import examples_of
 from pretrial.train.method import Method
 
 
@@ -106,6 +107,32 @@ def read(method: type[Method], rows: Sequence[Row], source: Source) -> Sequence[
         examples = method.read(rows, **options)
     _tell(source, [*reasons, *getattr(examples, "skipped", ())])
     return examples
+
+
+def readable(method: Method, rows: Rows, source: Source, field: str = "") -> Rows:
+    """With --skip-bad the rows that a method can use, for a task that pairs them with labels.
+
+    Args:
+        method: which reads them.
+        rows: as `load` gives them; where it can use none, the task reads other fields: all stay.
+        source: where they come from.
+        field: see `evaluate.examples.examples_of`.
+    """
+    if not source.skip_bad:
+        return rows
+    reasons, places = [], []
+    for place in range(len(rows)):
+        try:
+            examples_of(method, rows[place : place + 1], field)
+        except UserError as error:
+            reasons.append(str(error))
+        else:
+            places.append(place)
+    if not places:
+        return rows
+    _tell(source, reasons)
+    numbers = [row_number(rows, place) for place in places]
+    return Rows([rows[place] for place in places], rows.source, numbers=numbers)
 
 
 def note(source: str) -> str:

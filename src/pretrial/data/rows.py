@@ -116,10 +116,10 @@ class Mapped(Sequence[Any]):
         numbers = range(len(self))[index]
         if isinstance(numbers, range):
             return [self[number] for number in numbers]
-        return self._make(numbers, self._items[numbers])
+        return self._make(row_number(self._items, numbers), self._items[numbers])
 
     def __iter__(self) -> Iterator[Any]:
-        return (self._make(number, item) for number, item in enumerate(self._items))
+        return (self._make(number, item) for number, item in numbered(self._items))
 
 
 class Selection(Sequence[Any]):
@@ -150,25 +150,25 @@ class Selection(Sequence[Any]):
 def mapped(items: Sequence[Any], make: Callable[[int, Any], Any]) -> Sequence[Any]:
     """What `make(number, item)` gives for each item: a list, or a `Mapped` of items on the disk.
 
-    What `make` raises is raised at once, and of items on the disk when the item is read; inside
-    `leaving_out` such items are left out, and those on the disk are all read once for it. `make`
-    must give the same whenever it is called, since nothing of what it gives is kept.
+    The number is that of `row_number`. What `make` raises is raised at once, and of items on the
+    disk when the item is read; inside `leaving_out` such items are left out, and those on the disk
+    are all read once for it. `make` must give the same whenever it is called.
     """
     reasons = _reasons.get()
     if reasons is None:
         return (
             Mapped(items, make)
             if is_on_disk(items)
-            else [make(number, item) for number, item in enumerate(items)]
+            else [make(number, item) for number, item in numbered(items)]
         )
     made, places, before = [], array("q"), len(reasons)
-    for number, item in enumerate(items):
+    for place, (number, item) in enumerate(numbered(items)):
         try:
             made.append(make(number, item))
         except UserError as error:
             reasons.append(str(error))
         else:
-            places.append(number)
+            places.append(place)
         if is_on_disk(items):
             made.clear()
     if not places and len(reasons) > before:
@@ -178,11 +178,7 @@ def mapped(items: Sequence[Any], make: Callable[[int, Any], Any]) -> Sequence[An
 
 @contextmanager
 def leaving_out(reasons: list[str]) -> Iterator[None]:
-    """Inside, rows that a method cannot read are left out.
-
-    Args:
-        reasons: where the reason of each is noted.
-    """
+    """Inside, rows that a method cannot read are left out, and their reasons are noted."""
     token = _reasons.set(reasons)
     try:
         yield
@@ -194,6 +190,11 @@ def row_number(rows: object, place: int) -> int:
     """The number of a row in its source, by its place in rows that may be a part of it."""
     numbers = getattr(rows, "numbers", None)
     return place if numbers is None else int(numbers[place])
+
+
+def numbered(rows: Iterable[T]) -> Iterator[tuple[int, T]]:
+    """The rows with their numbers; see `row_number`."""
+    return ((row_number(rows, place), row) for place, row in enumerate(rows))
 
 
 def chosen(items: Sequence[Any], places: Iterable[int]) -> Sequence[Any]:
@@ -229,7 +230,6 @@ def texts(rows: Sequence[Row], field: str = "text") -> Sequence[str]:
     require(rows, (field,))
 
     def text_of(number: int, row: Row) -> str:
-        number = row_number(rows, number)
         _require(row, number, (field,), rows)
         return text_in(row, number, field)
 
@@ -260,7 +260,6 @@ def read_as(rows: Sequence[Row], kind: type[T]) -> Sequence[T]:
     require(rows, needed)
 
     def example(number: int, row: Row) -> T:
-        number = row_number(rows, number)
         _require(row, number, needed, rows)
         own = {
             each.name: text_in(row, number, each.name) if each.name in texts else row[each.name]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pretrial import discover
 from pretrial.cli import main
 from pretrial.data.reading.sources import load
-from pretrial.data.rows import leaving_out, texts
+from pretrial.data.rows import Rows, leaving_out, texts
 from pretrial.data.splits import hold_out
 from pretrial.errors import UserError
 
@@ -92,3 +93,51 @@ def test_clean_tells_rows_without_a_text(tmp_path: Path, capsys) -> None:
 def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_bytes(b"\xef\xbb\xbfx = 1\n")
     assert [row["text"] for row in load(tmp_path)] == ["x = 1\n"]
+
+
+@pytest.mark.parametrize(
+    ("slug", "good", "bad"),
+    [
+        ("mlm", {"text": "A gull."}, {"text": None}),
+        ("mae", {"image": "a.png", "label": 1}, {"image": "a.png", "label": [1, 2]}),
+        ("e2s2", {"text": "A gull."}, {"text": 3}),
+        ("yi", {"text": "A gull."}, {"text": None}),
+        ("never_from_scratch", {"text": "A gull.", "label": 1}, {"text": "", "label": 1}),
+        ("codet5", {"code": "x = 1"}, {"code": None}),
+        ("codet5p", {"code": "x = 1"}, {"code": None}),
+        ("unixcoder", {"code": "x = 1"}, {"code": 3}),
+        ("api_continual", {"text": "x = f(1)"}, {"text": None}),
+        ("snowcoder", {"text": "x = f(1)"}, {"text": None}),
+    ],
+)
+def test_every_method_tells_the_row_of_the_file(slug: str, good: dict, bad: dict) -> None:
+    """Also of a part of the rows, such as what was not held out."""
+    read = discover.load(slug).method.read
+    with pytest.raises(UserError, match=r"row 9\b"):
+        list(read(Rows([good, bad], numbers=[4, 9])))
+    if slug not in ("codet5", "snowcoder"):  # which have a way of their own
+        reasons: list[str] = []
+        with leaving_out(reasons):
+            assert len(read(Rows([good, bad, good]))) == 2
+        assert len(reasons) == 1
+
+
+def test_eval_leaves_them_out_with_their_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{**row, "label": number % 2} for number, row in enumerate(GOOD)]
+    data = write(tmp_path / "ok.jsonl", rows)
+    words = ["train", "mlm", "--tiny", "--budget", "1steps", "--device", "cpu", "--data", data]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    worse = write(tmp_path / "t.jsonl", [*rows[:3], {"text": None, "label": 1}, *rows[3:]])
+    probe = ["eval", str(tmp_path / "run"), "--task", "probe", "--num-train", "10", "--data", worse]
+    assert main(probe) == 2
+    assert "'text' of row 3 is empty" in capsys.readouterr().err
+    assert main([*probe, "--skip-bad"]) == 0
+    told = capsys.readouterr()
+    assert "left out 1 rows" in told.err
+    assert "'text' of row 3" in told.err
+    assert "num_test: 14" in told.out
+    pairs = [{"query": row["text"][:20], "document": row["text"]} for row in GOOD]
+    search = ["eval", str(tmp_path / "run"), "--task", "retrieval", "--skip-bad", "--data"]
+    assert main([*search, write(tmp_path / "pairs.jsonl", pairs)]) == 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pretrial.data.rows import require, text_in
+from pretrial.data.rows import mapped, require, text_in
 from pretrial.errors import UserError, nearest
 from pretrial.evaluate.api_calls import Site, call_sites
 
@@ -33,23 +33,22 @@ def read_examples(rows: Sequence[dict[str, Any]]) -> list[Example]:
         UserError: a row has no code, or call sites of another form.
     """
     require(rows, ("text",))
-    examples = []
-    for number, row in enumerate(rows):
-        calls = row.get("calls")
-        if calls is not None and not all({"call", "start"} <= set(call) for call in calls):
-            raise UserError(
-                f"'calls' of row {number} must be a list of objects with 'call' and 'start':"
-                " correct it, or leave it out to have call sites found"
-            )
-        examples.append(
-            Example(
-                text_in(row, number),
-                str(row.get("domain") or ""),
-                row.get("language") or "python",
-                None if calls is None else tuple(calls),
-            )
+    return list(mapped(rows, _example))
+
+
+def _example(number: int, row: dict[str, Any]) -> Example:
+    calls = row.get("calls")
+    if calls is not None and not all({"call", "start"} <= set(call) for call in calls):
+        raise UserError(
+            f"'calls' of row {number} must be a list of objects with 'call' and 'start':"
+            " correct it, or leave it out to have call sites found"
         )
-    return examples
+    return Example(
+        text_in(row, number),
+        str(row.get("domain") or ""),
+        row.get("language") or "python",
+        None if calls is None else tuple(calls),
+    )
 
 
 def called_names(examples: Sequence[Example], most: int) -> list[str]:

@@ -12,6 +12,7 @@ from pretrial.code_views import View, view
 from pretrial.corrupt.identifiers import mask_identifiers
 from pretrial.corrupt.masks import IGNORE
 from pretrial.corrupt.spans import span_corruption
+from pretrial.data.rows import numbered
 from pretrial.errors import UserError
 from pretrial.methods.code.codet5.config import Config
 from pretrial.models.tokenizers import sentinel_ids
@@ -78,7 +79,7 @@ def read_examples(rows: Sequence[dict[str, Any]], skip_bad: bool = False) -> Exa
         )
     found, skipped = Examples(), []
     languages: set[str] = set()
-    for number, row in enumerate(rows):
+    for number, row in numbered(rows):
         texts = {name: _text(row, name) for name in ("source", "code", *_OPTIONAL)}
         wrong = next((name for name, text in texts.items() if text is None), "")
         main = "source" if "source" in row else "code"

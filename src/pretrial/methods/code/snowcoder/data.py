@@ -13,7 +13,7 @@ from pretrial.data.builtin.installed import LANGUAGES
 from pretrial.data.cleaning.decontaminate import Contaminated, decontaminate
 from pretrial.data.cleaning.dedup import Duplicates, deduplicate
 from pretrial.data.reading.sources import load
-from pretrial.data.rows import Mapped, Row, chosen, mapped, require, text_in
+from pretrial.data.rows import Mapped, Row, chosen, mapped, numbered, require, text_in
 from pretrial.errors import UserError
 
 Packing = Literal["language", "repo", "file"]
@@ -59,9 +59,9 @@ def read_files(rows: Sequence[Row]) -> Sequence[File]:
     require(rows, ("text",))
     skipped: list[str] = []
     places = array("q")
-    for number, row in enumerate(rows):
+    for place, (number, row) in enumerate(numbered(rows)):
         if text_in(row, number).strip():
-            places.append(number)
+            places.append(place)
         else:
             skipped.append(f"row {number} ({row.get('path') or ''}) is empty")
     found = mapped(chosen(rows, places), lambda _, row: file_of(row))

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pretrial.code_views import languages
+from pretrial.data.rows import numbered
 from pretrial.errors import UserError, nearest
 from pretrial.methods.code.multimend.data.fixes import Fix, fix_of_row, made_fixes
 from pretrial.methods.code.multimend.data.hunks import Hunk
@@ -76,7 +77,7 @@ def read_examples(rows: Sequence[Mapping[str, Any]]) -> list[Fix | Bug]:
         UserError: a row is neither.
     """
     examples: list[Fix | Bug] = []
-    for number, row in enumerate(rows):
+    for number, row in numbered(rows):
         if "tree" in row:
             examples.append(bug_of_row(row))
         elif {"removed", "added", "context"} <= row.keys():

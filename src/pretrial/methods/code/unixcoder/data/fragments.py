@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pretrial.code_views import view
-from pretrial.data.rows import require
+from pretrial.data.rows import mapped, require
 from pretrial.errors import UserError
 from pretrial.methods.code.unixcoder.data.mapping import Order, Symbol, flatten
 from pretrial.methods.code.unixcoder.data.vocabulary import Vocabulary
@@ -64,19 +64,18 @@ def read_fragments(rows: Sequence[dict[str, Any]]) -> list[Fragment]:
         UserError: a field is missing or no string, or a row holds nothing.
     """
     require(rows, ("code",))
-    found = []
-    for number, row in enumerate(rows):
-        fields = {name: row.get(name) for name in ("code", "comment", "language")}
-        for name, value in fields.items():
-            if value is not None and not isinstance(value, str):
-                raise UserError(
-                    f"'{name}' of row {number} is a {type(value).__name__}: give a string"
-                )
-        code, comment = fields["code"] or "", fields["comment"]
-        if not code.strip() and not (comment or "").strip():
-            raise UserError(f"row {number} has neither code nor a comment: leave it out")
-        found.append(Fragment(code, comment, fields["language"] or "python"))
-    return found
+    return list(mapped(rows, _fragment))
+
+
+def _fragment(number: int, row: dict[str, Any]) -> Fragment:
+    fields = {name: row.get(name) for name in ("code", "comment", "language")}
+    for name, value in fields.items():
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"'{name}' of row {number} is a {type(value).__name__}: give a string")
+    code, comment = fields["code"] or "", fields["comment"]
+    if not code.strip() and not (comment or "").strip():
+        raise UserError(f"row {number} has neither code nor a comment: leave it out")
+    return Fragment(code, comment, fields["language"] or "python")
 
 
 class Item(NamedTuple):
