@@ -1,6 +1,7 @@
 # make demo   the main job on data of this machine: installs, trains, reports
 # make test   the linters, the types and the tests
 # make test-compatible   the tests as on a processor without the newest instructions
+# make records  the trials whose record is missing or older than its code, for HOURS
 # make clean  removes the environment and the caches; runs stay
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -12,7 +13,7 @@ INPUTS := pyproject.toml constraints.txt
 # One thread in each process: with two, small models ran many times slower on a busy machine.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-compatible clean
+.PHONY: demo test test-compatible records clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/pretrial demo coderl
@@ -27,6 +28,12 @@ test: $(VENV)/test.stamp
 # What MKL computes has other last bits with other instructions, on which no test may hang.
 test-compatible: $(VENV)/test.stamp
 	MKL_CBWR=COMPATIBLE $(BIN)/pytest -n 2
+
+# Stopped, it goes on where it was; run it in the background, from a commit.
+HOURS ?= 0
+records: $(VENV)/test.stamp
+	$(BIN)/pretrial trial --all-methods --hours $(HOURS)
+	$(BIN)/pretrial report --readme README.md
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

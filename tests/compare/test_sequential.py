@@ -10,7 +10,7 @@ import pytest
 
 from pretrial.compare import judging, sequential
 from pretrial.compare.stats import Estimate, paired
-from pretrial.compare.trial import Claim
+from pretrial.compare.trial import Claim, Trial
 
 TRIALS = 2000
 MOST_WRONG = 0.055
@@ -127,6 +127,7 @@ def test_looks() -> None:
     assert sequential.looks_up_to(10)[-1].level == sequential.LOOKS[2].level
     assert sequential.looks_up_to(4) == ()
     assert sequential.look_at(4) is None
+    assert Trial.most_seeds == sequential.MOST
 
 
 def estimate(mean: float, se: float) -> Estimate:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import shlex
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +12,14 @@ from typing import Any, Literal
 
 from pretrial import discover
 from pretrial.cli import data, options
-from pretrial.compare import record as records
+from pretrial.cli.holding import again, all_methods, at_scales, hold_and_write
 from pretrial.compare import sequential
-from pretrial.compare.engine import Placement, hold
+from pretrial.compare.engine import Placement
 from pretrial.compare.making import make_one
-from pretrial.compare.numbers import interval_of
-from pretrial.compare.ranking import recommendation
-from pretrial.compare.report.words import explain
 from pretrial.compare.setting import Setting
 from pretrial.errors import UserError
 from pretrial.train.budget import Budget
 
-_AGAIN = Path("runs/again")
 _PLACES = ("--out", "--runs", "--on", "--workers")
 
 
@@ -64,27 +58,12 @@ class ArmOptions:
     Attributes:
         arms: names of arms, separated by commas; the baseline is always among them.
         all: every arm, with the ablations.
+        scale: the method and its baseline alone, at a third, one and three times the budget.
     """
 
     arms: str = ""
     all: bool = False
-
-
-@dataclass(frozen=True)
-class RepeatOptions:
-    """A record that is run again from nothing, and compared with what comes out.
-
-    Attributes:
-        again: the record.
-        out: folder for the new record and its page.
-        on: local, or ray.
-        workers: processes at a time on this machine; 0 is one a core.
-    """
-
-    again: Path
-    out: Path = Path("results")
-    on: Literal["local", "ray"] = "local"
-    workers: int = 0
+    scale: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,10 +84,11 @@ class ReportOptions:
 
 
 def trial(argv: Sequence[str]) -> None:
-    """Puts a method on trial, or runs the trial of a record again (`--again FILE`)."""
-    if any(word.split("=")[0] == "--again" for word in argv):
-        _again(argv)
-        return
+    """Puts a method on trial; `--again FILE` and `--all-methods` hold those that have records."""
+    for option, do in (("--again", again), ("--all-methods", all_methods)):
+        if any(word.split("=")[0] == option for word in argv):
+            do(argv)
+            return
     slug, rest = options.first_word(argv, "pretrial trial", "the slug of a method")
     loaded = discover.load(slug)
     if loaded.trial is None:
@@ -118,7 +98,11 @@ def trial(argv: Sequence[str]) -> None:
     arms = make_one(slug, given).choose(names, parsed.arms.all)
     setting = _setting((slug,), given, parsed.common)
     setting = dataclasses.replace(setting, arms=tuple(arm.name for arm in arms))
-    _hold(setting, parsed.common.placement(), parsed.common.out, _command("trial", argv))
+    place, command = parsed.common.placement(), _command("trial", argv)
+    if parsed.arms.scale:
+        at_scales(setting, place, parsed.common.out, command)
+    else:
+        hold_and_write(setting, place, parsed.common.out, command)
 
 
 def compare(argv: Sequence[str]) -> None:
@@ -135,12 +119,8 @@ def compare(argv: Sequence[str]) -> None:
         raise UserError(f"none of {', '.join(slugs)} has a trial: compare methods that have one")
     parsed, given = _parse("pretrial compare", rest, lead.trial)
     setting = _setting(slugs, given, parsed.common)
-    _hold(
-        setting,
-        parsed.common.placement(),
-        parsed.common.out,
-        _command("compare", argv),
-    )
+    place = parsed.common.placement()
+    hold_and_write(setting, place, parsed.common.out, _command("compare", argv))
 
 
 def report(argv: Sequence[str]) -> None:
@@ -183,7 +163,10 @@ def _setting(slugs: tuple[str, ...], given: Mapping[str, Any], common: TrialOpti
         )
     budget = Budget.parse(common.budget) if common.budget else None
     fields = data.renamed(data.Source("", common.fields)) or {}
-    return Setting(slugs, given, tuple(range(common.seeds)), (), budget, fields)
+    setting = Setting(slugs, given, (), (), budget, fields)
+    if common.seeds:
+        return dataclasses.replace(setting, seeds=setting.make().seeds(common.seeds))
+    return setting
 
 
 def _command(name: str, argv: Sequence[str]) -> str:
@@ -196,64 +179,3 @@ def _command(name: str, argv: Sequence[str]) -> str:
         else:
             words.append(word)
     return shlex.join(words)
-
-
-def _hold(setting: Setting, placement: Placement, out: Path, command: str) -> dict[str, Any]:
-    """Holds a trial, writes its record and its page, and says how it came out.
-
-    Raises:
-        UserError: as `hold`, or a folder cannot be written, which is found before the work.
-    """
-    from pretrial.compare.report.trial_page import trial_page
-    from pretrial.train.checkpoint import disk_explained
-
-    if placement.workers < 0:
-        raise UserError("--workers is a number of processes, such as 2, or 0 for one a core")
-    _check_writable(placement.runs, "--runs")
-    _check_writable(out, "--out")
-    with disk_explained(placement.runs):
-        record = hold(setting, placement, command)
-    with disk_explained(out):
-        path = records.write(record, out)
-        page = trial_page(record).write(out / "pages" / f"{record['slug']}.html")
-    print("\n".join(summary(record)))
-    print(f"record {path}, page {page}")
-    return record
-
-
-def _check_writable(folder: Path, option: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"written?" * 1024)
-    except OSError as error:
-        raise UserError(
-            f"nothing can be written in {folder} ({error.strerror}): mend that, or give another"
-            f" folder with {option}"
-        ) from error
-
-
-def _again(argv: Sequence[str]) -> None:
-    parsed = options.parse(RepeatOptions, argv, prog="pretrial trial")
-    old = records.read(parsed.again)
-    setting = Setting.from_json(old["setting"])
-    new = _hold(setting, Placement(_AGAIN, parsed.on, parsed.workers), parsed.out, old["command"])
-    shutil.rmtree(_AGAIN / setting.lead)  # so that the next time is no mere look-up
-    changes = records.changes(old, new)
-    print("\n".join(changes) if changes else "every metric and verdict is as it was")
-
-
-def summary(record: Mapping[str, Any]) -> list[str]:
-    """The outcome in a few lines."""
-    lines = ["", record["question"]]
-    for arm in record["arms"]:
-        values = arm["metrics"][record["metric"]]
-        lines.append(f"  {arm['label']:<32} {record['metric']} {sum(values) / len(values):.4g}")
-    for claim in record["claims"]:
-        interval = interval_of(claim["difference"])
-        text = f"  {claim['arm']} - {claim['baseline']}, {claim['metric']}: {interval}"
-        lines.append(f"{text}: {claim['verdict']} ({claim['seeds']} seeds)")
-    lines += explain(record)
-    if record["kind"] == "comparison":
-        lines.append(recommendation(record))
-    return lines

@@ -77,7 +77,7 @@ def hold(setting: Setting, placement: Placement, command: str = "") -> dict[str,
     arms = trial.choose(setting.arms)
     setting = dataclasses.replace(
         setting,
-        seeds=setting.seeds or tuple(range(trial.most_seeds)),
+        seeds=setting.seeds or trial.seeds(),
         arms=tuple(arm.name for arm in arms),
         budget=trial.budget,
     )

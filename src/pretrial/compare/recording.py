@@ -9,7 +9,6 @@ from pretrial import discover
 from pretrial.compare import judging, sequential
 from pretrial.compare import record as records
 from pretrial.compare.audit import Account, audit
-from pretrial.compare.code import code_digest
 from pretrial.compare.numbers import rounded
 from pretrial.compare.setting import Setting
 from pretrial.compare.trial import Arm, Trial
@@ -59,7 +58,6 @@ def make_record(
     first = results[arms[0].name, rows[0]["seeds"][0]]
     commits = sorted({r["commit"] for r in results.values() if "commit" in r} | {commit()})
     entry = discover.find(setting.slugs[0])
-    methods = dict.fromkeys([*setting.slugs, *(arm.method for arm in arms if arm.method)])
     return {
         "schema": records.SCHEMA_VERSION,
         "kind": "trial" if len(setting.slugs) == 1 else "comparison",
@@ -92,7 +90,7 @@ def make_record(
         "notes": list(trial.notes),
         "commits": [c for c in commits if c],
         "provisional": any(c.endswith("+") or not c for c in commits),
-        "code": code_digest(tuple(methods)),
+        "code": setting.code(trial),
         "environment": environment(),
     }
 

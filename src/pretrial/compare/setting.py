@@ -101,6 +101,11 @@ class Setting:
         """The method whose trial gives data, task and budget: the first that has one."""
         return next((slug for slug in self.slugs if discover.load(slug).trial), self.slugs[0])
 
+    def code(self, trial: Trial) -> str:
+        """A digest of the code of the trial and of all methods that have an arm in it."""
+        methods = dict.fromkeys([*self.slugs, *(arm.method for arm in trial.arms if arm.method)])
+        return code_digest(tuple(methods))
+
     def digest(
         self, trial: Trial, arm: Arm | None, seed: int, chosen: Mapping[str, Any] | None = None
     ) -> str:

@@ -37,7 +37,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pretrial.compare.sequential import MOST
 from pretrial.errors import UserError, nearest
 from pretrial.train.budget import Budget, Spent
 
@@ -210,6 +209,8 @@ class Trial:
         tuning: what every arm chooses on a pilot seed.
         baseline: name of the arm compared with; "" is the first one of role "baseline".
         most_seeds: seeds of the last look.
+        first_seed: of the seeds that count; raised where the metric or the primary claim changes,
+            since seeds that have answered one question cannot be asked another.
         claims: tuples (arm, baseline, metric, "higher" or "lower"); by default that each method
             arm betters the baseline in `metric`. The first is the primary claim, which decides the
             verdict; the others are corrected for their number. Sanity checks belong to the gate.
@@ -241,7 +242,8 @@ class Trial:
     premise: Premise | None = None
     tuning: Tuning | None = None
     baseline: str = ""
-    most_seeds: int = MOST
+    most_seeds: int = 16  # those of the last planned look
+    first_seed: int = 0
     claims: tuple[tuple[str, str, str, str], ...] = ()
     counted: tuple[str, ...] = ()
     prepare: Callable[[int, Path], Spent | None] | None = None
@@ -302,6 +304,10 @@ class Trial:
                 if arm.role == "method"
             )
         return tuple(claim for claim in claims if {claim.arm, claim.baseline} <= names)
+
+    def seeds(self, number: int = 0) -> tuple[int, ...]:
+        """The seeds that count, that many of them; 0 is the trial's own number."""
+        return tuple(range(self.first_seed, self.first_seed + (number or self.most_seeds)))
 
     def with_budget(self, budget: Budget | None) -> Trial:
         """The same trial at another budget; itself for None."""

@@ -86,7 +86,7 @@ def _next(record: Record) -> str:
     found = record["next"]
     if found is None:
         return ""
-    low, high = (number(round(minutes, 1)) for minutes in found["minutes"])
+    low, high = (number(minutes) for minutes in found["minutes"])
     if found["budget_factor"] > 1:
         budget = record["budget"]
         amount = f"{budget['amount'] * found['budget_factor']:.6g}{budget['unit']}"

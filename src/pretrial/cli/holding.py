@@ -1,0 +1,219 @@
+"""Trials that are held, written down, and held again: what `pretrial trial` does with records."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pretrial import discover
+from pretrial.cli import options
+from pretrial.compare import attempts, sequential
+from pretrial.compare import record as records
+from pretrial.compare.engine import Placement, hold
+from pretrial.compare.numbers import interval_of
+from pretrial.compare.ranking import recommendation
+from pretrial.compare.report.words import explain
+from pretrial.compare.setting import Setting
+from pretrial.environment import commit
+from pretrial.errors import UserError
+from pretrial.train.budget import Budget
+
+_AGAIN = Path("runs/again")
+_SCALES = (1 / 3, 1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class RepeatOptions:
+    """A record that is run again from nothing, and compared with what comes out.
+
+    Attributes:
+        again: the record.
+        out: folder for the new record and its page.
+        on: local, or ray.
+        workers: processes at a time on this machine; 0 is one a core.
+    """
+
+    again: Path
+    out: Path = Path("results")
+    on: Literal["local", "ray"] = "local"
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class AllOptions:
+    """All trials whose record is missing, or older than the code of its methods.
+
+    Attributes:
+        all_methods: hold them.
+        hours: to stop after; the same command goes on. 0 is no limit.
+        out: folder of the records.
+        runs: folder for the runs.
+        workers: processes at a time on this machine; 0 is one a core.
+    """
+
+    all_methods: bool = False
+    hours: float = 0.0
+    out: Path = Path("results")
+    runs: Path = Path("runs/trials")
+    workers: int = 0
+
+
+def hold_and_write(
+    setting: Setting, placement: Placement, out: Path, command: str
+) -> dict[str, Any]:
+    """Holds a trial, writes its record and its page, and says how it came out.
+
+    Raises:
+        UserError: as `hold`, or a folder cannot be written, which is found before the work.
+    """
+    from pretrial.compare.report.trial_page import trial_page
+    from pretrial.train.checkpoint import disk_explained
+
+    if placement.workers < 0:
+        raise UserError("--workers is a number of processes, such as 2, or 0 for one a core")
+    _check_writable(placement.runs, "--runs")
+    _check_writable(out, "--out")
+    with disk_explained(placement.runs):
+        record = hold(setting, placement, command)
+    with disk_explained(out):
+        before = out / f"{record['slug']}.json"
+        superseded = records.read(before) if before.exists() else None
+        attempts.add(attempts.attempt(record, superseded), out)
+        path = records.write(record, out)
+        page = trial_page(record).write(out / "pages" / f"{record['slug']}.html")
+    print("\n".join(summary(record)))
+    print(f"record {path}, page {page}")
+    return record
+
+
+def _check_writable(folder: Path, option: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"written?" * 1024)
+    except OSError as error:
+        raise UserError(
+            f"nothing can be written in {folder} ({error.strerror}): mend that, or give another"
+            f" folder with {option}"
+        ) from error
+
+
+def summary(record: Mapping[str, Any]) -> list[str]:
+    """The outcome in a few lines."""
+    lines = ["", record["question"]]
+    for arm in record["arms"]:
+        values = arm["metrics"][record["metric"]]
+        lines.append(f"  {arm['label']:<32} {record['metric']} {sum(values) / len(values):.4g}")
+    for claim in record["claims"]:
+        interval = interval_of(claim["difference"])
+        text = f"  {claim['arm']} - {claim['baseline']}, {claim['metric']}: {interval}"
+        lines.append(f"{text}: {claim['verdict']} ({claim['seeds']} seeds)")
+    lines += explain(record)
+    if record["kind"] == "comparison":
+        lines.append(recommendation(record))
+    return lines
+
+
+def again(argv: Sequence[str]) -> None:
+    parsed = options.parse(RepeatOptions, argv, prog="pretrial trial")
+    old = records.read(parsed.again)
+    setting = Setting.from_json(old["setting"])
+    new = hold_and_write(
+        setting, Placement(_AGAIN, parsed.on, parsed.workers), parsed.out, old["command"]
+    )
+    shutil.rmtree(_AGAIN / setting.lead)  # so that the next time is no mere look-up
+    changes = records.changes(old, new)
+    print("\n".join(changes) if changes else "every metric and verdict is as it was")
+
+
+def all_methods(argv: Sequence[str]) -> None:
+    """Holds the trials whose records are stale, the shortest first, until the time is over.
+
+    Raises:
+        UserError: files differ from the commit, so that every record would be provisional.
+    """
+    parsed = options.parse(AllOptions, argv, prog="pretrial trial")
+    if commit().endswith("+"):
+        raise UserError("files differ from the commit, so records would be provisional: commit")
+    left = stale(parsed.out)
+    print(f"{len(left)} trials to hold: {', '.join(name for name, _ in left) or 'none'}")
+    failed = []
+    with _until(parsed.hours):
+        for name, setting in left:
+            command = f"pretrial trial {setting.lead}"
+            try:
+                hold_and_write(setting, Placement(parsed.runs, "local", parsed.workers),
+                               parsed.out, command)  # fmt: skip
+            except UserError as error:
+                failed.append(f"{name}: {error}")
+                print(failed[-1], flush=True)
+    if failed:
+        raise UserError("; ".join(failed))
+
+
+def stale(folder: Path) -> list[tuple[str, Setting]]:
+    """Trials without a record, and those whose record another code or setting made; shortest first.
+
+    Each with the name of its record and what makes it: of a record its options, with the seeds,
+    the arms and the budget of today.
+    """
+    found = {r["slug"]: r for r in records.read_all(folder) if r["kind"] == "trial"}
+    for slug in discover.methods():
+        if discover.load(slug).trial is not None:
+            found.setdefault(
+                slug, {"wall_seconds": 0.0, "setting": {"slugs": [slug], "options": {}}}
+            )
+    left = []
+    for name, record in sorted(found.items(), key=lambda item: item[1]["wall_seconds"]):
+        setting = Setting(tuple(record["setting"]["slugs"]), record["setting"]["options"])
+        if record.get("provisional", True) or record["code"] != setting.code(setting.make()):
+            left.append((name, setting))
+    return left
+
+
+@contextmanager
+def _until(hours: float) -> Iterator[None]:
+    """Stops what runs inside, as Ctrl-C does, after so many hours."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 3600 * hours)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def at_scales(setting: Setting, placement: Placement, out: Path, command: str) -> None:
+    """Holds the primary pair at a third, one and three times the budget, and writes a page of it.
+
+    Raises:
+        UserError: as `hold`; or the trial has no claim.
+    """
+    from pretrial.compare.report.scale_page import scale_page
+
+    trial = setting.make()
+    claims = trial.claims_of(trial.choose(setting.arms))
+    if not claims:
+        raise UserError("--scale needs a method and its baseline: leave --arms out")
+    seeds = setting.seeds or trial.seeds(sequential.FEWEST)
+    made = []
+    for factor in _SCALES:
+        budget = Budget(trial.budget.amount * factor, trial.budget.unit)
+        print(f"at {factor:.2g} times the budget", flush=True)
+        at = dataclasses.replace(setting, budget=budget, arms=claims[0][:2], seeds=seeds)
+        made.append(hold(at, placement, command))
+        print("\n".join(summary(made[-1])), flush=True)
+    page = scale_page(made)
+    path = page.write(out / "pages" / f"{made[0]['slug']}-scale.html")
+    print(f"page {path}")
