@@ -116,13 +116,11 @@ def _run_arm(
 
 
 def _train_method(arm: Any, run: Any, prepared: Path | None) -> Any:
-    from pretrial import discover
+    from pretrial.compare.kit.warm_starts import begun
     from pretrial.train.loop import train
 
-    method = discover.load(arm.method).method
-    run = run.over(method.read(run.data), method.read(run.held_out) if run.held_out else ())
     source = arm.source if arm.source is not None else prepared
-    subject = method.build(arm.config, source=source, data=run.data)
+    run, subject = begun(arm.method, arm.config, run, source)
     if arm.trains:
         train(subject, run)
     return subject.eval()

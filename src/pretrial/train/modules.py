@@ -31,3 +31,10 @@ def align(module: nn.Module) -> None:
                 moved[place] = storage.clone()
             where = (weight.storage_offset(), weight.shape, weight.stride())
             weight.data = weight.data.new_empty(0).set_(moved[place], *where)
+
+
+def set_dropout(network: nn.Module, prob: float) -> None:
+    """Sets the probability of all dropout layers, such as for a stage that has another."""
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = prob

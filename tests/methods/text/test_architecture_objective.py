@@ -8,17 +8,17 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from pretrial.bases.language_model.examples import texts_of
+from pretrial.compare.kit import prompted_tasks as tasks
 from pretrial.compare.trial import Context
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import UserError
-from pretrial.evaluate.rank import measure_rank
+from pretrial.evaluate.rank import gain_points, measure_rank
 from pretrial.evaluate.tasks import evaluate
 from pretrial.methods.text.architecture_objective import ArchitectureObjective, Config
 from pretrial.methods.text.architecture_objective.config import PAIRS
-from pretrial.methods.text.architecture_objective.network import T5Decoder
-from pretrial.methods.text.architecture_objective.trials import prepare, steps_to, tasks, trial
-from pretrial.methods.text.architecture_objective.trials.grid import by_gain
+from pretrial.methods.text.architecture_objective.trials import prepare, trial
 from pretrial.models.architectures.layouts import new_llama
+from pretrial.models.architectures.t5_decoder import T5Decoder
 from pretrial.models.tokenizers import learn_bpe, sentinel_ids
 from pretrial.train.budget import Budget
 from pretrial.train.checkpoint import read_tensors
@@ -273,37 +273,6 @@ def test_both_stages_share_the_budget(tmp_path):
     }
 
 
-def test_tasks_have_their_answer_among_the_choices():
-    docstrings = [{"text": "one two three", "label": label} for label in "abcde"]
-    rows = tasks.procedural(20, docstrings, 0)
-    assert len({row["task"] for row in rows}) == 8
-    assert set(tasks.HELD_OUT) < {row["task"] for row in rows}
-    for row in rows:
-        assert row["target"] in row["choices"]
-        assert len(set(row["choices"])) == len(row["choices"]) >= 2
-    sort = next(row for row in rows if row["task"] == "sort")
-    assert sort["target"].split() == sorted(sort["target"].split())
-    assert rows == tasks.procedural(20, docstrings, 0)
-
-
-def test_next_sentences_are_of_four_texts():
-    texts = [{"text": f"This is text number {n}. It has a second one, {n}."} for n in range(9)]
-    rows = tasks.next_sentence(texts, 5, 0)
-    assert len(rows) == 5
-    for row in rows:
-        number = row["input"].split()[-1].rstrip(".")
-        assert row["target"] == f" It has a second one, {number}."
-        assert len(set(row["choices"])) == 4
-
-
-def test_steps_to_a_loss_are_interpolated():
-    curve = [(10, 5.0), (20, 4.0), (30, 3.0)]
-    assert steps_to(curve, 4.5) == 15
-    assert steps_to(curve, 3.0) == 30
-    assert steps_to(curve, 6.0) == 10
-    assert steps_to(curve, 2.0) is None
-
-
 # -- trials ---------------------------------------------------------------------------------------
 
 
@@ -350,7 +319,7 @@ def test_grid_measures_before_and_after_fine_tuning(tmp_path):
     blind = SimpleNamespace(
         choice_scores=lambda _, choices: [[-float(len(c)) for c in each] for each in choices]
     )
-    assert by_gain(blind, asked["next_sentence"]) == [0.25] * len(asked["next_sentence"])
+    assert gain_points(blind, asked["next_sentence"]) == [0.25] * len(asked["next_sentence"])
     assert found["held_out_accuracy"] == measure_rank(plain, asked["held_out"]).items["accuracy"]
     tuned = measure_rank(subject.tuned, asked["held_out"]).items["accuracy"]
     assert found["tuned_held_out_accuracy"] == tuned

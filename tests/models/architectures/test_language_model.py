@@ -6,11 +6,10 @@ from transformers import LlamaForCausalLM
 
 from pretrial.corrupt.denoisers import Pair
 from pretrial.errors import UserError
-from pretrial.methods.text.architecture_objective.config import Config
-from pretrial.methods.text.architecture_objective.network import new_t5_decoder
 from pretrial.models.architectures.language_model import CausalLM, ConditionalLM
 from pretrial.models.architectures.layouts import architecture_of, new_llama, set_architecture
 from pretrial.models.architectures.seq2seq import new_t5
+from pretrial.models.architectures.t5_decoder import new_t5_decoder
 from pretrial.models.layers.attention_masks import additive_mask
 
 LAYOUTS = ("encoder_decoder", "prefix_decoder", "causal_decoder", "relative")
@@ -26,8 +25,7 @@ def make(layout, **options):
     if layout == "encoder_decoder":
         network = new_t5(60, dropout_prob=0.0, **sizes)
     elif layout == "relative":
-        pair = {"architecture": "prefix_decoder", "objective": "prefix_lm"}
-        network = new_t5_decoder(Config(**pair, head_size=0, **sizes), 60)
+        network = new_t5_decoder(60, "prefix_decoder", **sizes)
     else:
         network = new_llama(60, layout, max_positions=64, **sizes)
     return ConditionalLM(network, Tokenizer(), **options).eval()

@@ -20,6 +20,7 @@ from pretrial.errors import UserError
 from pretrial.models.architectures.language_model import ConditionalLM
 from pretrial.models.architectures.layouts import architecture_of, new_llama
 from pretrial.models.architectures.seq2seq import new_t5
+from pretrial.models.architectures.t5_decoder import new_t5_decoder
 from pretrial.models.tokenizers import add_task_tokens, sentinel_ids
 from pretrial.train.budget import Budget
 from pretrial.train.stage import Batch, Stage
@@ -74,7 +75,8 @@ class PromptedMethod(LanguageMethod):
             vocab_size: entries of the vocabulary.
             tied: the output matrix is that of the embeddings.
             t5: the activation of an encoder-decoder, such as "gated-silu".
-            llama: of a decoder, such as "silu".
+            llama: of a decoder, such as "silu"; of one with T5's relative positions, which settings
+                may ask for as `positions`, it is the encoder-decoder's.
         """
         sizes: dict[str, Any] = {
             "width": config.width,
@@ -86,6 +88,15 @@ class PromptedMethod(LanguageMethod):
         }
         if config.architecture == "encoder_decoder":
             return new_t5(vocab_size, dropout_prob=config.dropout_prob, activation=t5, **sizes)
+        if getattr(config, "positions", "rotary") == "relative":
+            sizes = {name: size for name, size in sizes.items() if name != "tied"}
+            return new_t5_decoder(
+                vocab_size,
+                config.architecture,
+                dropout_prob=config.dropout_prob,
+                activation=t5,
+                **sizes,
+            )
         longest = config.max_inputs + config.max_targets
         return new_llama(
             vocab_size, config.architecture, activation=llama, max_positions=longest, **sizes
@@ -236,6 +247,39 @@ class PromptedMethod(LanguageMethod):
             return ""
         start, *behind = self.language_model.prompt([])
         return prefix_recipe(type(self.network), [start], behind)
+
+    def generate(  # type: ignore[override]  # one beam
+        self,
+        examples: Sequence[Example],
+        *,
+        max_new_tokens: int = 0,
+        num_samples: int = 1,
+        temperature: float = 0.0,
+        top_p: float = 0.95,
+        spans: bool = False,
+        seed: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Writes what follows each text or prompt.
+
+        Args:
+            max_new_tokens: longest text, in tokens; 0 takes the model's own limit.
+            num_samples: texts for each, with a temperature.
+            temperature: of sampling; 0 takes the most probable token each time.
+            top_p: mass of the nucleus, when sampling.
+            spans: the text has gaps <extra_id_0>, ...; keep these signs between what fills them.
+            seed: of sampling.
+        """
+        groups = self.written(
+            self.prompts(examples, 0),
+            max_new_tokens=max_new_tokens or self.max_written,
+            num_samples=num_samples,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+        )
+        for group in groups:
+            texts = [self.language_model.text(ids, keep_special=spans).strip() for ids in group]
+            yield self.row_of(texts)
 
     def rank(
         self, examples: Sequence[Example], *, per_token: bool = False

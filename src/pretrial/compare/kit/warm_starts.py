@@ -44,6 +44,20 @@ def warm_start(
     return run.spent
 
 
+def begun(slug: str, config: Any, run: Run, source: str | Path | None = None) -> tuple[Run, Any]:
+    """A run over the examples of its rows, and the method that is to be trained in it.
+
+    Args:
+        slug: of the method.
+        config: its settings.
+        run: of an arm; its data are rows.
+        source: what the method starts from; None is from scratch.
+    """
+    kind = discover.load(slug).method
+    run = run.over(kind.read(run.data), kind.read(run.held_out) if run.held_out else ())
+    return run, kind.build(config, source=source, data=run.data)
+
+
 def untrained(slug: str, config: Any, context: Context) -> Any:
     """Random weights of the seed; made partial, the `run` of an arm beside a warm start.
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pretrial import discover
 from pretrial.bases.self_supervised.config import Input
 from pretrial.compare.kit import few_labels
 from pretrial.compare.kit.arms import ablations
 from pretrial.compare.kit.one_package import one_package, other_packages
-from pretrial.compare.kit.warm_starts import warm_start
+from pretrial.compare.kit.warm_starts import begun, warm_start
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.data.builtin.glyphs import glyphs
 from pretrial.data.rows import Row
@@ -165,10 +164,7 @@ def _unlabelled(rows: Callable[[], list[Row]]) -> Data:
 
 def _half(config: Config, context: Context) -> Any:
     """The teacher of self-distillation: trains all of it, and gives back what half has made."""
-    method_class = discover.load("further_pretraining").method
-    run = context.run
-    run = run.over(*(method_class.read(part) for part in (run.data, run.held_out)))
-    method: Any = method_class.build(config, source=context.prepared, data=run.data)
+    run, method = begun("further_pretraining", config, context.run, context.prepared)
     train(method, run)
     method.learner.load_state_dict(method.teacher.state_dict())
     return method.eval()

@@ -31,20 +31,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import nn
-
 from pretrial.bases.language_model import PromptedMethod
-from pretrial.bases.language_model.examples import Example
 from pretrial.card import Card, Claim, Field
-from pretrial.checkpoints.keys import architecture, load_pretrained, load_tokenizer
 from pretrial.corrupt.denoisers import MixtureOfDenoisers
 from pretrial.errors import UserError
 from pretrial.methods.text.architecture_objective.config import SHORT, Config, Objective
-from pretrial.methods.text.architecture_objective.network import T5Decoder, new_t5_decoder
 from pretrial.models.architectures.language_model import ConditionalLM
 from pretrial.models.architectures.layouts import architecture_of, set_architecture
 from pretrial.models.tokenizers import sentinel_ids
 from pretrial.train.budget import Budget
+from pretrial.train.modules import set_dropout
 from pretrial.train.stage import Optim, Stage
 
 if TYPE_CHECKING:
@@ -132,11 +128,8 @@ class ArchitectureObjective(PromptedMethod):
     @classmethod
     def new_network(cls, config: Any, vocab_size: int) -> Any:
         """A T5, a `T5Decoder` or a decoder of Llama's layout, with GEGLU and tied embeddings."""
-        if config.architecture != "encoder_decoder" and config.positions == "relative":
-            network = new_t5_decoder(config, vocab_size)
-        else:
-            activations = {"t5": "gated-gelu", "llama": "gelu_pytorch_tanh"}
-            network = cls.new_layout(config, vocab_size, tied=True, **activations)
+        activations = {"t5": "gated-gelu", "llama": "gelu_pytorch_tanh"}
+        network = cls.new_layout(config, vocab_size, tied=True, **activations)
         network.config.pretraining_objective = config.objective
         return network
 
@@ -148,11 +141,7 @@ class ArchitectureObjective(PromptedMethod):
             UserError: it is of another architecture or objective and `adapt` is not set, or of a
                 kind that cannot become the one that is asked for.
         """
-        if architecture(source) == "T5Decoder":
-            network, tokenizer = load_pretrained(T5Decoder, source), load_tokenizer(source)
-            config = config.sized_as(network.config)
-        else:
-            config, network, tokenizer = super().load(config, source)
+        config, network, tokenizer = super().load(config, source)
         found, learned = architecture_of(network), objective_of(network)
         wanted = config.objective if config.task != "multitask" else learned
         if not config.adapt and (found, learned) != (config.architecture, wanted):
@@ -187,48 +176,8 @@ class ArchitectureObjective(PromptedMethod):
         config = self.config
         return Optim(config.lr, config.weight_decay, schedule=config.schedule, warmup=config.warmup)
 
-    def generate(  # type: ignore[override]  # one beam
-        self,
-        examples: Sequence[Example],
-        *,
-        max_new_tokens: int = 0,
-        num_samples: int = 1,
-        temperature: float = 0.0,
-        top_p: float = 0.95,
-        spans: bool = False,
-        seed: int = 0,
-    ) -> Iterator[dict[str, Any]]:
-        """Writes what follows each text or prompt.
-
-        Args:
-            max_new_tokens: longest text, in tokens; 0 takes the model's own limit.
-            num_samples: texts for each, with a temperature.
-            temperature: of sampling; 0 takes the most probable token each time.
-            top_p: mass of the nucleus, when sampling.
-            spans: the text has gaps <extra_id_0>, ...; keep these signs between what fills them.
-            seed: of sampling.
-        """
-        groups = self.written(
-            self.prompts(examples, 0),
-            max_new_tokens=max_new_tokens or self.max_written,
-            num_samples=num_samples,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-        )
-        for group in groups:
-            texts = [self.language_model.text(ids, keep_special=spans).strip() for ids in group]
-            yield self.row_of(texts)
-
 
 def objective_of(network: Any) -> Objective:
     """What a network was trained with; elsewhere decoders are trained with FLM, and T5 with MLM."""
     usual: Objective = "masked_lm" if network.config.is_encoder_decoder else "full_lm"
     return getattr(network.config, "pretraining_objective", usual)
-
-
-def set_dropout(network: nn.Module, prob: float) -> None:
-    """The probability of all dropout layers; Llama's layout has none."""
-    for module in network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = prob

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pretrial.compare.kit.curves import logged_curve, steps_to
+from pretrial.compare.kit.warm_starts import begun
 from pretrial.compare.trial import Arm, Context, Data, Trial
 from pretrial.data.reading.sources import load
 from pretrial.data.splits import split_by_group
@@ -61,7 +62,6 @@ def trial(
     config = replace(config, evaluate_every=2 if tiny else 15)
     causal = replace(config, architecture="causal_decoder", objective="full_lm")
     masked = replace(config, architecture="prefix_decoder", objective="masked_lm")
-    control = partial(Arm, role="baseline", trains=False)
     return Trial(
         question="Does a model that was trained with another architecture and objective reach the"
         " loss of one trained from scratch in fewer steps?",
@@ -69,7 +69,7 @@ def trial(
         arms=(
             Arm("to-causal", "ND:MLM to CD:FLM", "method", run=partial(_adapted, causal, "masked")),
             Arm("to-masked", "CD:FLM to ND:MLM", "method", run=partial(_adapted, masked, "causal")),
-            control("scratch", "from scratch", run=_scratch),
+            Arm("scratch", "from scratch", "baseline", run=_scratch, trains=False),
         ),
         measure=lambda found, _, seed: found,
         metric="speedup",
@@ -93,11 +93,8 @@ def _data(source: str) -> Data:
 
 def _train(config: Config, source: Path | None, run: Run) -> ArchitectureObjective:
     """A model that was trained in a run, whose data are raw rows."""
-    from pretrial.methods.text.architecture_objective import ArchitectureObjective
-
     seed_everything(seed_of(run.seed, "build"))
-    run = run.over(*(ArchitectureObjective.read(part) for part in (run.data, run.held_out)))
-    method = ArchitectureObjective.build(config, source=source, data=run.data)
+    run, method = begun("architecture_objective", config, run, source)
     train(method, run)
     return method.eval()
 
@@ -125,32 +122,13 @@ def prepare(
     return spent
 
 
-def _curve(folder: Path) -> list[tuple[int, float]]:
-    """Steps and held-out losses that a run has logged."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return sorted({row["step"]: row["eval/loss"] for row in rows if "eval/loss" in row}.items())
-
-
-def steps_to(curve: list[tuple[int, float]], loss: float) -> float | None:
-    """The step at which a curve first comes down to a loss, between its points; None if never."""
-    before = None
-    for step, value in curve:
-        if value <= loss:
-            if before is None:
-                return float(step)
-            share = (before[1] - loss) / (before[1] - value)
-            return before[0] + share * (step - before[0])
-        before = (step, value)
-    return None
-
-
 def _adapted(config: Config, source: str, context: Context) -> dict[str, float]:
     """Adapts the model from scratch of the other kind; how soon it is as good as its own kind."""
     assert context.prepared is not None
     own = "masked" if source == "causal" else "causal"
-    wanted = _curve(context.prepared / f"{own}-run")[-1]
+    wanted = logged_curve(context.prepared / f"{own}-run")[-1]
     _train(replace(config, adapt=True), context.prepared / source, context.run)
-    curve = _curve(context.run.folder)
+    curve = logged_curve(context.run.folder)
     steps = steps_to(curve, wanted[1])
     return {
         "speedup": wanted[0] / steps if steps else 0.0,

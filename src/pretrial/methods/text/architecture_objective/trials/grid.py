@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from pretrial.compare.kit import prompted_tasks as tasks
+from pretrial.compare.kit.warm_starts import begun
 from pretrial.compare.trial import Arm, Context, Data, Role, Trial
 from pretrial.data.reading.sources import load
-from pretrial.data.rows import Row
 from pretrial.data.splits import split_by_group
-from pretrial.evaluate.rank import measure_rank, point
-from pretrial.methods.text.architecture_objective.config import PAIRS, SHORT, Config
-from pretrial.methods.text.architecture_objective.trials import tasks
+from pretrial.evaluate.rank import gain_points, measure_rank
+from pretrial.methods.text.architecture_objective.config import PAIRS, Config
 from pretrial.train import checkpoint
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
-from pretrial.train.run import Run
 
 if TYPE_CHECKING:
     from pretrial.methods.text.architecture_objective import ArchitectureObjective
@@ -98,30 +96,25 @@ def grid_trial(source: str, tiny: bool) -> Trial:
 
 def _arms(config: Config) -> tuple[Arm, ...]:
     """The six pairs, random weights, and two variants of one pair."""
-    pairs = {
-        f"{SHORT[architecture]}:{SHORT[objective]}": replace(
-            config, architecture=architecture, objective=objective
-        )
+    all_six = [
+        replace(config, architecture=architecture, objective=objective)
         for architecture, objectives in PAIRS.items()
         for objective in objectives
-    }
+    ]
+    pairs = {made.label: made for made in all_six}
 
     def arm(name: str, label: str, role: Role, made: Config) -> Arm:
         run = partial(_fine_tuned, made)
         return Arm(name, label, role, config=made, run=run, default=role != "ablation")
 
+    def pair(label: str) -> Arm:
+        role: Role = "baseline" if label == "CD:FLM" else "method"
+        return arm(label.replace(":", "-").lower(), label, role, pairs[label])
+
     both = replace(pairs["ND:MLM"], loss_on="all")
     parted = replace(pairs["ND:MLM"], separator=True)
     return (
-        *(
-            arm(
-                label.replace(":", "-").lower(),
-                label,
-                "baseline" if label == "CD:FLM" else "method",
-                made,
-            )
-            for label, made in pairs.items()
-        ),
+        *map(pair, pairs),
         Arm("random", "random weights", "control", run=partial(_random, config), trains=False),
         arm("inputs-too", "ND:MLM, loss on inputs too", "ablation", both),
         arm("separator", "ND:MLM, a separator", "ablation", parted),
@@ -161,7 +154,7 @@ class _Subject(nn.Module):
 
 def _fine_tuned(config: Config, context: Context) -> _Subject:
     """Pre-trains and fine-tunes; the weights in between are those that the first stage left."""
-    run, method = _new(config, context)
+    run, method = begun("architecture_objective", config, context.run)
     train(method, run)
     plain = copy.deepcopy(method)
     done = run.stage_folder("pretrain") / "done"
@@ -171,18 +164,8 @@ def _fine_tuned(config: Config, context: Context) -> _Subject:
 
 def _random(config: Config, context: Context) -> _Subject:
     """The control."""
-    method = _new(config, context)[1].eval()
+    method = begun("architecture_objective", config, context.run)[1].eval()
     return _Subject(method, method)
-
-
-def _new(config: Config, context: Context) -> tuple[Run, ArchitectureObjective]:
-    """The run over examples, and an untrained model."""
-    from pretrial.methods.text.architecture_objective import ArchitectureObjective
-
-    run = context.run.over(
-        *(ArchitectureObjective.read(part) for part in (context.run.data, context.run.held_out))
-    )
-    return run, ArchitectureObjective.build(config, data=run.data)
 
 
 def _measure(subject: Any, data: Data, seed: int) -> dict[str, list[float]]:
@@ -195,22 +178,10 @@ def _measure(subject: Any, data: Data, seed: int) -> dict[str, list[float]]:
     sentences = data.test["next_sentence"]
     return {
         "next_sentence_accuracy": right(plain, "next_sentence"),
-        "next_sentence_gain_accuracy": by_gain(plain, sentences),
+        "next_sentence_gain_accuracy": gain_points(plain, sentences),
         "held_out_accuracy": right(plain, "held_out"),
         "tuned_next_sentence_accuracy": right(tuned, "next_sentence"),
-        "tuned_next_sentence_gain_accuracy": by_gain(tuned, sentences),
+        "tuned_next_sentence_gain_accuracy": gain_points(tuned, sentences),
         "tuned_held_out_accuracy": right(tuned, "held_out"),
         "tuned_known_accuracy": right(tuned, "known"),
     }
-
-
-def by_gain(method: Any, rows: Sequence[Row]) -> list[float]:
-    """Whether the right choice is the one to whose log-likelihood the prompt adds most."""
-    choices = [row["choices"] for row in rows]
-    after = method.choice_scores([row["input"] for row in rows], choices)
-    alone = method.choice_scores([""] * len(rows), choices)
-    gains = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(after, alone, strict=True)]
-    return [
-        point(scores, row["choices"].index(row["target"]))
-        for scores, row in zip(gains, rows, strict=True)
-    ]

@@ -1,4 +1,8 @@
-"""Prompted tasks for the grid: eight that a procedure makes, and which sentence comes next."""
+"""Prompted tasks for language models: eight that a procedure makes, and which sentence comes next.
+
+Many at once are what multitask fine-tuning learns from, and two that are left out of it measure
+what carries over; their choices are ranked by `evaluate.rank`.
+"""
 
 from __future__ import annotations
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from pretrial.methods.text.architecture_objective.config import Config
-from pretrial.methods.text.architecture_objective.network import T5Decoder, new_t5_decoder
+from pretrial.models.architectures.t5_decoder import T5Decoder, new_t5_decoder
 
 SIZES = {"width": 32, "num_layers": 2, "num_heads": 4, "feed_forward": 48, "head_size": 8}
 
@@ -13,7 +12,7 @@ SIZES = {"width": 32, "num_layers": 2, "num_heads": 4, "feed_forward": 48, "head
 @pytest.fixture
 def decoder():
     torch.manual_seed(0)
-    return new_t5_decoder(Config(**SIZES), 60).eval()
+    return new_t5_decoder(60, "causal_decoder", **SIZES).eval()
 
 
 @torch.no_grad()

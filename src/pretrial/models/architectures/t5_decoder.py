@@ -3,6 +3,8 @@
 transformers has T5 as an encoder-decoder only. Its decoder stack without the cross-attention is the
 decoder that T5X trains: positions are distances, every token ahead counts as distance 0, and states
 are scaled before they meet the embeddings. Weights keep the names that they have in T5's decoder.
+Importing this module registers it, and the Auto classes then load what `save_pretrained` wrote. It
+is a causal or prefix decoder beside that of Llama's layout (`layouts`).
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import GenerationMixin, T5Config
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, T5Config
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.models.t5.modeling_t5 import T5PreTrainedModel, T5Stack
 
-from pretrial.models.architectures.layouts import set_architecture
+from pretrial.models.architectures.layouts import Architecture, set_architecture
 
 
 class T5DecoderConfig(T5Config):
@@ -53,14 +55,6 @@ class T5Decoder(T5PreTrainedModel, GenerationMixin):
         self.lm_head = _ScaledHead(config.d_model, config.vocab_size, bias=False)
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Module:
-        """The embeddings."""
-        return self.model.embed_tokens
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replaces the embeddings."""
-        self.model.embed_tokens = value
-
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -86,26 +80,42 @@ class T5Decoder(T5PreTrainedModel, GenerationMixin):
         )
 
 
-def new_t5_decoder(config: Any, vocab_size: int, pad_id: int = 0, eos_id: int = 1) -> T5Decoder:
-    """An untrained one of the settings' sizes; texts begin with the padding token.
+AutoConfig.register("t5_decoder", T5DecoderConfig)
+AutoModelForCausalLM.register(T5DecoderConfig, T5Decoder)
 
-    Args:
-        config: with `architecture`, the sizes and `head_size`, of which 0 divides `width`.
-        vocab_size: entries of the vocabulary.
-        pad_id: the padding token.
-        eos_id: the end token.
-    """
-    sizes = config.network_config(
-        T5DecoderConfig,
-        vocab_size=vocab_size,
-        d_kv=config.head_size or config.width // config.num_heads,
-        feed_forward_proj="gated-gelu",
-        is_decoder=True,
-        is_encoder_decoder=False,
-        pad_token_id=pad_id,
-        eos_token_id=eos_id,
-        bos_token_id=pad_id,  # no field of T5Config, yet its own
+
+def new_t5_decoder(
+    vocab_size: int,
+    architecture: Architecture,
+    *,
+    width: int,
+    num_layers: int,
+    num_heads: int,
+    feed_forward: int,
+    head_size: int = 0,
+    dropout_prob: float = 0.0,
+    activation: str = "gated-gelu",
+    pad_id: int = 0,
+    eos_id: int = 1,
+) -> T5Decoder:
+    """An untrained one; `head_size` 0 divides `width`, and texts begin with the padding token."""
+    further: dict[str, Any] = {"bos_token_id": pad_id}  # no field of T5Config, yet its own
+    network = T5Decoder(
+        T5DecoderConfig(
+            vocab_size=vocab_size,
+            d_model=width,
+            d_kv=head_size or width // num_heads,
+            d_ff=feed_forward,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            dropout_rate=dropout_prob,
+            feed_forward_proj=activation,
+            is_decoder=True,
+            is_encoder_decoder=False,
+            pad_token_id=pad_id,
+            eos_token_id=eos_id,
+            **further,
+        )
     )
-    network = T5Decoder(sizes)
-    set_architecture(network, config.architecture)
+    set_architecture(network, architecture)
     return network
