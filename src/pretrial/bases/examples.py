@@ -29,6 +29,15 @@ class Example:
     name: str = "an example"
 
 
+def sample_texts(end: str = ".") -> list[dict[str, Any]]:
+    """A handful of rows with `text` for tests; each text ends in `end`."""
+    verbs = ("Return", "Print", "Close", "Copy", "Write down")
+    nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
+    return [
+        {"text": f"{verb} {noun} and then look at {noun}{end}"} for verb in verbs for noun in nouns
+    ]
+
+
 def read_examples(rows: Sequence[Row], fields: Sequence[str]) -> Sequence[Example]:
     """The examples of rows; see `data.rows.mapped`.
 

@@ -1,7 +1,6 @@
 """Encoders of texts: a network of transformers with a head, trained on windows of token ids.
 
-A method names what it is made of, gives `batch`, and `losses` or `logits`, and overrides what
-differs:
+A method names what it is made of, gives `batch`, and `losses` or `logits`, and what differs:
 
 | hook | says | default |
 | --- | --- | --- |
@@ -31,6 +30,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pretrial.bases.config import Optimisation, TransformerSizes
+from pretrial.bases.examples import sample_texts
 from pretrial.checkpoints.keys import load_tokenizer
 from pretrial.checkpoints.parts import has_part, load_parts, save_parts
 from pretrial.checkpoints.pretrained import load_encoder
@@ -80,6 +80,15 @@ class EncoderConfig(Optimisation, TransformerSizes):
     mask_ratio: float = 0.15
     mask_prob: float = 0.8
     random_prob: float = 0.1
+
+    @property
+    def mask_rates(self) -> dict[str, Any]:
+        """The rates as `mask_windows` takes them."""
+        return {
+            "ratio": self.mask_ratio,
+            "mask_prob": self.mask_prob,
+            "random_prob": self.random_prob,
+        }
 
     @classmethod
     def tiny(cls) -> Self:
@@ -243,13 +252,7 @@ class TextEncoder(Method):
             generator: the only source of randomness.
             more: arguments of `mask_windows`, which go before the settings.
         """
-        config = self.config
-        rates = {
-            "ratio": config.mask_ratio,
-            "mask_prob": config.mask_prob,
-            "random_prob": config.random_prob,
-        }
-        return mask_windows(windows, self.tokenizer, generator, **(rates | more))
+        return mask_windows(windows, self.tokenizer, generator, **(self.config.mask_rates | more))
 
     def logits(self, batch: Batch) -> Tensor:
         """What is predicted at the chosen positions [N, V], for masked language models."""
@@ -337,8 +340,4 @@ class TextEncoder(Method):
     @classmethod
     def sample_rows(cls) -> list[dict[str, str]]:
         """A handful of rows for tests."""
-        verbs = ("Return", "Print", "Close", "Copy", "Write down")
-        nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
-        return [
-            {"text": f"{verb} {noun} and then look at {noun}."} for verb in verbs for noun in nouns
-        ]
+        return sample_texts()

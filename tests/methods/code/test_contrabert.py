@@ -19,16 +19,17 @@ from transformers import (
 )
 
 from pretrial.convert.export import export_model
+from pretrial.data.windows.pairs import pair_windows
 from pretrial.errors import UserError
+from pretrial.evaluate.clones import CloneFinder, clone_loss
 from pretrial.methods.code.contrabert import CARD, Config, ContraBERT
-from pretrial.methods.code.contrabert.abilities import CloneFinder, clone_loss
 from pretrial.methods.code.contrabert.data import (
     CODE_OPERATORS,
     TEXT_OPERATORS,
     Sample,
     Variants,
 )
-from pretrial.methods.code.contrabert.stages import Contrast, windows
+from pretrial.methods.code.contrabert.stages import Contrast
 from pretrial.models.tokenizers import learn_bpe
 from pretrial.objectives.contrastive import info_nce
 from pretrial.train.budget import Budget
@@ -107,21 +108,6 @@ def test_operators_that_keep_meaning_give_code_that_parses():
         ast.parse(variant.code)
 
 
-def test_operators_on_comments():
-    comment = "Return the list of all given files"
-    words = comment.split()
-    for seed in range(20):
-        rng = random.Random(seed)
-        assert len(TEXT_OPERATORS["delete_words"](words, rng)) == len(words) - 1
-        assert sorted(TEXT_OPERATORS["switch_words"](words, rng)) == sorted(words)
-        copied = TEXT_OPERATORS["copy_words"](words, rng)
-        assert len(copied) == len(words) + 1
-        assert [w for n, w in enumerate(copied) if n == 0 or w != copied[n - 1]] == words
-    assert TEXT_OPERATORS["delete_words"](["one"], rng) == ["one"]  # never all
-    reworded = {" ".join(TEXT_OPERATORS["back_translate"](words, random.Random(s))) for s in "ab"}
-    assert all("list" in text or "sequence" in text for text in reworded)
-
-
 def test_comments_are_translated_back_by_two_checkpoints(tmp_path):
     comments = [sample.comment for sample in SAMPLES if sample.comment]
     folders = []
@@ -147,6 +133,11 @@ def test_comments_are_translated_back_by_two_checkpoints(tmp_path):
 
 
 # -- the batch and the losses ---------------------------------------------------------------------
+
+
+def windows(samples, tokenizer, max_length):
+    comments, codes = [each.comment for each in samples], [each.code for each in samples]
+    return pair_windows(comments, codes, tokenizer, max_length)
 
 
 def test_comment_and_code_are_parted_and_cut(method):
@@ -425,23 +416,6 @@ def test_variants_can_be_looked_at(method):
 
 
 # -- clones ---------------------------------------------------------------------------------------
-
-
-def test_clone_loss_is_that_of_the_release():
-    """Its equation, softmax and logarithm apart as the released code has them."""
-    a, p, n = torch.randn(3, 6, 8, generator=generator()) * 0.5
-    labels = torch.tensor([0, 1, 0, 2, 1, 3])
-    total = 0.0
-    for i in range(6):
-        scores = [a[i] @ p[i], a[i] @ n[i]]
-        for j, other in enumerate([*a, *p]):
-            alike = labels[j % 6] == labels[i]
-            scores.append(torch.tensor(-1e9) if alike else a[i] @ other)
-        total -= torch.log(torch.softmax(torch.stack(scores), 0)[0] + 1e-10)
-    torch.testing.assert_close(clone_loss(a, p, n, labels, 6.0), total / 6, rtol=1e-5, atol=1e-5)
-    # where that one is stuck at 23 without a gradient, the logarithm itself still teaches
-    far = clone_loss(10 * a, -10 * p, 10 * a, labels, 6.0)
-    assert far > 50
 
 
 def test_a_finder_reads_the_pooler_as_the_release_does(tmp_path):

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from pretrial.compare.kit import renamed
 from pretrial.errors import UserError
 from pretrial.methods.code.contrabert import ContraBERT
-from pretrial.methods.code.contrabert.trials import make_data, measure, trial
+from pretrial.methods.code.contrabert.trials import trial
 
 TEXT = '''def work_{0}(first, items):
     """Adds up number {0}.
@@ -33,7 +34,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(source):
-    return make_data(source, num_functions=20, num_train=150, num_misuse=40)
+    return renamed.data(source, num_functions=20, num_train=150, num_misuse=40)
 
 
 def test_functions_of_the_test_are_of_other_modules_and_bare(data):
@@ -83,7 +84,7 @@ def test_arms_differ_in_what_they_are_named_after(source):
 def test_measures_are_one_value_a_function(data, source):
     config = trial(data=source, tiny=True).arm("contrabert").config
     method = ContraBERT.build(config, data=ContraBERT.read(data.train))
-    results = measure(method, data, seed=0)
+    results = renamed.measure(method, data, seed=0)
     assert {name: len(values) for name, values in results.items()} == {
         **{f"accuracy_{count}": 20 for count in (0, 1, 2, 4, 8)},
         "misuse_accuracy": 20,
@@ -105,4 +106,4 @@ def test_too_little_code_is_refused(tmp_path):
     path = tmp_path / "few.jsonl"
     path.write_text(json.dumps({"code": TEXT.format(1)}) + "\n")
     with pytest.raises(UserError, match="give more code"):
-        make_data(str(path), 20, 100, 0)
+        renamed.data(str(path), 20, 100, 0)

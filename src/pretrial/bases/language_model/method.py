@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from pretrial.bases.examples import sample_texts
 from pretrial.checkpoints.pretrained import load_generator
 from pretrial.checkpoints.t5 import save_network
 from pretrial.data.rows import texts
@@ -243,10 +244,4 @@ class LanguageMethod(Method):
     @classmethod
     def sample_rows(cls) -> list[dict[str, Any]]:
         """A handful of rows for tests."""
-        verbs = ("Return", "Print", "Close", "Copy", "Write down")
-        nouns = ("the list", "a file", "each name", "the number of items", "an open socket")
-        return [
-            {"text": f"{verb} {noun} and then look at {noun}, and at all the others."}
-            for verb in verbs
-            for noun in nouns
-        ]
+        return sample_texts(", and at all the others.")

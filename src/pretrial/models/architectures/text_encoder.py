@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedModel,
@@ -146,6 +147,14 @@ def mean_of(states: Tensor, mask: Tensor) -> Tensor:
     """Means [B, d] of states [B, T, d] where the mask [B, T] is 1."""
     weights = mask.unsqueeze(-1).to(states.dtype)  # [B, T, 1]
     return (states * weights).sum(1) / weights.sum(1)
+
+
+def unit_vectors(states: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """Vectors of length 1 [B, d], for contrasts, of states [B, T, d] with a mask [B, T]."""
+    if pooling == "first":
+        return F.normalize(states[:, 0], dim=-1)
+    weights = mask[..., None].to(states.dtype)  # [B, T, 1]
+    return F.normalize((states * weights).sum(1), dim=-1)
 
 
 def classifier_from(

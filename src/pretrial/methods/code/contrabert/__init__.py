@@ -39,16 +39,16 @@ from transformers import RobertaConfig, RobertaForMaskedLM
 
 from pretrial.bases.text_encoder import TextEncoder
 from pretrial.card import Card, Claim, Field
-from pretrial.methods.code.contrabert.abilities import CloneFinder
+from pretrial.evaluate.clones import CloneFinder
 from pretrial.methods.code.contrabert.config import Config
 from pretrial.methods.code.contrabert.data import (
     Sample,
     Variants,
-    back_translations,
     read_samples,
     seen,
 )
 from pretrial.methods.code.contrabert.stages import Contrast
+from pretrial.models.decoding.translation import back_translations
 from pretrial.models.tokenizers import ROBERTA_SPECIALS
 from pretrial.train.stage import Stage
 

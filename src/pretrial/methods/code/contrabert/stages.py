@@ -7,21 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pretrial.corrupt.masks import chosen_of, mask_windows
+from pretrial.data.windows.pairs import pair_windows
 from pretrial.methods.code.contrabert.config import Config
 from pretrial.methods.code.contrabert.data import Sample, Variants
-from pretrial.models.architectures.text_encoder import hidden_states
+from pretrial.models.architectures.text_encoder import hidden_states, unit_vectors
 from pretrial.objectives.contrastive import gathered, info_nce
 from pretrial.objectives.momentum import Momentum
 from pretrial.objectives.queue import KeyQueue
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.stage import Batch, Trainable
-
-# A token of more than so many characters is rare; what lies further on is cut before it is split.
-_CHARACTERS_A_TOKEN = 32
 
 
 class Contrast(Trainable):
@@ -69,7 +66,7 @@ class Contrast(Trainable):
         originals = self._masked(examples, generator)
         batch: Batch = {"originals": originals}
         counts = dict(originals["counts"])
-        if self.needs_variants:
+        if self.config.contrast_weight or self.config.mlm_on_variants:
             variants = self._masked([variant for variant, _ in drawn], generator)
             batch["variants"] = variants
             counts["tokens"] += variants["counts"]["tokens"]
@@ -77,21 +74,11 @@ class Contrast(Trainable):
             batch["num_changed"] = sum(bool(names) for _, names in drawn)
         return {**batch, "counts": counts}
 
-    @property
-    def needs_variants(self) -> bool:
-        """Whether any loss asks for variants."""
-        return bool(self.config.contrast_weight or self.config.mlm_on_variants)
-
     def _masked(self, samples: Sequence[Sample], generator: torch.Generator) -> dict[str, Any]:
-        config = self.config
-        return mask_windows(
-            windows(samples, self.tokenizer, config.max_length),
-            self.tokenizer,
-            generator,
-            ratio=config.mask_ratio,
-            mask_prob=config.mask_prob,
-            random_prob=config.random_prob,
-        )
+        config, tokenizer = self.config, self.tokenizer
+        comments, codes = [each.comment for each in samples], [each.code for each in samples]
+        windows = pair_windows(comments, codes, tokenizer, config.max_length)
+        return mask_windows(windows, tokenizer, generator, **config.mask_rates)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Both losses by their weights, and each of them."""
@@ -128,12 +115,13 @@ class Contrast(Trainable):
         """InfoNCE of samples against their variants and the queue."""
         assert self.momentum is not None
         assert self.queue is not None
-        queries = self.pooled(states, batch["originals"]["attention_mask"])
+        pooling = self.config.pooling
+        queries = unit_vectors(states, batch["originals"]["attention_mask"], pooling)
         variants = batch["variants"]
         with torch.no_grad():
             mask = variants["attention_mask"]
             whole = hidden_states(self.momentum.average, variants["labels"], mask)
-            keys = self.pooled(whole, mask)
+            keys = unit_vectors(whole, mask, pooling)
         loss = info_nce(
             queries,
             keys,
@@ -145,40 +133,9 @@ class Contrast(Trainable):
         self.queue.hold(gathered(keys))
         return loss
 
-    def pooled(self, states: Tensor, attention_mask: Tensor) -> Tensor:
-        """One vector of length 1 a sequence [B, d]."""
-        if self.config.pooling == "first":
-            return F.normalize(states[:, 0], dim=-1)
-        weights = attention_mask[..., None].to(states.dtype)  # [B, T, 1]
-        return F.normalize((states * weights).sum(1), dim=-1)
-
     def after_step(self) -> None:
         """The momentum encoder follows, and the variants' vectors enter the queue."""
         if self.momentum is not None:
             assert self.queue is not None
             self.momentum.update()
             self.queue.push()
-
-
-def windows(samples: Sequence[Sample], tokenizer: Any, max_length: int) -> list[list[int]]:
-    """Token ids of comment, separator and code, or of code alone, cut to fit.
-
-    Args:
-        samples: the samples.
-        tokenizer: of the encoder.
-        max_length: of the sequence, the special tokens at its ends included.
-    """
-    room = max_length - 2
-
-    def ids_of(texts: list[str]) -> list[list[int]]:
-        plain = {"add_special_tokens": False, "split_special_tokens": True}
-        return tokenizer(texts, **plain)["input_ids"]  # what looks like a special token is text
-
-    most = room * _CHARACTERS_A_TOKEN
-    codes = ids_of([sample.code[:most] for sample in samples])
-    comments = ids_of([sample.comment[:most] for sample in samples])
-    found = []
-    for code, comment in zip(codes, comments, strict=True):
-        head = [*comment[: room // 4], tokenizer.sep_token_id] if comment else []
-        found.append(head + code[: room - len(head)])
-    return found

@@ -1,4 +1,7 @@
-"""Fine-tuning to find clones: functions that do the same are to have vectors that are alike."""
+"""Fine-tuning to find clones: functions that do the same are to have vectors that are alike.
+
+It is how encoders of code are compared on POJ-104: any method on a RoBERTa can be asked for it.
+"""
 
 from __future__ import annotations
 
