@@ -11,9 +11,8 @@ from pretrial.evaluate.sides import (
     diagnose_sides,
     side_parameters,
 )
-from pretrial.methods.text.e2s2.network import new_bart
 from pretrial.models.architectures.language_model import TextToText
-from pretrial.models.architectures.seq2seq import new_t5
+from pretrial.models.architectures.seq2seq import new_bart, new_t5
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, learn_bpe
 
 TEXTS = ["open the file", "close the file", "read a line", "write a line"]

@@ -16,12 +16,13 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from pretrial.compare.kit import edited_texts as measures
 from pretrial.corrupt.masks import IGNORE
 from pretrial.corrupt.noise import sparse_shuffle
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import UserError
 from pretrial.methods.text.e2s2 import E2S2, Config
-from pretrial.methods.text.e2s2.trials import measures, trial
+from pretrial.methods.text.e2s2.trials import trial
 from pretrial.objectives.contrastive import nt_xent
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
@@ -407,27 +408,41 @@ def test_rows_without_text_name_the_fields_found():
 # -- the trial's measures -------------------------------------------------------------------------
 
 
-def test_measures_are_of_the_right_texts(trained):
-    windows = measures.windows_of(trained, TEXTS, 5, 12)
+@pytest.fixture
+def reader(trained):
+    views = trained.views
+    own = (views.frame, views.begin, views.special, views.ordinary, views.length)
+    return measures.Reader(trained, *own, unchanged="masked")
+
+
+def test_measures_are_of_the_right_texts(reader):
+    windows = measures.windows_of(reader, TEXTS, 5, 12)
     assert len(windows) == 12
-    edited = measures.edited_texts(trained, windows)
-    assert edited == measures.edited_texts(trained, windows)
+    edited = measures.edited_texts(reader, windows)
+    assert edited == measures.edited_texts(reader, windows)
     assert all(each.edited.any() and len(each.right) == len(each.wrong) for each in edited)
     shuffled = measures.one_window_shuffled(windows)
     for (wrong, start), right in zip(shuffled, windows, strict=False):
         places = [i for i, (a, b) in enumerate(zip(wrong, right, strict=True)) if a != b]
         assert places
         assert start <= places[0] <= places[-1] < start + 3
-    assert 0 <= measures.edit_f05(trained, edited, edited) <= 1
-    assert set(measures.shuffled_found(trained, shuffled, shuffled)) <= {0.0, 1.0}
-    assert len(measures.half_ranks(trained, windows)) == 12
+    assert 0 <= measures.edit_f05(reader, edited, edited) <= 1
+    assert set(measures.shuffled_found(reader, shuffled, shuffled)) <= {0.0, 1.0}
+    assert len(measures.half_ranks(reader, windows)) == 12
 
 
-def test_losses_of_the_measures_are_those_of_the_model(trained):
-    windows = measures.windows_of(trained, TEXTS, 5, 6)
+def test_short_windows_are_filled_and_short_texts_refused(reader):
+    short = replace(reader, length=4)
+    assert {len(window) for window in measures.windows_of(short, TEXTS, 12, 3)} == {4}
+    with pytest.raises(UserError, match="no text has 12 tokens or more: give longer ones"):
+        measures.windows_of(reader, ["a"], 12, 3)
+
+
+def test_losses_of_the_measures_are_those_of_the_model(trained, reader):
+    windows = measures.windows_of(reader, TEXTS, 5, 6)
     batch = trained.batch(windows, torch.Generator().manual_seed(0))
     weights = (batch["labels"] != IGNORE).sum(1)
-    found = torch.tensor(measures.infilling_losses(trained, windows))
+    found = torch.tensor(measures.infilling_losses(reader, windows))
     mean = (found * weights).sum() / weights.sum()
     torch.testing.assert_close(mean, trained.losses(batch)["masked_loss"], rtol=1e-4, atol=1e-5)
     right = windows[0]
@@ -435,7 +450,7 @@ def test_losses_of_the_measures_are_those_of_the_model(trained):
     source = torch.tensor([[1, *edited.wrong, 2]])
     logits = trained.network(input_ids=source, labels=torch.tensor([[1, *right, 2]])).logits[0]
     wanted = cross_entropy(logits[1:3], torch.tensor(right[:2])).item()
-    found = measures.restoration_losses(trained, [edited])
+    found = measures.restoration_losses(reader, [edited])
     assert found == pytest.approx([wanted], rel=1e-4)
 
 

@@ -221,6 +221,12 @@ def test_gaps_are_filled_where_they_stand(method):
     )
 
 
+def test_texts_are_written_for_the_task_of_generation(method):
+    (text,) = method.generate_texts(TEXTS[:1], max_new_tokens=3)
+    (row,) = method.generate(TEXTS[:1], max_new_tokens=3)
+    assert text == row["text"]
+
+
 def test_choices_are_ranked_by_their_likelihood(method):
     rows = UL2.read(PROMPTED)
     for row, example in zip(method.rank(rows), rows, strict=True):

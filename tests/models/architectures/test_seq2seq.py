@@ -5,11 +5,11 @@ import torch
 from transformers.models.bart.modeling_bart import shift_tokens_right
 
 from pretrial.errors import UserError
-from pretrial.methods.text.e2s2.network import new_bart
 from pretrial.models.architectures.language_model import TextToText
 from pretrial.models.architectures.seq2seq import (
     collate,
     generate_texts,
+    new_bart,
     new_t5,
     sequence_loss,
     shifted,

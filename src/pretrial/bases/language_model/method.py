@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -14,11 +14,17 @@ from pretrial.bases.examples import sample_texts
 from pretrial.checkpoints.pretrained import load_generator
 from pretrial.checkpoints.t5 import save_network
 from pretrial.data.rows import texts
+from pretrial.data.windows.cutting import cut
 from pretrial.errors import UserError
 from pretrial.models.architectures.language_model import LanguageModel
 from pretrial.models.tokenizers import learn_bpe, texts_of
+from pretrial.train.budget import Budget
 from pretrial.train.method import Method
-from pretrial.train.stage import Batch, Optim
+from pretrial.train.stage import Batch, Optim, Stage
+from pretrial.train.tokens import run_windows
+
+if TYPE_CHECKING:
+    from pretrial.train.run import Run
 
 _AT_ONCE = 64  # prompts that are read together
 
@@ -142,6 +148,16 @@ class LanguageMethod(Method):
     def optim(self) -> Optim | tuple[Optim, ...] | None:
         """The optimiser of its stages; None is as the settings say, see `Stage.of`."""
         return None
+
+    def stage_on_windows(self, name: str, run: Run, budget: Budget, length: int) -> Stage:
+        """A stage over the texts of a run, cut into windows of at most so many token ids."""
+        windows, held_out = run_windows(
+            run,
+            lambda part: cut(map(self.text_of, part), self.tokenizer, length),
+            name=str(length),
+        )
+        how: dict[str, Any] = {"budget": budget, "held_out": held_out, "optim": self.optim()}
+        return Stage.of(name, self, windows, self.config, **how)
 
     # What it can do
 

@@ -248,12 +248,13 @@ class PromptedMethod(LanguageMethod):
         start, *behind = self.language_model.prompt([])
         return prefix_recipe(type(self.network), [start], behind)
 
-    def generate(  # type: ignore[override]  # one beam
+    def generate(
         self,
         examples: Sequence[Example],
         *,
         max_new_tokens: int = 0,
         num_samples: int = 1,
+        num_beams: int = 1,
         temperature: float = 0.0,
         top_p: float = 0.95,
         spans: bool = False,
@@ -263,7 +264,8 @@ class PromptedMethod(LanguageMethod):
 
         Args:
             max_new_tokens: longest text, in tokens; 0 takes the model's own limit.
-            num_samples: texts for each, with a temperature.
+            num_samples: texts for each, with a temperature or beams.
+            num_beams: above 1, beam search, which an encoder-decoder can.
             temperature: of sampling; 0 takes the most probable token each time.
             top_p: mass of the nucleus, when sampling.
             spans: the text has gaps <extra_id_0>, ...; keep these signs between what fills them.
@@ -273,6 +275,7 @@ class PromptedMethod(LanguageMethod):
             self.prompts(examples, 0),
             max_new_tokens=max_new_tokens or self.max_written,
             num_samples=num_samples,
+            num_beams=num_beams,
             temperature=temperature,
             top_p=top_p,
             seed=seed,

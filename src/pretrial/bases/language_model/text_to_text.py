@@ -15,9 +15,10 @@ from pretrial.bases.language_model.method import LanguageMethod
 from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
 from pretrial.data.rows import read_as
 from pretrial.errors import UserError
+from pretrial.evaluate.sides import diagnose_sides
 from pretrial.models.architectures import text_encoder
 from pretrial.models.architectures.language_model import TextToText
-from pretrial.models.architectures.seq2seq import encode_texts, new_t5
+from pretrial.models.architectures.seq2seq import encode_texts, new_bart, new_t5
 from pretrial.models.architectures.text_classifier import TextClassifier
 from pretrial.models.architectures.text_encoder import Pooling
 from pretrial.models.tokenizers import ROBERTA_SPECIALS, check_sentinels, special_ids
@@ -44,7 +45,7 @@ class TextToTextMethod(LanguageMethod):
     Attributes:
         kinds: what a checkpoint may be: its `model_type`, and the class that loads it.
         known: a public checkpoint, for the error of one that does not fit.
-        num_sentinels: tokens <extra_id_N> that are needed, and that a learned vocabulary gets.
+        num_sentinels: tokens <extra_id_N> that a T5 needs, and that a learned vocabulary gets.
         beside: beginnings of the names of weights that a checkpoint may hold beside the network's.
     """
 
@@ -62,11 +63,16 @@ class TextToTextMethod(LanguageMethod):
     @classmethod
     def vocabulary(cls, config: Any, data: Sequence[Any], **more: Any) -> Any:
         """See `LanguageMethod.vocabulary`; with sentinels."""
-        return super().vocabulary(config, data, **({"num_sentinels": cls.num_sentinels} | more))
+        number = 0 if getattr(config, "architecture", "t5") == "bart" else cls.num_sentinels
+        return super().vocabulary(config, data, **({"num_sentinels": number} | more))
 
     @classmethod
     def new_network(cls, config: Any, vocab_size: int) -> Any:
-        """An untrained T5 of the settings' sizes."""
+        """An untrained T5 of the settings' sizes, or a BART where they have that architecture."""
+        if getattr(config, "architecture", "t5") == "bart":
+            positions, std = config.num_positions, config.init_std
+            own = cls.sizes(config) | cls.token_ids()
+            return new_bart(vocab_size, num_positions=positions, init_std=std, **own)
         return new_t5(vocab_size, **cls.sizes(config), **cls.token_ids())
 
     @staticmethod
@@ -100,7 +106,7 @@ class TextToTextMethod(LanguageMethod):
             )
         network: Any = load_pretrained(cls.kinds[kind], source, beside=cls.beside)
         tokenizer = load_tokenizer(source)
-        if cls.num_sentinels:
+        if cls.num_sentinels and kind != "bart":
             num_embeddings = network.get_input_embeddings().num_embeddings
             check_sentinels(tokenizer, num_embeddings, cls.num_sentinels)
         return config.sized_as(network.config), network, tokenizer
@@ -178,6 +184,38 @@ class TextToTextMethod(LanguageMethod):
         own = self.language_model
         most = max_target or own.max_target
         return TextToText(self.copied(), self.tokenizer, own.max_source, most)
+
+    def diagnose(
+        self,
+        examples: Sequence[Any],
+        *,
+        epochs: int = 3,
+        lr: float = 1e-4,
+        batch_size: int = 16,
+        test_ratio: float = 0.25,
+        max_new_tokens: int = 16,
+        seed: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """What each side is worth: fine-tuning with one fresh or frozen, and its active units.
+
+        Args:
+            epochs: of fine-tuning, once for each setting.
+            lr: peak learning rate of fine-tuning.
+            batch_size: examples a step.
+            test_ratio: share of the examples, the last ones, to measure on.
+            max_new_tokens: longest text that is written in measuring.
+            seed: of the fresh weights and of fine-tuning.
+        """
+        pairs = [(self.text_of(each), getattr(each, "target", "")) for each in examples]
+        yield from diagnose_sides(
+            lambda: self.writer(max_new_tokens),
+            pairs,
+            epochs=epochs,
+            lr=lr,
+            batch_size=batch_size,
+            test_ratio=test_ratio,
+            seed=seed,
+        )
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, Any]]:

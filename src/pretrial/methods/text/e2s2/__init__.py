@@ -32,8 +32,9 @@ Deviations from the paper and its release (WHU-ZQH/E2S2):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,21 +43,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import BartForConditionalGeneration, T5ForConditionalGeneration
 
+from pretrial.bases.language_model import TextToTextMethod
 from pretrial.card import Card, Claim, Field
 from pretrial.checkpoints.parts import has_part, load_parts, load_value, save_parts
-from pretrial.data.windows.cutting import cut
+from pretrial.data.rows import mapped, read_as
 from pretrial.errors import UserError
-from pretrial.methods.text.e2s2 import abilities
 from pretrial.methods.text.e2s2.config import Config
-from pretrial.methods.text.e2s2.data import Example, read_examples
-from pretrial.methods.text.e2s2.network import new_bart
+from pretrial.methods.text.e2s2.data import Example, Views
+from pretrial.models.architectures.framed_texts import encode_sources, prompt_states
 from pretrial.models.architectures.language_model import TextToText
 from pretrial.models.architectures.seq2seq import shifted
-from pretrial.models.tokenizers import check_sentinels
+from pretrial.models.architectures.text_encoder import mean_of
 from pretrial.objectives.contrastive import nt_xent
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.stage import Batch, Optim, Stage
-from pretrial.train.tokens import run_windows
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
@@ -86,10 +86,9 @@ CARD = Card(
 
 
 _HEAD, _CLASSES = "encoder_token_head", "encoder_token_classes"
-_NUM_SENTINELS = 100
 
 
-class E2S2(abilities.Abilities):
+class E2S2(TextToTextMethod):
     """A BART or T5 and, while it is trained, a head that finds noise in its encoder's states.
 
     Attributes:
@@ -102,6 +101,7 @@ class E2S2(abilities.Abilities):
         "t5": T5ForConditionalGeneration,
     }
     known: ClassVar[str] = "facebook/bart-base or google/t5-v1_1-base"
+    num_sentinels: ClassVar[int] = 100
     beside: ClassVar[str] = f"{_HEAD}."  # released checkpoints may hold it
 
     def __init__(self, config: Any, network: Any, tokenizer: Any = None) -> None:
@@ -122,19 +122,8 @@ class E2S2(abilities.Abilities):
     def vocabulary(cls, config: Any, data: Sequence[Any], **more: Any) -> Any:
         """As BART's, or as T5's with its sentinels."""
         if config.architecture == "t5":
-            more = {"num_sentinels": _NUM_SENTINELS, "template": "$A </s>"} | more
+            more = {"template": "$A </s>"} | more
         return super().vocabulary(config, data, **more)
-
-    @classmethod
-    def new_network(cls, config: Any, vocab_size: int) -> Any:
-        """An untrained BART or T5."""
-        if config.architecture == "t5":
-            return super().new_network(config, vocab_size)
-        ids = cls.token_ids()
-        positions, std = config.num_positions, config.init_std
-        return new_bart(
-            vocab_size, num_positions=positions, init_std=std, **cls.sizes(config), **ids
-        )
 
     @classmethod
     def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
@@ -145,10 +134,7 @@ class E2S2(abilities.Abilities):
         """
         config, network, tokenizer = super().load(config, source)
         kind = network.config.model_type
-        if kind == "t5":
-            size = network.get_input_embeddings().num_embeddings
-            check_sentinels(tokenizer, size, _NUM_SENTINELS)
-        elif tokenizer.mask_token_id is None:
+        if kind == "bart" and tokenizer.mask_token_id is None:
             raise UserError(f"the tokenizer of {source} has no mask token: give a BART's own")
         return replace(config, architecture=kind), network, tokenizer
 
@@ -169,8 +155,23 @@ class E2S2(abilities.Abilities):
 
     @classmethod
     def read(cls, rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
-        """See `data.read_examples`."""
-        return read_examples(rows)
+        """Texts and, where there are any, targets; see `read_as`."""
+        return mapped(read_as(rows, Example), lambda _, own: replace(own, target=str(own.target)))
+
+    @staticmethod
+    def text_of(example: Example | str) -> str:
+        """The text of an example, which may be the text itself."""
+        return example if isinstance(example, str) else example.text
+
+    @classmethod
+    def parts(cls, example: Example) -> Iterable[str]:
+        """The text alone: targets are for `diagnose`."""
+        return (example.text,)
+
+    @cached_property
+    def views(self) -> Views:
+        """What makes batches."""
+        return Views(self.tokenizer, self.config)
 
     # Training
 
@@ -223,20 +224,12 @@ class E2S2(abilities.Abilities):
         assert self.encoder_token_head is not None
         states = F.dropout(states, self.config.dropout_prob, self.training)
         logits = self.encoder_token_head(states).flatten(0, 1)
-        return token_loss(
-            logits, batch["kinds"].flatten(), batch["counts"][self.config.denoise_mean]
-        )
+        count = batch["counts"][self.config.denoise_mean]
+        return token_loss(logits, batch["kinds"].flatten(), count)
 
     def stages(self, run: Run) -> Iterator[Stage]:
         """One stage over the windows of the texts."""
-        length = self.views.length
-        windows, held_out = run_windows(
-            run,
-            lambda part: cut(map(self.text_of, part), self.tokenizer, length),
-            name=str(length),
-        )
-        how: dict[str, Any] = {"budget": run.budget, "held_out": held_out, "optim": self.optim()}
-        yield Stage.of("train", self, windows, self.config, **how)
+        yield self.stage_on_windows("train", run, run.budget, self.views.length)
 
     def optim(self) -> Optim:
         """As in train.sh."""
@@ -254,6 +247,19 @@ class E2S2(abilities.Abilities):
     def max_written(self) -> int:
         """One token less than is read."""
         return int(self.config.max_length - 1)
+
+    # Use
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Sentence vectors [B, d] of states [B, T, d] whose mask is 1 at tokens [B, T]."""
+        return (prompt_states if self.config.pooling == "prompt" else mean_of)(states, mask)
+
+    def encode(self, examples: Sequence[Example | str], batch_size: int = 64) -> Tensor:
+        """One vector a text [N, d] by the encoder, pooled as in training."""
+        texts, most = [self.text_of(each) for each in examples], self.config.max_length
+        sources = self.views.frame.sources(self.tokenizer, texts, most)
+        pad = self.language_model.pad
+        return encode_sources(self.network, sources, pad, self.pool, batch_size)
 
     @classmethod
     def sample_rows(cls) -> list[dict[str, Any]]:

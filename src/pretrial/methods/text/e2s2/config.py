@@ -8,8 +8,6 @@ from typing import ClassVar, Literal, Self
 from pretrial.bases.config import Optimisation, TransformerSizes, published_size
 from pretrial.errors import UserError
 
-Pooling = Literal["mean", "prompt"]
-
 
 @dataclass(frozen=True)
 class Config(Optimisation, TransformerSizes):
@@ -66,7 +64,7 @@ class Config(Optimisation, TransformerSizes):
     denoise_mean: Literal["sources", "targets"] = "sources"  # targets: criterions/cross_entropy.py
     contrast_weight: float = 0.05  # criterions/cross_entropy.py
     temperature: float = 1.0  # criterions/cross_entropy.py
-    pooling: Pooling = "mean"  # criterions/cross_entropy.py
+    pooling: Literal["mean", "prompt"] = "mean"  # criterions/cross_entropy.py
     lr: float = 1.5e-6  # train.sh
     warmup: float = 6000  # train.sh
     weight_decay: float = 0.01  # train.sh

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +20,9 @@ from pretrial.corrupt.noise import (
 )
 from pretrial.corrupt.spans import span_corruption
 from pretrial.corrupt.whole_words import word_begins
-from pretrial.data.rows import mapped, require, text_in
-from pretrial.errors import UserError
 from pretrial.methods.text.e2s2.config import Config
-from pretrial.models.architectures.seq2seq import pad_rows
+from pretrial.models.architectures.framed_texts import Frame
+from pretrial.models.architectures.seq2seq import collate
 from pretrial.models.tokenizers import sentinel_ids
 from pretrial.train.stage import Batch
 
@@ -32,38 +32,12 @@ INTACT, MOVED = 0, 1
 _RELEASED_REPLACEMENTS = 0.15  # data/denoising_dataset.py, whatever --e2s2-random says
 
 
-class Example(NamedTuple):
-    """A text, and what is to be written for it where that is known."""
+@dataclass(frozen=True)
+class Example:
+    """A text, and what is to be written for it where that is known, such as a label."""
 
     text: str
-    target: str = ""
-
-
-def read_examples(rows: Sequence[dict[str, Any]]) -> Sequence[Example]:
-    """Texts and, where there are any, targets.
-
-    Raises:
-        UserError: a row has no text.
-    """
-    require(rows, ("text",))
-
-    def example(number: int, row: dict[str, Any]) -> Example:
-        target = row.get("target")
-        return Example(text_in(row, number), "" if target is None else str(target))
-
-    return mapped(rows, example)
-
-
-class Frame(NamedTuple):
-    """Token ids that stand before and behind a text in every source."""
-
-    before: list[int]
-    behind: list[int]
-
-    @property
-    def size(self) -> int:
-        """Tokens in all."""
-        return len(self.before) + len(self.behind)
+    target: Any = ""
 
 
 class Views:
@@ -86,19 +60,11 @@ class Views:
         self.mask = self.sentinels[-1] if is_t5 else int(tokenizer.mask_token_id)
         self.end = int(tokenizer.eos_token_id)
         self.begin = [] if is_t5 else [int(tokenizer.bos_token_id)]
-        before, behind = (
-            tokenizer(list(_PROMPT), add_special_tokens=False)["input_ids"]
-            if config.pooling == "prompt"
-            else ([], [])
-        )
-        pooled = [self.mask] if config.pooling == "prompt" else []
-        self.frame = Frame([*self.begin, *before], [*behind, *pooled, self.end])
-        self.length = config.max_length - self.frame.size
-        if self.length < 1:
-            raise UserError(
-                f"{self.frame.size} tokens stand around each text: set max_length to more than"
-                f" that, not {config.max_length}"
-            )
+        inner = Frame([], [])
+        if config.pooling == "prompt":
+            inner = Frame.of_prompt(tokenizer, _PROMPT, self.mask)
+        self.frame = Frame([*self.begin, *inner.before], [*inner.behind, self.end])
+        self.length = self.frame.room(config.max_length)
         special = {*tokenizer.all_special_ids, *self.sentinels, self.mask}
         self.special = np.array(sorted(special))
         self.ordinary = np.setdiff1d(np.arange(len(tokenizer)), self.special)
@@ -119,34 +85,14 @@ class Views:
         """
         seeds = row_seeds(len(windows), generator)
         hidden, targets = self._hide(windows, seeds)
-        rows = [[*self.frame.before, *row, *self.frame.behind] for row in hidden]
-        lengths = np.array([len(row) for row in rows])
-        masked = pad_rows(rows, int(self.tokenizer.pad_token_id)).numpy()
-        places = np.arange(masked.shape[1])
-        noisy, kinds = self._noise(masked, lengths, seeds)
-        kinds[places >= lengths[:, None]] = IGNORE
-        num_sources, num_targets = float(lengths.sum()), float(sum(map(len, targets)))
-        labels = pad_rows(targets, IGNORE)
-        return {
-            "masked": torch.from_numpy(masked),
-            "noisy": torch.from_numpy(noisy),
-            "attention_mask": torch.from_numpy((places < lengths[:, None]).astype(np.int64)),
-            "labels": labels,
-            "loss_mask": labels != IGNORE,
-            "kinds": torch.from_numpy(kinds),
-            "counts": {
-                "examples": float(len(windows)),
-                "sources": num_sources,
-                "targets": num_targets,
-                "tokens": len(self.config.views) * (num_sources + num_targets),
-            },
-        }
-
-    def sources(self, texts: Sequence[str]) -> list[list[int]]:
-        """Texts as whole sources, those that are too long cut."""
-        encoded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        before, behind = self.frame
-        return [[*before, *ids[: self.length], *behind] for ids in encoded]
+        batch = collate(self.frame.around(hidden), targets, int(self.tokenizer.pad_token_id))
+        masked, is_token = batch.pop("input_ids"), batch["attention_mask"].numpy() == 1
+        noisy, kinds = self._noise(masked.numpy(), is_token.sum(1), seeds)
+        kinds[~is_token] = IGNORE
+        views = {"masked": masked, "noisy": torch.from_numpy(noisy)}
+        counts = batch["counts"] | {"sources": float(is_token.sum())}
+        counts["tokens"] *= len(self.config.views)
+        return {**batch, **views, "kinds": torch.from_numpy(kinds), "counts": counts}
 
     def _hide(
         self, windows: Sequence[list[int]], seeds: NDArray[np.int64]
@@ -186,10 +132,7 @@ class Views:
 
         With the release's noise the ratios only say which kinds there are.
         """
-        config, places = self.config, np.arange(masked.shape[1])
-        inside = (places >= len(self.frame.before)) & (
-            places < lengths[:, None] - len(self.frame.behind)
-        )
+        config, inside = self.config, self.frame.inside(lengths, masked.shape[1])
         free = inside & ~np.isin(masked, self.special)
         noisy, kinds = masked, np.full_like(masked, INTACT)
         as_released = config.noise == "release"

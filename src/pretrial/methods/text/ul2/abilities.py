@@ -55,7 +55,7 @@ class Abilities(PromptedMethod):
             t5_spans=config.t5_spans,
         )
 
-    def generate(  # type: ignore[override]  # one beam
+    def generate(  # type: ignore[override]  # an aim and a mode, no spans
         self,
         examples: Sequence[Example],
         *,
@@ -63,6 +63,7 @@ class Abilities(PromptedMethod):
         mode: ModeOption = "by-aim",
         max_new_tokens: int = 0,
         num_samples: int = 1,
+        num_beams: int = 1,
         temperature: float = 0.0,
         top_p: float = 0.95,
         seed: int = 0,
@@ -73,7 +74,8 @@ class Abilities(PromptedMethod):
             aim: what is wanted; it decides the mode.
             mode: takes this mode instead, or none.
             max_new_tokens: longest text, in tokens; 0 takes the model's own limit.
-            num_samples: texts for each, with a temperature.
+            num_samples: texts for each, with a temperature or beams.
+            num_beams: above 1, beam search, which an encoder-decoder can.
             temperature: of sampling; 0 takes the most probable token each time.
             top_p: mass of the nucleus, when sampling.
             seed: of sampling.
@@ -89,6 +91,7 @@ class Abilities(PromptedMethod):
             self.prompts_of(prompts, self.head(chosen)),
             max_new_tokens=max_new_tokens or self.max_written,
             num_samples=num_samples,
+            num_beams=num_beams,
             temperature=temperature,
             top_p=top_p,
             seed=seed,

@@ -1,13 +1,15 @@
 """What an encoder-decoder knows of texts that it has not read: probes, restoration, infilling.
 
 Texts are given as windows of token ids; which of them are changed, and how, depends on the texts
-alone, so every model is asked the same.
+alone, so every model is asked the same. A method tells by a `Reader` how it reads them; so any
+objective for encoders, or for both sides, can be tried on what errors are to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,14 +19,13 @@ from torch import Tensor
 from pretrial.corrupt.draws import row_seeds
 from pretrial.corrupt.noise import local_shuffle, random_replacement
 from pretrial.data.windows.cutting import TokenWindows
+from pretrial.errors import UserError
 from pretrial.evaluate.retrieval import Search, ranking_metrics
+from pretrial.models.architectures.framed_texts import Frame, framed_states
 from pretrial.models.architectures.language_model import label_losses
 from pretrial.models.architectures.seq2seq import collate
 from pretrial.train.device import to_device
 from pretrial.train.stage import Batch
-
-if TYPE_CHECKING:
-    from pretrial.methods.text.e2s2 import E2S2
 
 _AT_ONCE = 64
 _SHUFFLED_RATIO = 0.1  # windows for each token, in texts to be restored
@@ -50,32 +51,98 @@ class Edited(NamedTuple):
         return np.array(self.right) != np.array(self.wrong)
 
 
-def windows_of(method: E2S2, texts: Sequence[str], least: int, most: int) -> list[list[int]]:
-    """The first windows of so many texts, of those that have `least` tokens or more."""
+@dataclass(frozen=True)
+class Reader:
+    """A method in eval mode, as the measures ask it.
+
+    Attributes:
+        method: with the ability `encode`, a `tokenizer`, a `network`, and a `batch` of windows.
+        frame: what stands around a text in a source.
+        begin: token ids that every target begins with.
+        special: ids that are never changed.
+        ordinary: ids that others are replaced by.
+        length: most tokens of a window.
+        unchanged: name of the field of a batch whose sources are not shuffled and replaced.
+    """
+
+    method: Any
+    frame: Frame
+    begin: list[int]
+    special: NDArray[np.int64]
+    ordinary: NDArray[np.int64]
+    length: int
+    unchanged: str = "input_ids"
+
+    @property
+    def pad(self) -> int:
+        """The padding token."""
+        return int(self.method.tokenizer.pad_token_id)
+
+    def states(self, windows: Sequence[list[int]]) -> list[NDArray[np.float32]]:
+        """The encoder's states of the tokens of each window [T, d]."""
+        found = framed_states(self.method.network, windows, self.frame, self.pad)
+        return [states.numpy() for states in found]
+
+
+def measure(
+    reader: Reader, halves: Sequence[Sequence[str]], least: int, most: int
+) -> dict[str, float | list[float]]:
+    """All measures, of texts to learn the probes from and texts to test on.
+
+    Args:
+        reader: of the method.
+        halves: texts of either side.
+        least: tokens of a text that takes part.
+        most: texts of either side that take part.
+
+    Returns:
+        "edit_f05", "shuffle_found", "half_mrr", "restoration_loss" and "infilling_loss".
+    """
+    learn, test = (windows_of(reader, texts, least, most) for texts in halves)
+    wrong_learn, wrong_test = (edited_texts(reader, each) for each in (learn, test))
+    shuffled = [one_window_shuffled(each) for each in (learn, test)]
+    return {
+        "edit_f05": edit_f05(reader, wrong_learn, wrong_test),
+        "shuffle_found": shuffled_found(reader, *shuffled),
+        "half_mrr": half_ranks(reader, test),
+        "restoration_loss": restoration_losses(reader, wrong_test),
+        "infilling_loss": infilling_losses(reader, test),
+    }
+
+
+def windows_of(reader: Reader, texts: Sequence[str], least: int, most: int) -> list[list[int]]:
+    """The first windows of so many texts, of those that have `least` tokens, or fill their window.
+
+    Raises:
+        UserError: none has.
+    """
     found: list[list[int]] = []
+    least = min(least, reader.length)
     for text in texts:
-        windows = TokenWindows([text], method.tokenizer, method.views.length)
+        windows = TokenWindows([text], reader.method.tokenizer, reader.length)
         if len(windows) and len(windows[0]) >= least:
             found.append(windows[0])
         if len(found) == most:
             break
+    if not found:
+        raise UserError(f"no text has {least} tokens or more: give longer ones to test on")
     return found
 
 
-def edited_texts(method: E2S2, windows: Sequence[list[int]]) -> list[Edited]:
+def edited_texts(reader: Reader, windows: Sequence[list[int]]) -> list[Edited]:
     """Texts with errors, those left out that by chance got none."""
     seeds = row_seeds(len(windows), torch.Generator().manual_seed(0))
     found = []
     for window, seed in zip(windows, seeds, strict=True):
         ids, own = np.array([window]), np.array([seed])
-        free = ~np.isin(ids, method.views.special)
+        free = ~np.isin(ids, reader.special)
         shuffled = local_shuffle(ids, free, own, ratio=_SHUFFLED_RATIO)
         wrong = random_replacement(
             shuffled.inputs,
             free & ~shuffled.moved,
             own,
             ratio=_REPLACED_RATIO,
-            random_ids=method.views.ordinary,
+            random_ids=reader.ordinary,
         ).inputs[0]
         if (wrong != ids[0]).any():
             found.append(Edited(window, wrong.tolist()))
@@ -98,42 +165,30 @@ def one_window_shuffled(windows: Sequence[list[int]]) -> list[tuple[list[int], i
     return found
 
 
-@torch.no_grad()
-def token_states(method: E2S2, windows: Sequence[list[int]]) -> list[NDArray[np.float32]]:
-    """The encoder's states of the tokens of each window [T, d]."""
-    before, behind = method.views.frame
-    found: list[Any] = [None] * len(windows)
-    sources = [[*before, *window, *behind] for window in windows]
-    for rows, states, _ in method.states(sources, _AT_ONCE):
-        for row, own in zip(rows, states.float().cpu().numpy(), strict=True):
-            found[row] = own[len(before) : len(before) + len(windows[row])]
-    return found
-
-
-def infilling_losses(method: E2S2, windows: Sequence[list[int]]) -> list[float]:
+def infilling_losses(reader: Reader, windows: Sequence[list[int]]) -> list[float]:
     """Nats a token of each text, written from its view with masks only."""
     generator = torch.Generator().manual_seed(0)
     found: list[float] = []
     for start in range(0, len(windows), _AT_ONCE):
-        batch = method.batch(windows[start : start + _AT_ONCE], generator)
-        losses = _nll(method, batch | {"input_ids": batch["masked"]})
+        batch = reader.method.batch(windows[start : start + _AT_ONCE], generator)
+        losses = _nll(reader, batch | {"input_ids": batch[reader.unchanged]})
         found += (losses.sum(1) / batch["loss_mask"].sum(1)).tolist()
     return found
 
 
-def restoration_losses(method: E2S2, texts: Sequence[Edited]) -> list[float]:
+def restoration_losses(reader: Reader, texts: Sequence[Edited]) -> list[float]:
     """Nats a token of the right text at the edited places, given the wrong text and what precedes.
 
     Needs a BART, which writes whole texts.
     """
-    begin, end = method.views.begin, method.views.end
+    begin, end = reader.begin, int(reader.method.tokenizer.eos_token_id)
     found: list[float] = []
     for start in range(0, len(texts), _AT_ONCE):
         some = texts[start : start + _AT_ONCE]
-        sources = [[*method.views.frame.before, *t.wrong, *method.views.frame.behind] for t in some]
+        sources = reader.frame.around([each.wrong for each in some])
         targets = [[*begin, *each.right, end] for each in some]
-        batch = collate(sources, targets, int(method.tokenizer.pad_token_id))
-        losses = _nll(method, batch)
+        batch = collate(sources, targets, reader.pad)
+        losses = _nll(reader, batch)
         for each, row in zip(some, losses, strict=True):
             own = row[len(begin) : len(begin) + len(each.right)]
             found.append(float(own[torch.from_numpy(each.edited)].mean()))
@@ -141,15 +196,16 @@ def restoration_losses(method: E2S2, texts: Sequence[Edited]) -> list[float]:
 
 
 @torch.no_grad()
-def _nll(method: E2S2, batch: Batch) -> Tensor:
+def _nll(reader: Reader, batch: Batch) -> Tensor:
     """-log p of every label [B, U] on the CPU, 0 at padding; the method is in eval mode."""
-    return label_losses(method.network, to_device(batch, method.network.device)).cpu()
+    network = reader.method.network
+    return label_losses(network, to_device(batch, network.device)).cpu()
 
 
-def edit_f05(method: E2S2, learn: Sequence[Edited], test: Sequence[Edited]) -> float:
+def edit_f05(reader: Reader, learn: Sequence[Edited], test: Sequence[Edited]) -> float:
     """F0.5 of finding edited tokens by a linear classifier on the encoder's frozen states."""
     guesses = _token_scores(
-        method,
+        reader,
         [each.wrong for each in learn],
         [each.edited for each in learn],
         [each.wrong for each in test],
@@ -162,7 +218,7 @@ def edit_f05(method: E2S2, learn: Sequence[Edited], test: Sequence[Edited]) -> f
 
 
 def shuffled_found(
-    method: E2S2, learn: Sequence[tuple[list[int], int]], test: Sequence[tuple[list[int], int]]
+    reader: Reader, learn: Sequence[tuple[list[int], int]], test: Sequence[tuple[list[int], int]]
 ) -> list[float]:
     """1.0 for each text whose shuffled window is the one that a linear probe of tokens names."""
     labels = []
@@ -171,13 +227,13 @@ def shuffled_found(
         own[start : start + _WIDTH] = True
         labels.append(own)
     texts = [window for window, _ in test]
-    scores = _token_scores(method, [window for window, _ in learn], labels, texts)
+    scores = _token_scores(reader, [window for window, _ in learn], labels, texts)
     sums = [np.convolve(each, np.ones(_WIDTH), "valid") for each in scores]
     return [float(each.argmax() == start) for each, (_, start) in zip(sums, test, strict=True)]
 
 
 def _token_scores(
-    method: E2S2,
+    reader: Reader,
     learn: Sequence[list[int]],
     labels: Sequence[NDArray[np.bool_]],
     test: Sequence[list[int]],
@@ -187,20 +243,20 @@ def _token_scores(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    states = np.concatenate(token_states(method, learn))[:_PROBED_TOKENS]
+    states = np.concatenate(reader.states(learn))[:_PROBED_TOKENS]
     wanted = np.concatenate(labels)[:_PROBED_TOKENS]
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
     model.fit(states, wanted)
-    return [model.decision_function(each) for each in token_states(method, test)]
+    return [model.decision_function(each) for each in reader.states(test)]
 
 
-def half_ranks(method: E2S2, windows: Sequence[list[int]]) -> list[float]:
+def half_ranks(reader: Reader, windows: Sequence[list[int]]) -> list[float]:
     """1 / rank of each text's second half among all, by its first half."""
     parts = [(window[: len(window) // 2], window[len(window) // 2 :]) for window in windows]
-    decode = method.tokenizer.decode
+    decode = reader.method.tokenizer.decode
     firsts, seconds = ([decode(part[side]) for part in parts] for side in (0, 1))
     left, right = (
-        torch.nn.functional.normalize(method.encode(texts), dim=-1).numpy()
+        torch.nn.functional.normalize(reader.method.encode(texts), dim=-1).numpy()
         for texts in (firsts, seconds)
     )
     search = Search(firsts, seconds, [[place] for place in range(len(parts))])

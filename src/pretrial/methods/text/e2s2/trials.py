@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pretrial.compare.kit import packages
+from pretrial.compare.kit import edited_texts, packages
+from pretrial.compare.kit.arms import ablations
 from pretrial.compare.kit.encoder_trial import DOCSTRINGS, Measures, encoder_trial
 from pretrial.compare.kit.warm_starts import untrained, warm_start
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.methods.text.e2s2.config import Config
-from pretrial.methods.text.e2s2.trials import measures
 from pretrial.train.budget import Budget
+
+if TYPE_CHECKING:
+    from pretrial.methods.text.e2s2 import E2S2
 
 _LEAST_TOKENS = 12  # of a text that is edited, shuffled or parted
 
@@ -59,6 +61,7 @@ def trial(
         config, num_texts, pretrain_flops = Config.tiny(), 40, 1e9
     metric = packages.METRICS["probe"]
     start, budget = config.infilling(), Budget(pretrain_flops, "flops")
+    rows = partial(packages.data, data, num_labels)
     return encoder_trial(
         data=data,
         num_labels=num_labels,
@@ -80,42 +83,31 @@ def trial(
             ("infilling", "random", metric, "higher"),
         ),
         counted=("train",),
-        prepare=partial(
-            warm_start, "e2s2", start, partial(packages.data, data, num_labels), budget
-        ),
+        prepare=partial(warm_start, "e2s2", start, rows, budget),
     )
 
 
 def _arms(config: Config) -> tuple[Arm, ...]:
     """The arms; `config` has all of E2S2."""
-    changed, infilling = partial(replace, config), config.infilling()
-    ablation = partial(Arm, role="ablation", method="e2s2", default=False)
+    infilling, ablation = config.infilling(), ablations("e2s2", config)
     random = partial(untrained, "e2s2", infilling)
     return (
         Arm("e2s2", "E2S2", "method", "e2s2", config),
         Arm("infilling", "text infilling alone", "baseline", "e2s2", infilling),
         Arm("before", "before going on", "control", "e2s2", infilling, trains=False),
         Arm("random", "random weights", "control", run=random, trains=False),
-        ablation("no-denoise", "without finding noise", config=changed(denoise_weight=0.0)),
-        ablation("no-contrast", "without the contrast", config=changed(contrast_weight=0.0)),
-        ablation("shuffle", "shuffles only", config=changed(replace_ratio=0.0)),
-        ablation("replace", "replacements only", config=changed(shuffle_ratio=0.0)),
-        ablation("prompt", "vectors by a prompt", config=changed(pooling="prompt")),
+        ablation("no-denoise", "without finding noise", denoise_weight=0.0),
+        ablation("no-contrast", "without the contrast", contrast_weight=0.0),
+        ablation("shuffle", "shuffles only", replace_ratio=0.0),
+        ablation("replace", "replacements only", shuffle_ratio=0.0),
+        ablation("prompt", "vectors by a prompt", pooling="prompt"),
     )
 
 
-def _further(method: Any, data: Data, *, num_texts: int) -> Measures:
+def _further(method: E2S2, data: Data, *, num_texts: int) -> Measures:
     """What is measured beside the accuracy of the probe."""
-    learn, test = (
-        measures.windows_of(method, [row["text"] for row in half], _LEAST_TOKENS, num_texts)
-        for half in data.test
+    views, halves = method.views, [[row["text"] for row in half] for half in data.test]
+    reader = edited_texts.Reader(
+        method, views.frame, views.begin, views.special, views.ordinary, views.length, "masked"
     )
-    wrong_learn, wrong_test = (measures.edited_texts(method, each) for each in (learn, test))
-    shuffled = [measures.one_window_shuffled(each) for each in (learn, test)]
-    return {
-        "edit_f05": measures.edit_f05(method, wrong_learn, wrong_test),
-        "shuffle_found": measures.shuffled_found(method, *shuffled),
-        "half_mrr": measures.half_ranks(method, test),
-        "restoration_loss": measures.restoration_losses(method, wrong_test),
-        "infilling_loss": measures.infilling_losses(method, test),
-    }
+    return edited_texts.measure(reader, halves, _LEAST_TOKENS, num_texts)
