@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from pretrial.compare.kit import functions
-from pretrial.compare.trial import Arm, Data, Role, Trial
+from pretrial.compare.trial import Arm, Data, Gate, Role, Trial, Tuning
 from pretrial.methods.code.codet5.config import Config
 from pretrial.train.budget import Budget
 
@@ -70,6 +70,10 @@ def trial(
         measure=_measure,
         metric=metric,
         direction=direction,
+        useful=0.01 if direction == "lower" else 0.02,
+        relative=direction == "lower",
+        gate=Gate(("random",)),
+        tuning=Tuning((1e-3, 2e-3, 4e-3)),
         budget=Budget(5e5, "tokens"),
         claims=tuple(_claims(which)),
         notes=_NOTES,
@@ -85,7 +89,7 @@ def _claims(which: Sequence[functions.Task]) -> list[tuple[str, str, str, str]]:
     found: list[tuple[str, str, str, str]] = []
     for task in which:
         metric, direction = functions.METRICS[task]
-        pairs = [("codet5", "spans"), ("spans", "random")]
+        pairs = [("codet5", "spans")]
         if task == "summary":
             pairs.append(("codet5", "no-dual"))
         if task in ("variable", "misuse"):

@@ -8,15 +8,17 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from pretrial.compare.trial import Arm, Context, Data, Trial
+from pretrial.compare.kit.floors import trigram_arm
+from pretrial.compare.kit.raw_texts import bits_of
+from pretrial.compare.trial import Arm, Context, Data, Gate, Trial, Tuning
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row
 from pretrial.errors import UserError
-from pretrial.evaluate.perplexity import bits_per_byte
 from pretrial.methods.text.yi.config import Config
 from pretrial.methods.text.yi.trials.growth import deepen_trial, lengthen_trial
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
+from pretrial.train.method import Method
 
 if TYPE_CHECKING:
     from pretrial.methods.text.yi import Yi
@@ -39,7 +41,6 @@ _NOTES = (
     "The cascade has its default bounds but for lines and marks, which docstrings have otherwise,"
     " and learns from a tenth of the modules that is neither trained nor tested on.",
     "The control is trained on the good texts alone. Its bound is what filtering could reach.",
-    "One learning rate, 3e-3, for all arms; nothing was tuned.",
 )
 
 
@@ -92,6 +93,10 @@ def trial(
         measure=_measure,
         metric="bits_per_byte",
         direction="lower",
+        useful=0.01,
+        relative=True,
+        gate=Gate(("trigrams",)),
+        tuning=Tuning((1e-3, 3e-3, 1e-2)),
         budget=Budget(tokens, "tokens"),
         counted=("train",),
         claims=(("yi", "raw", "bits_per_byte", "lower"),),
@@ -115,6 +120,7 @@ def _arms(config: Config) -> tuple[Arm, ...]:
         Arm("yi", "through the cascade", "method", "yi", cleaned),
         Arm("raw", "as they are", "baseline", "yi", config),
         Arm("good", "the good texts alone", "control", run=partial(_train_on_good, config)),
+        trigram_arm(),
         ablation("no-near", "without duplicates' stages", config=without("near", "runs")),
         ablation("no-perplexity", "without perplexity", config=without("perplexity")),
         ablation("no-shape", "without shape", config=without("shape")),
@@ -124,11 +130,11 @@ def _arms(config: Config) -> tuple[Arm, ...]:
 
 def _data(source: str, limit: int) -> Data:
     """Good and planted texts, and good ones of other modules to test on."""
-    good, test = (
-        [row["text"] for row in load(f"{source}?split={split}") if len(row["text"]) >= _MIN_CHARS]
+    known, test = (
+        [row for row in load(f"{source}?split={split}") if len(row["text"]) >= _MIN_CHARS]
         for split in ("train", "test")
     )
-    good, test = good[: limit or None], test[: limit or None]
+    good, test = [row["text"] for row in known[: limit or None]], test[: limit or None]
     if len(good) < 20:
         raise UserError(f"{source} has {len(good)} texts of {_MIN_CHARS} characters: give more")
     rows: list[Row] = [{"text": text, "kind": "good"} for text in good]
@@ -162,14 +168,16 @@ def _train_on_good(config: Config, context: Context) -> Yi:
 
     good = [row for row in context.data.train if row["kind"] == "good"]
     run = context.run.over(good, context.run.held_out)
-    method = Yi.build(config, data=run.data)
+    method = Yi.build(replace(config, **context.chosen), data=run.data)
     train(method, run)
     return method.eval()
 
 
 def _measure(method: Yi, data: Data, seed: int) -> dict[str, Any]:
     """Bits per byte of each good text; and of each kind the share that the cascade removed."""
-    found: dict[str, Any] = {"bits_per_byte": bits_per_byte(method, data.test["texts"])}
+    found: dict[str, Any] = {"bits_per_byte": bits_of(method, data.test["texts"])}
+    if not isinstance(method, Method):  # counts have no cascade
+        return found
     kinds = Counter(row["kind"] for row in data.test["rows"])
     # without a cascade nothing is removed
     passed = Counter(method.passed or [row["text"] for row in data.test["rows"]])
