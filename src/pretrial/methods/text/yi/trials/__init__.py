@@ -48,7 +48,7 @@ def trial(
     *,
     which: Literal["clean", "deepen", "lengthen"] = "clean",
     data: str = "",
-    tokens: float = 300_000,
+    tokens: float = 1_000_000,
     steps: int = 0,
     model: str = "",
     copy_layers: int = 0,
