@@ -170,7 +170,10 @@ def test_a_bar_ends_where_the_stage_ends(monkeypatch):
     clock[0] += 0.01
     bar.update(1.0, 50.0)  # too soon to be drawn, and the last
     bar.close()
-    assert "100%" in console.file.getvalue()
+    text = console.file.getvalue()
+    assert "100%" in text
+    assert "loss" not in text  # nothing was logged,
+    assert "examples/s" not in text  # and no two steps were drawn
 
 
 def test_bar_is_silent_without_a_terminal():

@@ -189,7 +189,8 @@ class Bar:
             self._start = (now, num_examples)
         began, before = self._start
         rate = (num_examples - before) / (now - began) if now > began else 0.0
-        text = f"loss {self._loss}  {rate:,.1f} examples/s"
+        shown = [f"loss {self._loss}"] if self._loss else []  # until the first is known
+        text = "  ".join([*shown, f"{rate:,.1f} examples/s"] if rate else shown)
         self._progress.update(self._task, completed=self._done, text=text, refresh=True)
 
     def show_loss(self, loss: float) -> None:
