@@ -170,6 +170,15 @@ def test_the_bounds_are_those_that_were_published() -> None:
     assert rules.max_unfinished_line_ratio == pytest.approx(1 - 0.12)
 
 
+@pytest.mark.parametrize("mark", [":", ";", ")", '."', "…", ","])
+def test_a_line_ends_as_a_sentence_does(mark: str) -> None:
+    """FineWeb counts none of these."""
+    lines = "\n".join(x[:-1] + mark for x in page())
+    rules = replace(RULES, min_sentences=0, max_ellipsis_line_ratio=0)
+    assert broken(lines, rules) == "unfinished lines"
+    assert broken(lines.replace(mark, "."), rules) == ""
+
+
 def test_words_and_marks() -> None:
     assert tokens_of("Don't, no. 3") == ["Don't", ",", "no", ".", "3"]
     assert words_of("今天 good แมว") == ["今", "天", "good", "แ", "ม", "ว"]

@@ -17,7 +17,7 @@ _BULLET = re.compile(r"[-•‣·]|([*]|\d+[.)])\s")
 _LINES, _PARAGRAPHS = re.compile(r"\n+"), re.compile(r"\n{2,}")
 _LONE = re.compile(f"[{UNSPACED}]")
 _SENTENCE = re.compile(r"[^\s.!?。！？][^.!?。！？]*[.!?]+(?=\s|[\"”’)]|$)|[^。！？]+[。！？]")  # noqa: RUF001
-_END = tuple(".!?\"”’')]}:;。！？…")  # noqa: RUF001
+_END = tuple(".!?‽。！？．｡؟۔।॥։။።፧។៕")  # noqa: RUF001
 _SYMBOL = re.compile(r"[#{}\[\]<>|\\^~=*_+@$%&]")
 # Patterns of what tells who somebody is, and what stands in its place
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
@@ -52,7 +52,7 @@ class Heuristics:
     | frequent 2-, 3-, 4-grams | 0.20, 0.18, 0.16 of the characters | Gopher |
     | repeated 5- to 10-grams | 0.15, 0.14, ... 0.10 of the characters | Gopher |
     | short lines | 0.67 of the lines have 30 characters at most | FineWeb |
-    | unfinished lines | 0.12 of the lines end in punctuation | FineWeb |
+    | unfinished lines | 0.12 of the lines end as a sentence does | FineWeb |
     | line breaks | 0.3 for each word (off here) | FineWeb |
     | few sentences | 5 (off here) | C4 |
     | placeholder | "lorem ipsum" | C4 |
@@ -88,8 +88,8 @@ class Heuristics:
         max_short_line_ratio: largest share of lines of at most `short_line` characters; of
             documents of three lines or more.
         short_line: see there.
-        max_unfinished_line_ratio: largest share of lines that end without punctuation; of documents
-            of three lines or more.
+        max_unfinished_line_ratio: largest share of lines that do not end as a sentence does; of
+            documents of three lines or more.
         max_bullet_ratio: largest share of lines that begin with a bullet.
         max_ellipsis_line_ratio: largest share of lines that end in an ellipsis.
         max_newline_ratio: most line breaks for each word.
