@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from pretrial.compare.kit.arms import ablations
 from pretrial.compare.kit.floors import trigram_arm
+from pretrial.compare.kit.planted import plant, recall
 from pretrial.compare.kit.raw_texts import bits_of
 from pretrial.compare.trial import Arm, Context, Data, Gate, Trial, Tuning
 from pretrial.data.reading.sources import load
-from pretrial.data.rows import Row
 from pretrial.errors import UserError
 from pretrial.methods.text.yi.config import Config
 from pretrial.methods.text.yi.trials.growth import deepen_trial, lengthen_trial
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from pretrial.methods.text.yi import Yi
 
 _TEXTS = "builtin:stdlib-docstrings"
-_KINDS = ("duplicate", "symbols", "licence", "shuffled")
-_LICENCE = (
-    "Permission is hereby granted, free of charge, to any person who obtains a copy of these files,"
-    " to deal in them without restriction, as long as this notice stands in all copies. They are"
-    " provided as they are, without warranty of any kind, and their authors answer for no damage."
-)
 _MIN_CHARS = 120  # of a docstring that takes part
 
 _NOTES = (
@@ -112,19 +106,19 @@ def _arms(config: Config) -> tuple[Arm, ...]:
     )
     cleaned = replace(config, clean=True, cascade=own)
 
-    def without(*stages: str) -> Config:
-        return replace(cleaned, cascade=replace(own, skip=stages))
+    def without(*stages: str) -> dict[str, Any]:
+        return {"cascade": replace(own, skip=stages)}
 
-    ablation = partial(Arm, role="ablation", method="yi", default=False)
+    ablation = ablations("yi", cleaned)
     return (
         Arm("yi", "through the cascade", "method", "yi", cleaned),
         Arm("raw", "as they are", "baseline", "yi", config),
         Arm("good", "the good texts alone", "control", run=partial(_train_on_good, config)),
         trigram_arm(),
-        ablation("no-near", "without duplicates' stages", config=without("near", "runs")),
-        ablation("no-perplexity", "without perplexity", config=without("perplexity")),
-        ablation("no-shape", "without shape", config=without("shape")),
-        ablation("no-paragraphs", "without paragraphs", config=without("paragraphs", "runs")),
+        ablation("no-near", "without duplicates' stages", **without("near", "runs")),
+        ablation("no-perplexity", "without perplexity", **without("perplexity")),
+        ablation("no-shape", "without shape", **without("shape")),
+        ablation("no-paragraphs", "without paragraphs", **without("paragraphs", "runs")),
     )
 
 
@@ -137,29 +131,8 @@ def _data(source: str, limit: int) -> Data:
     good, test = [row["text"] for row in known[: limit or None]], test[: limit or None]
     if len(good) < 20:
         raise UserError(f"{source} has {len(good)} texts of {_MIN_CHARS} characters: give more")
-    rows: list[Row] = [{"text": text, "kind": "good"} for text in good]
-    rows += _planted(good, random.Random(0))
-    random.Random(1).shuffle(rows)
+    rows = plant(good)
     return Data(train=rows, test={"rows": rows, "texts": test}, name=f"{source}, half as many bad")
-
-
-def _planted(good: list[str], rng: random.Random) -> list[Row]:
-    """Bad texts, in equal parts of each kind."""
-    rows = []
-    for number, text in enumerate(rng.sample(good, len(good) // 2)):
-        kind = _KINDS[number % len(_KINDS)]
-        if kind == "duplicate":
-            bad = f"{text}\nSee also above."
-        elif kind == "symbols":
-            bad = "".join(rng.choices("#{}[]|<>=~ abcde", k=len(text)))
-        elif kind == "licence":
-            bad = f"{text}\n\n{_LICENCE}"
-        else:
-            parts = text.split()
-            rng.shuffle(parts)
-            bad = " ".join(parts)
-        rows.append({"text": bad, "kind": kind})
-    return rows
 
 
 def _train_on_good(config: Config, context: Context) -> Yi:
@@ -178,15 +151,6 @@ def _measure(method: Yi, data: Data, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {"bits_per_byte": bits_of(method, data.test["texts"])}
     if not isinstance(method, Method):  # counts have no cascade
         return found
-    kinds = Counter(row["kind"] for row in data.test["rows"])
     # without a cascade nothing is removed
     passed = Counter(method.passed or [row["text"] for row in data.test["rows"]])
-    left = Counter[str]()
-    for row in data.test["rows"]:
-        if passed[row["text"]] > 0:
-            passed[row["text"]] -= 1
-            left[row["kind"]] += 1
-    for kind in _KINDS:
-        found[f"{kind}_recall"] = 1 - left[kind] / max(kinds[kind], 1)
-    found["good_kept"] = left["good"] / kinds["good"]
-    return found
+    return found | recall(data.test["rows"], passed)

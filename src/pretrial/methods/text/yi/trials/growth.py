@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pretrial.compare.kit.warm_starts import warm_start
 from pretrial.compare.trial import Arm, Context, Data, Role, Trial
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row, spread
@@ -20,8 +20,6 @@ from pretrial.errors import UserError
 from pretrial.evaluate.perplexity import bits_per_byte
 from pretrial.methods.text.yi.config import Config
 from pretrial.train.budget import Budget, Spent
-from pretrial.train.loop import train
-from pretrial.train.run import Run
 
 if TYPE_CHECKING:
     from pretrial.methods.text.yi import Yi
@@ -78,7 +76,7 @@ def deepen_trial(
         metric="bits_per_byte",
         direction="lower",
         budget=Budget(min(steps, 3) if tiny else steps, "steps"),
-        prepare=None if model else partial(_pretrain, base, made, 3e3 if tiny else 4e5),
+        prepare=None if model else _first(base, made, 3e3 if tiny else 4e5),
         claims=(
             ("yi", "in-place", "bits_per_byte", "lower"),
             ("yi", "untrained", "bits_per_byte", "lower"),
@@ -143,7 +141,7 @@ def lengthen_trial(*, data: str, steps: int, tiny: bool) -> Trial:
         metric="far_bits",
         direction="lower",
         budget=Budget(min(steps, 3) if tiny else steps, "steps"),
-        prepare=partial(_pretrain, base, made, 3e3 if tiny else 1.5e6),
+        prepare=_first(base, made, 3e3 if tiny else 1.5e6),
         claims=(
             ("yi", "same-base", "far_bits", "lower"),
             ("yi", "untrained", "far_bits", "lower"),
@@ -180,18 +178,9 @@ def _texts(rows: Sequence[Row], whole: bool) -> list[str]:
     return ["\n\n".join(parts) for parts in joined.values()]
 
 
-def _pretrain(
-    config: Config, made: Callable[[], Data], tokens: float, seed: int, folder: Path
-) -> Spent:
-    """The model that all arms begin with."""
-    from pretrial.methods.text.yi import Yi
-
-    run = Run(folder / "run", made().train, budget=Budget(tokens, "tokens"), seed=seed, quiet=True)
-    method = Yi.build(config, data=run.data)
-    train(method, run)
-    run.close()
-    method.save(folder)
-    return run.spent
+def _first(config: Config, made: Callable[[], Data], tokens: float) -> Callable[..., Spent]:
+    """Trains the model that all arms begin with."""
+    return partial(warm_start, "yi", config, made, Budget(tokens, "tokens"))
 
 
 @dataclass(frozen=True)
@@ -227,15 +216,9 @@ def _measure_bits(method: Yi, data: Data, seed: int) -> dict[str, Any]:
 def _measure_long(
     short: int, lengths: Sequence[int], num_needles: int, method: Yi, data: Data, seed: int
 ) -> dict[str, Any]:
-    """Bits a token by place in long windows, and needles found by length and depth.
+    """Bits a token by place in windows of the last length, and needles by length and depth.
 
-    Args:
-        short: tokens of a window in the first training.
-        lengths: of haystacks; the last is that of a long window.
-        num_needles: of each length and depth.
-        method: what is measured.
-        data: of the trial.
-        seed: of the needles.
+    A window of the first training had `short` tokens.
     """
     length = lengths[-1]
     bits = _token_bits(method, data.test, length)  # [texts, length]
