@@ -282,8 +282,7 @@ class TextEncoder(Method):
 
     def optim(self) -> Optim:
         """AdamW with BERT's eps; the rest is as the settings say."""
-        config = self.config
-        return Optim(config.lr, config.weight_decay, eps=1e-6, warmup=config.warmup)
+        return Optim.of(self.config, eps=1e-6)
 
     # -- what it is for ---------------------------------------------------------------------------
 

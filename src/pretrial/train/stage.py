@@ -90,6 +90,17 @@ class Optim:
     kind: Literal["adamw", "adam", "sgd"] = "adamw"
     match: str = ""
 
+    @classmethod
+    def of(cls, config: Any, **more: Any) -> Optim:
+        """As a Config's `lr`, `weight_decay` and `warmup` say, as far as it has them.
+
+        Args:
+            config: the settings.
+            more: further attributes, which go before the settings.
+        """
+        own = {name: getattr(config, name) for name in _OF_OPTIM if hasattr(config, name)}
+        return cls(**(own | more))
+
 
 @dataclass(frozen=True)
 class EarlyStop:
@@ -175,12 +186,9 @@ class Stage:
             optim: instead of one made of the settings.
             more: further attributes of Stage, which go before the settings.
         """
-        if optim is None:
-            own = {n: getattr(config, n) for n in _OF_OPTIM if hasattr(config, n)}
-            optim = Optim(**own)
         settings = {n: getattr(config, n) for n in _OF_STAGE if hasattr(config, n)} | more
         settings["micro_batch_size"] = settings.get("micro_batch_size") or None  # 0 is all at once
-        stage = cls(name, module, data, budget, optim, **settings)
+        stage = cls(name, module, data, budget, optim or Optim.of(config), **settings)
         if stage.evaluate is None and len(held_out):
             size = stage.micro_batch_size or stage.batch_size
             stage.evaluate = partial(held_out_losses, module, held_out, size)

@@ -35,7 +35,7 @@ _NUM_SENTINELS = 100  # of a decoder that has none yet; as many as T5 has
 class PromptedMethod(LanguageMethod):
     """A model that reads inputs and writes targets, as an encoder-decoder or as one decoder.
 
-    Its settings have `architecture`, `max_inputs` and `max_targets`. The targets of raw texts are
+    Its settings are those of `config.PromptedConfig`, and more. The targets of raw texts are
     what a mixture of denoisers hides of them; those of prompts are answers.
 
     Attributes:

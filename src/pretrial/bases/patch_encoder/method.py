@@ -102,9 +102,7 @@ class PatchEncoderMethod(FinetunedMethod):
                 config,
                 budget=Budget(budget.amount - rest, budget.unit),
                 held_out=run.held_out,
-                optim=Optim(
-                    config.lr, config.weight_decay, warmup=config.warmup, schedule="cosine"
-                ),
+                optim=Optim.of(config, schedule="cosine"),
                 purpose="pretrain",
             )
         if config.finetune_ratio:

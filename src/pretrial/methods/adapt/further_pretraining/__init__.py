@@ -186,13 +186,7 @@ class FurtherPretraining(FinetunedMethod):
             data,
             config,
             budget=budget,
-            optim=Optim(
-                config.lr,
-                config.weight_decay,
-                betas=(0.9, 0.95),  # trainer.py
-                warmup=config.warmup,
-                clip_norm=0.0,  # trainer.py
-            ),
+            optim=Optim.of(config, betas=(0.9, 0.95), clip_norm=0.0),  # trainer.py
             evaluate=partial(self.evaluate, data, held_out, learn, aside),
             purpose="pretrain",
         )

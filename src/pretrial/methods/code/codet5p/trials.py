@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from pretrial.compare.kit.arms import ablations
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.data.builtin.catalogue import builtin
 from pretrial.data.windows.packing import blocks
@@ -114,7 +114,7 @@ def _retrieval(
             metrics |= ranking_metrics(_scores(method, search, right, rerank), search)
         return metrics
 
-    ablation = partial(Arm, role="ablation", method="codet5p", default=False)
+    ablation = ablations("codet5p", full)
     return Trial(
         question="Does re-ranking by a matching decoder better the search by embeddings, and does a"
         " queue of negatives better the embeddings, at equal steps?",
@@ -125,9 +125,9 @@ def _retrieval(
             Arm("in-batch", "negatives of the batch", "control", "codet5p", batch),
             Arm("bm25", "BM25", "control", run=lambda context: _BM25, trains=False),
             Arm("random", "random weights", "control", "codet5p", batch, trains=False),
-            ablation("even", "no hard negatives", config=replace(full, hard_negatives=False)),
-            ablation("match-in-batch", "matching, no queue", config=replace(full, queue_size=0)),
-            ablation("generation", "and generation", config=replace(full, generation=True)),
+            ablation("even", "no hard negatives", hard_negatives=False),
+            ablation("match-in-batch", "matching, no queue", queue_size=0),
+            ablation("generation", "and generation", generation=True),
         ),
         measure=measure,
         metric="mrr",

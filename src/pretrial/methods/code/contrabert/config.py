@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from pretrial.bases.config import published_size
@@ -96,20 +96,13 @@ class Config(EncoderConfig):
     @classmethod
     def tiny(cls) -> Self:
         """Small enough for a test."""
-        return cls(
+        return replace(
+            super().tiny(),
             vocab_size=400,
-            width=32,
-            num_layers=2,
-            num_heads=2,
-            feed_forward=64,
             num_positions=50,
             max_length=48,
-            dropout_prob=0.0,
             queue_size=32,
             momentum=0.9,
-            lr=3e-3,
-            warmup=2,
-            batch_size=8,
         )
 
     @classmethod

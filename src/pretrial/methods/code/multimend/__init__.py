@@ -206,7 +206,7 @@ class MultiMend(TextToTextMethod):
     def optim(self) -> Optim | tuple[Optim, ...]:
         """One optimiser, or a second one for the relative positions."""
         c = self.config
-        every = Optim(c.lr, c.weight_decay, schedule=c.schedule, warmup=c.warmup)
+        every = Optim.of(c, schedule=c.schedule)
         if not c.position_lr:
             return every
         positions = replace(every, lr=c.position_lr, weight_decay=0.0, match=_POSITIONS)

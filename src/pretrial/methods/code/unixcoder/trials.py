@@ -10,6 +10,7 @@ from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pretrial.compare.kit.arms import ablations
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.data.builtin.miniapps import mini_apps
 from pretrial.data.reading.sources import load
@@ -188,14 +189,12 @@ def trial(
     config = Config.tiny() if tiny else Config.small()
     config = replace(config, text_ratio=0.0, code_ratio=0.5, pair_ratio=0.5)
     arm = partial(Arm, method="unixcoder")
-    ablation = partial(arm, role="ablation", default=False)
+    ablation = ablations("unixcoder", config)
 
     def lexical(context: Context) -> Lexical:
         return Lexical()
 
     unimodal = replace(config, contrastive=False, cross_generation=False)
-    no_contrast = replace(config, contrastive=False)
-    no_generation = replace(config, cross_generation=False)
     return Trial(
         question="Do contrast and cross-modal generation give better vectors of code than masking,"
         " left-to-right modelling and denoising alone, at equal tokens?",
@@ -205,15 +204,11 @@ def trial(
             arm("unimodal", "three objectives", "baseline", config=unimodal),
             arm("random", "random weights", "control", config=config, trains=False),
             Arm("bm25", "BM25 on words", "control", run=lexical, trains=False),
-            ablation("no-contrast", "no contrast", config=no_contrast),
-            ablation("no-generation", "no cross-modal generation", config=no_generation),
-            ablation("no-ast", "no syntax tree", config=replace(config, ast="none")),
-            ablation("dfs", "depth-first order", config=replace(config, ast="dfs")),
-            ablation(
-                "no-comments",
-                "no comments",
-                config=replace(config, comments=False, cross_generation=False),
-            ),
+            ablation("no-contrast", "no contrast", contrastive=False),
+            ablation("no-generation", "no cross-modal generation", cross_generation=False),
+            ablation("no-ast", "no syntax tree", ast="none"),
+            ablation("dfs", "depth-first order", ast="dfs"),
+            ablation("no-comments", "no comments", comments=False, cross_generation=False),
         ),
         measure=measure,
         metric="code_map",

@@ -173,8 +173,7 @@ class ArchitectureObjective(PromptedMethod):
 
     def optim(self) -> Optim:
         """With the schedule of the settings."""
-        config = self.config
-        return Optim(config.lr, config.weight_decay, schedule=config.schedule, warmup=config.warmup)
+        return Optim.of(self.config, schedule=self.config.schedule)
 
 
 def objective_of(network: Any) -> Objective:

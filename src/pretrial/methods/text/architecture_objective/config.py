@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
-from pretrial.bases.config import Optimisation, TransformerSizes, published_size
+from pretrial.bases.config import published_size
+from pretrial.bases.language_model.config import PromptedConfig
 from pretrial.corrupt.denoisers import Denoiser, raw_length
 from pretrial.errors import UserError
 from pretrial.models.architectures.layouts import Architecture
@@ -36,7 +37,7 @@ PUBLISHED_ARCHITECTURES: Mapping[str, Architecture] = {
 
 
 @dataclass(frozen=True)
-class Config(Optimisation, TransformerSizes):
+class Config(PromptedConfig):
     """Settings, by default those of the paper; "assumed" marks what we did not find.
 
     Files are those of bigscience-workshop/architecture-objective.
@@ -134,40 +135,19 @@ class Config(Optimisation, TransformerSizes):
     @classmethod
     def tiny(cls) -> Self:
         """Small enough for a test."""
-        return cls(
-            positions="rotary",
-            max_inputs=24,
-            max_targets=16,
-            vocab_size=300,
-            width=32,
-            num_layers=2,
-            num_heads=2,
-            head_size=0,
-            feed_forward=64,
-            multitask_dropout_prob=0.0,
-            lr=3e-3,
-            warmup=2,
-            batch_size=8,
-        )
+        own = super().tiny()
+        return replace(own, positions="rotary", max_targets=16, multitask_dropout_prob=0.0)
 
     @classmethod
     def small(cls) -> Self:
         """0.5 M parameters, for a megabyte of text."""
-        return cls(
+        return replace(
+            super().small(),
             positions="rotary",
-            max_inputs=64,
             max_targets=24,
-            vocab_size=1024,
-            width=96,
-            num_layers=4,
-            num_heads=4,
-            head_size=0,
-            feed_forward=192,
             multitask_dropout_prob=0.0,
-            lr=3e-3,
             schedule="constant",
             warmup=10,
-            batch_size=16,
         )
 
     @classmethod

@@ -233,15 +233,7 @@ class E2S2(TextToTextMethod):
 
     def optim(self) -> Optim:
         """As in train.sh."""
-        config = self.config
-        return Optim(
-            config.lr,
-            config.weight_decay,
-            betas=(0.9, 0.98),
-            eps=1e-6,
-            warmup=config.warmup,
-            clip_norm=0.0,
-        )
+        return Optim.of(self.config, betas=(0.9, 0.98), eps=1e-6, clip_norm=0.0)
 
     @property
     def max_written(self) -> int:

@@ -140,14 +140,9 @@ class MosaicBERT(TextEncoder):
     def optim(self) -> Optim:
         """The recipe's optimiser (yaml), whose decay does not follow the rate."""
         config = self.config
-        return Optim(
-            config.lr,
-            config.weight_decay / config.lr,  # torch's AdamW multiplies it by the rate
-            betas=config.betas,
-            eps=1e-6,
-            warmup=config.warmup,
-            final_ratio=config.final_ratio,
-        )
+        decay = config.weight_decay / config.lr  # torch's AdamW multiplies it by the rate
+        more = {"betas": config.betas, "eps": 1e-6, "final_ratio": config.final_ratio}
+        return Optim.of(config, weight_decay=decay, **more)
 
     @property
     def text_length(self) -> int:

@@ -164,7 +164,7 @@ def states_of(encoder: LongSequenceModel, inputs: Tensor, attention_mask: Tensor
 
 def optims(config: Config) -> Optim | tuple[Optim, Optim]:
     """The optimisers of a stage: the dynamics of state spaces have one of their own."""
-    rest = Optim(config.lr, config.weight_decay, schedule="constant", warmup=config.warmup)
+    rest = Optim.of(config, schedule="constant")
     if config.mixer == "transformer":
         return rest
     rate = min(config.lr, config.state_lr)

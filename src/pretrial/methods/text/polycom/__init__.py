@@ -138,15 +138,8 @@ class PolyCom(DecoderMethod):
 
     def optim(self) -> Optim:
         """A cosine to a share of the peak."""
-        config = self.config
-        return Optim(
-            config.lr,
-            config.weight_decay,
-            betas=(0.9, 0.95),
-            schedule="cosine",
-            warmup=config.warmup,
-            final_ratio=config.final_ratio,
-        )
+        final = self.config.final_ratio
+        return Optim.of(self.config, betas=(0.9, 0.95), schedule="cosine", final_ratio=final)
 
     def analyse(self, examples: Sequence[str], *, num_windows: int = 8) -> Iterator[dict[str, Any]]:
         """For each layer its coefficients, effective ranks, and how alike it is to the others.

@@ -132,7 +132,7 @@ class UL2(abilities.Abilities):
     def optim(self) -> Optim | tuple[Optim, ...]:
         """One for all weights, or a second one for the embeddings of an encoder-decoder."""
         config = self.config
-        others = Optim(config.lr, config.weight_decay, warmup=config.warmup)
+        others = Optim.of(config)
         if config.embedding_lr_ratio == 1 or config.architecture != "encoder_decoder":
             return others
         own = r"\bshared\.weight$"

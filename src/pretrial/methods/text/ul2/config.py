@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
-from pretrial.bases.config import Optimisation, TransformerSizes, published_size
+from pretrial.bases.config import published_size
+from pretrial.bases.language_model.config import PromptedConfig
 from pretrial.corrupt.denoisers import Denoiser, Paradigm, raw_length
 from pretrial.errors import UserError
 from pretrial.models.architectures.layouts import Architecture
@@ -39,7 +40,7 @@ def token_of(mode: Mode) -> str:
 
 
 @dataclass(frozen=True)
-class Config(Optimisation, TransformerSizes):
+class Config(PromptedConfig):
     """Settings of UL2, by default those of the 20 B model; "assumed" marks what we did not find.
 
     Attributes:
@@ -132,39 +133,13 @@ class Config(Optimisation, TransformerSizes):
     @classmethod
     def tiny(cls) -> Self:
         """Small enough for a test."""
-        return cls(
-            denoisers=("3:0.15", "S:0.25", "3:0.5", "12:0.5"),
-            max_inputs=24,
-            max_targets=24,
-            vocab_size=300,
-            width=32,
-            num_layers=2,
-            num_heads=2,
-            head_size=0,
-            feed_forward=64,
-            lr=3e-3,
-            warmup=2,
-            batch_size=8,
-        )
+        return replace(super().tiny(), denoisers=("3:0.15", "S:0.25", "3:0.5", "12:0.5"))
 
     @classmethod
     def small(cls) -> Self:
         """0.6 M parameters, for a megabyte of text; long spans are as long for its windows."""
-        return cls(
-            denoisers=("3:0.15", "8:0.15", "S:0.25", "3:0.5", "8:0.5", "12:0.15", "12:0.5"),
-            max_inputs=64,
-            max_targets=64,
-            vocab_size=1024,
-            width=96,
-            num_layers=4,
-            num_heads=4,
-            head_size=0,
-            feed_forward=192,
-            lr=3e-3,
-            embedding_lr_ratio=20.0,
-            warmup=0.1,
-            batch_size=16,
-        )
+        own = ("3:0.15", "8:0.15", "S:0.25", "3:0.5", "8:0.5", "12:0.15", "12:0.5")
+        return replace(super().small(), denoisers=own, embedding_lr_ratio=20.0)
 
     @classmethod
     def paper(cls, name: str = "20b") -> Self:

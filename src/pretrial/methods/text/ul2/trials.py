@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from pretrial.compare.kit import packages
+from pretrial.compare.kit.arms import ablations
 from pretrial.compare.trial import Arm, Data, Trial
 from pretrial.corrupt.denoisers import Denoiser
 from pretrial.methods.text.ul2.config import Config
@@ -81,7 +81,7 @@ def trial(
     config = replace(config, num_sentinels=num_sentinels)
     plain = replace(config, mode_tokens=False)
     causal = replace(causal, num_sentinels=num_sentinels, mode_tokens=False, denoisers=("S:1",))
-    ablation = partial(Arm, role="ablation", method="ul2", default=False)
+    ablation = ablations("ul2", config)
 
     def measure(method: Any, found: Data, seed: int) -> dict[str, float | list[float]]:
         return _measure(method, found, seed, num_labels)
@@ -101,12 +101,8 @@ def trial(
             ),
             Arm("prefix", "prefix LM", "baseline", "ul2", replace(plain, denoisers=("S:0.5",))),
             Arm("causal", "causal LM", "baseline", "ul2", causal),
-            ablation("no-modes", "without modes", config=plain),
-            ablation(
-                "no-x",
-                "without X",
-                config=replace(config, denoisers=_without_extreme(config)),
-            ),
+            ablation("no-modes", "without modes", mode_tokens=False),
+            ablation("no-x", "without X", denoisers=_without_extreme(config)),
         ),
         measure=measure,
         metric="worst_loss",

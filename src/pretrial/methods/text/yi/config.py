@@ -221,14 +221,8 @@ class Config(Optimisation, TransformerSizes):
     def optim(self, step: Step) -> Optim:
         """Optimiser and schedule of a step."""
         if step == "pretrain":
-            return Optim(
-                self.lr,
-                self.weight_decay,
-                betas=(0.9, 0.95),  # assumed
-                schedule="cosine",  # assumed
-                warmup=self.warmup,
-                final_ratio=0.1,  # assumed
-            )
+            # betas, schedule and its end are assumed
+            return Optim.of(self, betas=(0.9, 0.95), schedule="cosine", final_ratio=0.1)
         rates = {"deepen": self.deepen_lr, "lengthen": self.lengthen_lr, "chat": self.chat_lr}
         rates |= {"align": self.align_lr, "sharpen": self.align_lr, "see": self.see_lr}
         return Optim(rates[step], self.weight_decay, schedule="constant")

@@ -155,6 +155,7 @@ class LongSequencePreTrainedModel(PreTrainedModel):
 
     config_class = LongSequenceConfig
     base_model_prefix = "encoder"
+    _input_embed_layer = "embed"
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leaves what the modules have drawn."""
@@ -178,14 +179,6 @@ class LongSequenceModel(LongSequencePreTrainedModel):
         self.layers = nn.ModuleList(_Block(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(width) if config.prenorm else nn.Identity()
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """What turns entries into states."""
-        return self.embed
-
-    def set_input_embeddings(self, value: Any) -> None:
-        """Sets it."""
-        self.embed = value
 
     def forward(
         self,

@@ -43,22 +43,7 @@ class MuPreTrainedModel(PreTrainedModel):
     config_class = MuConfig
     base_model_prefix = "model"
     _supports_sdpa = True
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The embeddings of encoder, decoder and output."""
-        return self.embeddings
-
-    def set_input_embeddings(self, value: Any) -> None:
-        """Sets the embeddings."""
-        self.embeddings = value
-
-    def get_output_embeddings(self) -> nn.Module:
-        """The output layer."""
-        return self.lm_head
-
-    def set_output_embeddings(self, value: Any) -> None:
-        """Sets the output layer."""
-        self.lm_head = value
+    _input_embed_layer = "embeddings"  # of encoder, decoder and output
 
 
 class Stack(nn.Module):
