@@ -11,7 +11,7 @@ from typing import Any
 
 from pretrial.data.builtin.catalogue import describe
 from pretrial.data.reading import sources
-from pretrial.data.rows import Row, Rows, Stream, leaving_out, row_number
+from pretrial.data.rows import Row, Rows, Stream, leaving_out, numbered, row_number
 from pretrial.errors import UserError
 from pretrial.evaluate.examples import examples_of
 from pretrial.train.method import Method
@@ -109,28 +109,37 @@ def read(method: type[Method], rows: Sequence[Row], source: Source) -> Sequence[
     return examples
 
 
-def readable(method: Method, rows: Rows, source: Source, field: str = "") -> Rows:
-    """With --skip-bad the rows that a method can use, for a task that pairs them with labels.
+def readable(method: Method, rows: Rows, source: Source, task: Any) -> Rows:
+    """With --skip-bad the rows that a task can use, all of which must have what it pairs.
+
+    Where the method can read none of them, the task reads other fields than it does: then only
+    rows with a null in a field of the task are left out.
 
     Args:
-        method: which reads them.
-        rows: as `load` gives them; where it can use none, the task reads other fields: all stay.
+        method: which is measured.
+        rows: as `load` gives them.
         source: where they come from.
-        field: see `evaluate.examples.examples_of`.
+        task: its options.
     """
     if not source.skip_bad:
         return rows
-    reasons, places = [], []
-    for place in range(len(rows)):
+    named = [] if getattr(task, "label", "") else ["query", "document"]
+    paired = {getattr(task, name) for name in (*named, "source", "target") if hasattr(task, name)}
+    unread: dict[int, str] = {}
+    empty: dict[int, str] = {}
+    for place, (number, row) in enumerate(numbered(rows)):
         try:
-            examples_of(method, rows[place : place + 1], field)
+            examples_of(method, rows[place : place + 1], getattr(task, "text", ""))
         except UserError as error:
-            reasons.append(str(error))
-        else:
-            places.append(place)
+            unread[place] = str(error)
+        lacking = next((name for name in paired if row.get(name, "") is None), None)
+        if lacking is not None:
+            empty[place] = f"{lacking!r} of row {number} is empty (null)"
+    bad = empty if len(unread) == len(rows) else unread | empty
+    places = [place for place in range(len(rows)) if place not in bad]
     if not places:
-        return rows
-    _tell(source, reasons)
+        return rows  # what is wrong with them is then said by the task
+    _tell(source, [bad[place] for place in sorted(bad)])
     numbers = [row_number(rows, place) for place in places]
     return Rows([rows[place] for place in places], rows.source, numbers=numbers)
 

@@ -124,7 +124,7 @@ def evaluate(argv: Sequence[str]) -> None:
     runs.device(parsed.output.device)
     rows = data.load(parsed.source)
     method = parsed.output.place(runs.load_method(record, Path(folder)))
-    rows = data.readable(method, rows, parsed.source, getattr(parsed.options, "text", ""))
+    rows = data.readable(method, rows, parsed.source, parsed.options)
     result = tasks.evaluate(task.name, method, rows, **vars(parsed.options))
     width = max(map(len, result.metrics))
     for metric, interval in result.metrics.items():

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pretrial.card import Field
-from pretrial.data.rows import mapped
+from pretrial.data.rows import mapped, numbered, text_in
 from pretrial.discover import card_of
 from pretrial.errors import UserError
 
@@ -70,6 +70,26 @@ def value_of(row: Any, field: str) -> Any:
             f" use with --fields {field}=OTHER"
         )
     return row[field]
+
+
+def values_of(rows: Sequence[Any], field: str, *, text: bool = False) -> list[Any]:
+    """What all rows have in a field.
+
+    Args:
+        rows: raw rows.
+        field: of the rows.
+        text: whether it must be a text.
+
+    Raises:
+        UserError: a row lacks the field, or holds null or, if asked, something else than a text.
+    """
+    found = []
+    for number, row in numbered(rows):
+        value = value_of(row, field)
+        if value is None or (text and not isinstance(value, str)):
+            text_in({field: value}, number, field)  # which says so
+        found.append(value)
+    return found
 
 
 def _names(method: Any, fields: Sequence[Field], row: Any, field: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pretrial.errors import UserError
-from pretrial.evaluate.examples import value_of
+from pretrial.evaluate.examples import values_of
 from pretrial.evaluate.result import Result
 from pretrial.evaluate.retrieval import subtokens
 
@@ -115,12 +115,11 @@ def measure_generation(
         seed: of the bootstrap.
 
     Raises:
-        UserError: there are no rows, or a field is missing.
+        UserError: there are no rows, or a field is missing or no text.
     """
     if not len(data):
         raise UserError("there are no rows to measure texts on: give data with some")
-    wanted = [value_of(row, target) for row in data]
-    sources = [value_of(row, source) for row in data]
+    wanted, sources = (values_of(data, field, text=True) for field in (target, source))
     written = method.generate_texts(sources, max_new_tokens=max_new_tokens, num_beams=num_beams)
     notes = {
         "num_texts": len(data),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pretrial.data.labels import labelled
 from pretrial.errors import UserError, require_packages
-from pretrial.evaluate.examples import examples_of, value_of
+from pretrial.evaluate.examples import examples_of, values_of
 from pretrial.evaluate.labelled import left_out
 from pretrial.evaluate.result import Result
 
@@ -47,8 +47,7 @@ class Search:
         documents: dict[Any, Any] = {}
         queries: dict[Any, Any] = {}
         answers: dict[Any, list[Any]] = {}
-        for row in rows:
-            asked, answer = value_of(row, query), value_of(row, document)
+        for asked, answer in zip(values_of(rows, query), values_of(rows, document), strict=True):
             documents.setdefault(_key(answer), answer)
             queries.setdefault(_key(asked), asked)
             answers.setdefault(_key(asked), []).append(_key(answer))
@@ -60,7 +59,7 @@ class Search:
     def of_labels(cls, rows: Sequence[Any], text: str, label: str) -> Search:
         """Each text is answered by the others with its label; labels met once are left out."""
         known, labels = labelled(rows, label)
-        return cls.alike([value_of(row, text) for row in known], labels)
+        return cls.alike(values_of(known, text), labels)
 
     @classmethod
     def alike(cls, items: Sequence[Any], labels: Sequence[Any]) -> Search:

@@ -13,7 +13,7 @@ from torch import Tensor
 from pretrial.code_views import View, view
 from pretrial.code_views.rewrites import rename_variables
 from pretrial.errors import UserError
-from pretrial.evaluate.examples import examples_of, value_of
+from pretrial.evaluate.examples import examples_of, values_of
 from pretrial.evaluate.result import Result
 
 
@@ -60,9 +60,9 @@ def renamed_functions(
     """
     rng = random.Random(f"renamed {seed}")
     texts: dict[str, str] = {}
-    for row in rows:
+    for row, function in zip(rows, values_of(rows, code, text=True), strict=True):
         named = "" if isinstance(row, str) else str(row.get(language) or "")
-        texts[value_of(row, code)] = named or "python"
+        texts[function] = named or "python"
     order = list(texts)
     rng.shuffle(order)
     chosen: list[View] = []

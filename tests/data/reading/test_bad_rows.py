@@ -13,6 +13,8 @@ from pretrial.data.reading.sources import load
 from pretrial.data.rows import Rows, leaving_out, texts
 from pretrial.data.splits import hold_out
 from pretrial.errors import UserError
+from pretrial.evaluate.generation import measure_generation
+from pretrial.evaluate.robustness import renamed_functions
 
 GOOD = [{"text": f"The keeper counted {n} gulls and wrote it in a book."} for n in range(24)]
 
@@ -138,6 +140,27 @@ def test_eval_leaves_them_out_with_their_labels(
     assert "left out 1 rows" in told.err
     assert "'text' of row 3" in told.err
     assert "num_test: 14" in told.out
-    pairs = [{"query": row["text"][:20], "document": row["text"]} for row in GOOD]
-    search = ["eval", str(tmp_path / "run"), "--task", "retrieval", "--skip-bad", "--data"]
-    assert main([*search, write(tmp_path / "pairs.jsonl", pairs)]) == 0
+    pairs = [{"query": row["text"][:24], "document": row["text"]} for row in GOOD]
+    pairs = [*pairs[:3], {"query": None, "document": "a gull"}, *pairs[:3], *pairs[3:]]
+    search = ["eval", str(tmp_path / "run"), "--task", "retrieval", "--data"]
+    search.append(write(tmp_path / "pairs.jsonl", pairs))
+    assert main(search) == 2
+    assert "'query' of row 3 is empty (null)" in capsys.readouterr().err
+    assert main([*search, "--skip-bad"]) == 0
+    told = capsys.readouterr()
+    assert "'query' of row 3 is empty (null)" in told.err
+    assert "num_documents: 24" in told.out
+
+
+def test_what_is_to_be_written_must_be_a_text() -> None:
+    class Writer:
+        def generate_texts(self, sources: list[str], **options: object) -> list[str]:
+            raise AssertionError("texts were written first")
+
+    rows = [{"source": "a", "target": "b"}, {"source": "a", "target": None}]
+    with pytest.raises(UserError, match=r"'target' of row 1 is empty"):
+        measure_generation(Writer(), rows)
+    with pytest.raises(UserError, match=r"'source' of row 0 is a int"):
+        measure_generation(Writer(), [{"source": 3, "target": "b"}])
+    with pytest.raises(UserError, match=r"'code' of row 0 is a list"):
+        renamed_functions([{"code": ["x"]}])
