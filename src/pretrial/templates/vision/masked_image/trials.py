@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pretrial.compare.kit import few_labels
-from pretrial.compare.trial import Arm, Data, Trial
+from pretrial.compare.trial import Arm, Data, Gate, Trial, Tuning
 from pretrial.train.budget import Budget
 
 from . import Config
@@ -51,6 +51,9 @@ def trial(
         measure=measure,
         metric="accuracy",
         direction="higher",
+        useful=0.02,  # the smallest difference that would matter
+        gate=Gate(ceiling=1.0),  # the baseline must leave so much to gain
+        tuning=Tuning((3e-4, 1e-3, 3e-3)),  # of the learning rate, on a seed that does not count
         packages=few_labels.NEEDED,
         budget=Budget(30 if tiny else 600, "steps"),
     )
