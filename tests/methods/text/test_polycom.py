@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM, OlmoeConfig, OlmoeForCausalLM
+from transformers import (
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OlmoeConfig,
+    OlmoeForCausalLM,
+)
 from transformers.models.olmoe.modeling_olmoe import load_balancing_loss_func
 
 from pretrial.compare.kit.smooth_functions import DIMENSIONS, TARGETS, Approximators
@@ -211,6 +217,9 @@ def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
         PolyCom.build(TINY, source=tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="no checkpoint"):
         PolyCom.build(TINY, source=tmp_path / "gone")
+    GPT2Config().save_pretrained(tmp_path / "gpt2")  # told by its config, before weights are read
+    with pytest.raises(UserError, match="is a gpt2: name a checkpoint of Llama, OLMoE or of poly"):
+        PolyCom.build(TINY, source=tmp_path / "gpt2")
 
 
 # -- use ------------------------------------------------------------------------------------------

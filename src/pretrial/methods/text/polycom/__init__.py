@@ -32,6 +32,7 @@ from typing import Any, ClassVar
 
 from pretrial.bases.language_model import DecoderMethod
 from pretrial.card import Card, Claim, Field
+from pretrial.checkpoints.keys import load_config
 from pretrial.convert.megatron import load_release
 from pretrial.errors import UserError
 from pretrial.evaluate.spectra import effective_rank, layer_similarity
@@ -122,17 +123,19 @@ class PolyCom(DecoderMethod):
                 "name a checkpoint of polycom",
             )
             return config.sized_as(network.config), network, tokenizer
-        own, network, tokenizer = super().load(config, source)
-        kind = network.config.model_type
+        kind = load_config(source).model_type
         if kind in ("poly_llama", "poly_olmoe"):
-            return own, network, tokenizer
+            return super().load(config, source)
         if kind not in ("llama", "olmoe"):
-            raise UserError(f"{source} is a {kind}: name one of Llama, OLMoE or of polycom")
+            raise UserError(
+                f"{source} is a {kind}: name a checkpoint of Llama, OLMoE or of polycom"
+            )
         if not config.warm_start:
             raise UserError(
                 f"{source} is a trained {kind} with gated layers, for which a polynomial is no"
                 " replacement: set warm_start to begin its feed-forward layers anew and train again"
             )
+        _, network, tokenizer = super().load(config, source)
         network = warm_start(network, config)
         return config.sized_as(network.config), network, tokenizer
 
