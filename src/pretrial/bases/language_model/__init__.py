@@ -4,8 +4,9 @@
 from a folder of ours), writes with it, and saves it. Its kinds add what an example is:
 
 - `DecoderMethod`: windows of joined texts, each token predicted from those before it; `nll`.
-- `PromptedMethod`: parts of texts that denoisers hide, and prompted tasks; in three layouts.
-- `TextToTextMethod`: pairs of texts on an encoder-decoder; copies to fine-tune.
+- `PromptedMethod`: parts of texts that denoisers hide, and prompted tasks; in three layouts. Its
+  settings are `config.PromptedConfig`.
+- `TextToTextMethod`: pairs of texts on a T5 or BART; copies to fine-tune; a diagnosis of its sides.
 
 A method names what it is made of and overrides what differs:
 
