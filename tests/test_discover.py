@@ -128,3 +128,9 @@ def test_the_extra_is_known_from_the_package_and_its_import_name() -> None:
         mend = discover.missing(ModuleNotFoundError(name=name))
         assert mend is not None
         assert f"pretrial[{extra}]" in str(mend)
+
+
+def test_an_error_that_names_no_package_names_no_extra() -> None:
+    """As transformers raises it where a part of its own cannot be imported."""
+    assert discover.missing(ModuleNotFoundError("Could not import module 'X'.")) is None
+    assert discover.missing(ModuleNotFoundError("Could not import module 'X'."), "code") is None

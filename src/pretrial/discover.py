@@ -192,6 +192,8 @@ def missing(error: ModuleNotFoundError, extra: str = "") -> UserError | None:
     from importlib.metadata import PackageNotFoundError, requires
 
     name = (error.name or "").split(".")[0]
+    if not name:  # raised by hand, by a library that looks for something else
+        return None
     package = _PACKAGES.get(name, name).replace("_", "-")
     try:
         needs = requires("pretrial") or []

@@ -80,6 +80,7 @@ def test_trials_name_the_packages_of_their_measures(slug: str) -> None:
         (("trial", "unixcoder", "--tiny"), ("bm25s",), r"bm25s is .*'pretrial\[text\]'"),
         (("trial", "polycom", "--tiny"), ("scipy",), r"scipy is .*'pretrial\[trial\]'"),
         (("trial", "polycom", "--tiny"), ("jsonschema",), r"jsonschema is .*'pretrial\[trial\]'"),
+        (("trial", "electra", "--tiny"), ("sklearn", "scipy"), r"'pretrial\[trial,text\]'"),
         (("compare", "electra", "mlm", "--tiny"), ("sklearn",), r"'pretrial\[text\]'"),
         (("compare", "electra", "mlm", "--tiny"), ("scipy",), r"'pretrial\[trial\]'"),
     ],

@@ -71,9 +71,9 @@ def hold(setting: Setting, placement: Placement, command: str = "") -> dict[str,
         UserError: a package is missing, a job failed, the trial was stopped, or the arms had
             unequal budgets.
     """
-    require_packages("scipy", "jsonschema", *(["ray"] if placement.on == "ray" else []))
     trial = setting.make()
-    require_packages(*trial.packages)
+    cluster = ("ray",) if placement.on == "ray" else ()
+    require_packages("scipy", "jsonschema", *cluster, *trial.packages)
     arms = trial.choose(setting.arms)
     setting = dataclasses.replace(
         setting,
