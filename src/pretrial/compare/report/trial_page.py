@@ -83,7 +83,8 @@ def _answer(page: Page, record: Record) -> None:
     ]
     page.html('<div class="answer">')
     if record["kind"] == "trial":
-        for sentence in explain(record):
+        told = record["verdict"] in ("better", "worse")  # by the claim itself
+        for sentence in explain(record)[told:]:
             page.text(sentence)
     if rows:
         page.table(["verdict", "claim"], rows, caption=_caption(rows))
