@@ -112,6 +112,7 @@ def approximation_trial(
         about: further attributes of the trial: its question and claims, in "relative_rmse".
     """
     return Trial(
+        name="functions",
         data=lambda: Data(train=range(256), name="points between -1 and 1"),
         arms=tuple(
             Arm(name, label, role, run=partial(_approximate, make))
