@@ -431,3 +431,9 @@ def test_a_domain_of_empty_texts_is_named(tmp_path):
     data = APIContinual.read([*ROWS, *[{"text": "", "domain": "hollow"}] * 4])
     with pytest.raises(UserError, match="'hollow' has no code to learn from: leave it out"):
         train(make(), run_in(tmp_path, data=data, held_out=()))
+
+
+def test_the_tiny_trial_leaves_its_budget_to_training():
+    """Importances of all sequences would take more than a domain's share of it."""
+    small = {arm.config.ewc_examples for arm in trial(tiny=True).arms if "ewc" in arm.name}
+    assert small == {8}

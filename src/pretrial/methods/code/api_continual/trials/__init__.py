@@ -57,7 +57,7 @@ def trial(
     packages = tuple(packages)  # a list where the options come from a record
     config = replace(Config.small(), keep_checkpoints=False)
     if tiny:
-        config = replace(Config.tiny(), vocab_size=600, keep_checkpoints=False)
+        config = replace(Config.tiny(), vocab_size=600, keep_checkpoints=False, ewc_examples=8)
         num_functions, num_test, pretrain_tokens, tokens = 12, 6, 3000, 4000
 
     def data() -> Data:
