@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pretrial.compare.kit.warm_starts import warm_start
-from pretrial.compare.trial import Arm, Context, Data, Role, Trial
+from pretrial.compare.trial import Arm, Context, Data, Gate, Role, Trial, Tuning
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row, spread
 from pretrial.errors import UserError
@@ -31,8 +31,7 @@ _DEEPEN_NOTES = (
     "Without --model a model of 6 layers is trained first, 0.5 M parameters; --model smollm2 takes"
     " SmolLM2-135M, tuned to dialogues, with --copy-layers 10 of 30, windows of 256 tokens and two"
     " a step. Seeds are then of the data's order and of the texts that layers are judged on.",
-    "The learning rate, 1e-4 for a checkpoint and 1e-3 without, was set beforehand and is that of"
-    " all arms; nothing was tuned.",
+    "A checkpoint is deepened at learning rates around 1e-4, the small model around 1e-3.",
 )
 _LENGTHEN_NOTES = (
     "The paper trains Yi on 5 B tokens at 200,000 a window; here it is a model of 4 layers, trained"
@@ -41,7 +40,6 @@ _LENGTHEN_NOTES = (
     " texts that are long enough; rows of one module are one text. bits_to_N are of the places up"
     " to N from the bound before it.",
     "needle_L_at_D is the share of needles found in L tokens at depth D; a guess finds one in ten.",
-    "One learning rate, 1e-3, for all arms; nothing was tuned.",
 )
 _DEPTHS = (0.0, 0.5, 1.0)
 
@@ -75,6 +73,9 @@ def deepen_trial(
         measure=_measure_bits,
         metric="bits_per_byte",
         direction="lower",
+        useful=0.005,
+        relative=True,
+        tuning=Tuning((5e-5, 1e-4, 2e-4) if model else (5e-4, 1e-3, 2e-3), "deepen_lr"),
         budget=Budget(min(steps, 3) if tiny else steps, "steps"),
         prepare=None if model else _first(base, made, 3e3 if tiny else 4e5),
         claims=(
@@ -140,13 +141,16 @@ def lengthen_trial(*, data: str, steps: int, tiny: bool) -> Trial:
         measure=partial(_measure_long, base.max_length, lengths, 1 if tiny else 10),
         metric="far_bits",
         direction="lower",
+        useful=0.01,
+        relative=True,
+        gate=Gate(("original",)),
+        tuning=Tuning((5e-4, 1e-3, 2e-3), "lengthen_lr"),
         budget=Budget(min(steps, 3) if tiny else steps, "steps"),
         prepare=_first(base, made, 3e3 if tiny else 1.5e6),
         claims=(
             ("yi", "same-base", "far_bits", "lower"),
+            ("yi", "same-base", "needle_accuracy", "higher"),
             ("yi", "untrained", "far_bits", "lower"),
-            ("yi", "original", "far_bits", "lower"),
-            ("yi", "original", "needle_accuracy", "higher"),
         ),
         notes=_LENGTHEN_NOTES,
     )
