@@ -1,5 +1,6 @@
 """Architecture and objective: masks, packing, adaptation, checkpoints, FLOPs, ranking, tasks."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from pretrial.bases.language_model.examples import texts_of
 from pretrial.compare.kit import prompted_tasks as tasks
+from pretrial.compare.kit.curves import logged_curve
 from pretrial.compare.trial import Context
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import UserError
@@ -328,7 +330,7 @@ def test_grid_measures_before_and_after_fine_tuning(tmp_path):
     )
 
 
-def test_adaptation_is_timed_against_the_model_from_scratch(tmp_path):
+def test_adaptation_starts_from_the_other_model_and_is_held_against_scratch(tmp_path):
     made = trial(tiny=True)
     data = made.data()
     few = replace(data, train=data.train[:60], held_out=data.held_out[:8])
@@ -336,7 +338,17 @@ def test_adaptation_is_timed_against_the_model_from_scratch(tmp_path):
     configs = replace(TINY, evaluate_every=1), masked
     spent = prepare(configs, 4, few, 0, tmp_path / "prepared")
     assert spent.total("steps") == 8
-    run = Run(tmp_path / "run", few.train, few.held_out, Budget(4, "steps"), seed=0, quiet=True)
-    found = made.arm("to-masked").run(Context(run, few, tmp_path / "prepared"))
-    assert set(found) == {"speedup", "steps", "loss", "scratch_loss"}
-    assert found["speedup"] == 0 or found["speedup"] == pytest.approx(4 / found["steps"])
+
+    def losses(name, **chosen):
+        folder = tmp_path / f"{name}{chosen}"
+        run = Run(folder, few.train, few.held_out, Budget(4, "steps"), seed=0, quiet=True)
+        found = made.arm(name).run(Context(run, few, tmp_path / "prepared", chosen))
+        assert set(found) == {"loss"}
+        return found["loss"]
+
+    first = logged_curve(tmp_path / "prepared" / "causal-run")
+    assert losses("scratch", lr=TINY.lr) == pytest.approx(first[-1][1], abs=0.2)
+    assert losses("to-causal") != losses("scratch")
+    assert losses("to-causal", lr=1e-9) != losses("to-causal")
+    unigrams = losses("frequencies")
+    assert 0 < unigrams < math.log(TINY.vocab_size + 200)
