@@ -41,6 +41,7 @@ _THEIRS: dict[str, tuple[str, ...]] = {
     "decoder_width": ("decoder_hidden_size",),
     "decoder_layers": ("decoder_num_hidden_layers",),
     "decoder_heads": ("decoder_num_attention_heads",),
+    "init_std": ("initializer_range",),
 }
 _DROPOUT = (
     "hidden_dropout_prob",

@@ -64,6 +64,8 @@ class EncoderConfig(Optimisation, TransformerSizes):
         vocab_size: most entries of the vocabulary that is learned when there is no checkpoint.
         num_positions: longest sequence that the encoder can read.
         max_length: tokens of a training sequence, the two special ones included.
+        init_std: deviation of the weights at the beginning; 0.02 is for a width of 768, and narrow
+            networks learn sooner with about 1 / sqrt(width).
         mask_ratio: share of the ordinary tokens that is chosen.
         mask_prob: share of the chosen that becomes the mask token.
         random_prob: share of the chosen that becomes a random token; the rest stays.
@@ -77,6 +79,7 @@ class EncoderConfig(Optimisation, TransformerSizes):
     num_positions: int = 512
     max_length: int = 512
     dropout_prob: float = 0.1
+    init_std: float = 0.02
     mask_ratio: float = 0.15
     mask_prob: float = 0.8
     random_prob: float = 0.1

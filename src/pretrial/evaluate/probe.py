@@ -72,3 +72,56 @@ def probe(
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=inverse_penalty, max_iter=2000))
     return model.fit(train_vectors, train_labels).predict(test_vectors)
+
+
+#: What `probe_log_probs` chooses the C of its logistic regression from.
+_INVERSE_PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+_LEAST_PROBABILITY = 1e-6  # of classes that were not among the texts to learn from
+
+
+def probe_log_probs(
+    train_vectors: Any,
+    train_labels: Sequence[int],
+    test_vectors: Any,
+    num_classes: int,
+    *,
+    scaled: bool = True,
+) -> NDArray[np.float64]:
+    """Logarithms of the probabilities [N, C] that a logistic regression gives to classes.
+
+    Its penalty is the one with the least loss on a third of the training vectors, which are then
+    learnt from too: few labels and little penalty make a probe far too sure.
+
+    Args:
+        train_vectors: [M, d], or a sparse matrix.
+        train_labels: classes, in no particular order.
+        test_vectors: [N, d].
+        num_classes: that there are.
+        scaled: standardise the vectors, which sparse ones cannot be.
+
+    Raises:
+        UserError: scikit-learn is not installed.
+    """
+    require_packages("sklearn")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+    labels = np.asarray(train_labels)
+    order = np.random.default_rng(0).permutation(len(labels))
+    aside, rest = np.split(order, [len(labels) // 3])
+
+    def log_probs(penalty: float, known: NDArray[Any], vectors: Any) -> NDArray[np.float64]:
+        scaler = StandardScaler() if scaled else FunctionTransformer()
+        model = make_pipeline(scaler, LogisticRegression(C=penalty, max_iter=2000))
+        model.fit(train_vectors[known], labels[known])
+        found = np.full((vectors.shape[0], num_classes), np.log(_LEAST_PROBABILITY))
+        found[:, model.classes_] = model.predict_log_proba(vectors)
+        return found
+
+    def loss(penalty: float) -> float:
+        found = log_probs(penalty, rest, train_vectors[aside])
+        return float(-found[np.arange(len(aside)), labels[aside]].mean())
+
+    best = min(_INVERSE_PENALTIES, key=loss) if len(set(labels[rest].tolist())) > 1 else 1.0
+    return log_probs(best, order, test_vectors)

@@ -1,8 +1,10 @@
 """The task of package prediction: a split without leaks, and measurements of the right items."""
 
 import json
+import math
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from pretrial.compare.kit import packages
@@ -59,6 +61,7 @@ def test_measure_gives_one_answer_a_test_text_and_learns_an_easy_task(source):
     assert set(values) == {
         "accuracy",
         "probe_accuracy",
+        "probe_nll",
         "top_guess_ratio",
         "finetuning_lr",
         "token_kind_accuracy",
@@ -67,8 +70,12 @@ def test_measure_gives_one_answer_a_test_text_and_learns_an_easy_task(source):
     assert values["finetuning_lr"] == 5e-3  # at the other it collapses
     assert 0.4 < values["top_guess_ratio"] < 0.7  # two classes, about even
     for name in ("accuracy", "probe_accuracy"):
-        assert len(values[name]) == len(data.test[1])
-        assert sum(values[name]) / len(values[name]) > 0.8
+        assert len(values[name].values) == len(data.test[1])
+        assert np.mean(values[name].values) > 0.8
+        assert values[name].groups == [row["module"] for row in data.test[1]]
+    right = np.exp(-np.array(values["probe_nll"].values)) > 0.5  # of two classes
+    assert right.tolist() == (np.array(values["probe_accuracy"].values) == 1.0).tolist()
+    assert np.mean(values["probe_nll"].values) < math.log(2)
     probed = packages.measure(method, data.test, 0, num_labels=40, task="probe")
     assert probed["probe_accuracy"] == values["probe_accuracy"]
     assert "accuracy" not in probed
@@ -111,7 +118,7 @@ def test_a_number_of_labels_that_cannot_be_met_is_refused_before_training(source
 def test_arms_differ_only_in_what_they_compare():
     trial = electra_trial()
     arms = {arm.name: arm for arm in trial.arms}
-    assert [arm.name for arm in trial.choose()] == ["electra", "mlm", "random"]
+    assert [arm.name for arm in trial.choose()] == ["electra", "mlm", "random", "neighbours"]
     shared = mlm.Config.__dataclass_fields__.keys() - {"mask_prob", "random_prob"}
     for name in shared:
         assert getattr(arms["electra"].config, name) == getattr(arms["mlm"].config, name), name
@@ -119,4 +126,4 @@ def test_arms_differ_only_in_what_they_compare():
     assert trial.budget.unit == "flops"
     for claim in trial.claims:
         assert claim[2] == trial.metric
-    assert {claim[2] for claim in electra_trial(task="probe").claims} == {"probe_accuracy"}
+    assert {claim[2] for claim in electra_trial(task="probe").claims} == {"probe_nll"}

@@ -7,7 +7,7 @@ objective for encoders, or for both sides, can be tried on what errors are to it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,8 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pretrial.compare.trial import Items
 from pretrial.corrupt.draws import row_seeds
-from pretrial.corrupt.noise import local_shuffle, random_replacement
+from pretrial.corrupt.noise import local_shuffle, random_replacement, text_infilling
+from pretrial.corrupt.whole_words import word_begins
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import UserError
 from pretrial.evaluate.retrieval import Search, ranking_metrics
@@ -85,8 +87,12 @@ class Reader:
 
 
 def measure(
-    reader: Reader, halves: Sequence[Sequence[str]], least: int, most: int
-) -> dict[str, float | list[float]]:
+    reader: Reader,
+    halves: Sequence[Sequence[str]],
+    least: int,
+    most: int,
+    groups: Sequence[Hashable] = (),
+) -> dict[str, float | list[float] | Items]:
     """All measures, of texts to learn the probes from and texts to test on.
 
     Args:
@@ -94,20 +100,57 @@ def measure(
         halves: texts of either side.
         least: tokens of a text that takes part.
         most: texts of either side that take part.
+        groups: of the texts to test on, such as their modules; by default each is its own.
 
     Returns:
         "edit_f05", "shuffle_found", "half_mrr", "restoration_loss" and "infilling_loss".
     """
-    learn, test = (windows_of(reader, texts, least, most) for texts in halves)
+    learn = windows_of(reader, halves[0], least, most)
+    found = _windows(reader, halves[1], least, most)
+    test = [window for _, window in found]
+    own = [groups[place] if groups else place for place, _ in found]
     wrong_learn, wrong_test = (edited_texts(reader, each) for each in (learn, test))
     shuffled = [one_window_shuffled(each) for each in (learn, test)]
     return {
         "edit_f05": edit_f05(reader, wrong_learn, wrong_test),
         "shuffle_found": shuffled_found(reader, *shuffled),
-        "half_mrr": half_ranks(reader, test),
+        "half_mrr": Items(half_ranks(reader, test), own),
         "restoration_loss": restoration_losses(reader, wrong_test),
-        "infilling_loss": infilling_losses(reader, test),
+        "infilling_loss": Items(infilling_losses(reader, test), own),
     }
+
+
+def copied_losses(
+    reader: Reader, texts: Sequence[str], least: int, most: int, ratio: float, mean_length: float
+) -> list[float]:
+    """What infilling costs who copies all that is seen, and writes the rest by shares of tokens.
+
+    Args:
+        reader: of `floors.TokenCounts`.
+        texts: to test on.
+        least: as in `measure`.
+        most: as in `measure`.
+        ratio: share of the words that is hidden.
+        mean_length: of a hidden span, in words.
+
+    Returns:
+        Nats a token of each text, as `infilling_losses`, its first and last token included.
+    """
+    counts, windows = reader.method, windows_of(reader, texts, least, most)
+    begins = word_begins(counts.tokenizer)
+    hidden = text_infilling(
+        windows,
+        row_seeds(len(windows), torch.Generator().manual_seed(0)),
+        mask_id=counts.tokenizer.mask_token_id,
+        ratio=ratio,
+        mean_length=mean_length,
+        word_starts=[begins[torch.tensor(window)].tolist() for window in windows],
+    )
+    return [
+        float(-sum(counts.shares[token] for span in each.spans for token in span))
+        / (len(window) + 2)
+        for window, each in zip(windows, hidden, strict=True)
+    ]
 
 
 def windows_of(reader: Reader, texts: Sequence[str], least: int, most: int) -> list[list[int]]:
@@ -116,12 +159,19 @@ def windows_of(reader: Reader, texts: Sequence[str], least: int, most: int) -> l
     Raises:
         UserError: none has.
     """
-    found: list[list[int]] = []
+    return [window for _, window in _windows(reader, texts, least, most)]
+
+
+def _windows(
+    reader: Reader, texts: Sequence[str], least: int, most: int
+) -> list[tuple[int, list[int]]]:
+    """The windows of `windows_of`, each with the place of its text."""
+    found: list[tuple[int, list[int]]] = []
     least = min(least, reader.length)
-    for text in texts:
+    for place, text in enumerate(texts):
         windows = TokenWindows([text], reader.method.tokenizer, reader.length)
         if len(windows) and len(windows[0]) >= least:
-            found.append(windows[0])
+            found.append((place, windows[0]))
         if len(found) == most:
             break
     if not found:

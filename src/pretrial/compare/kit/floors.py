@@ -6,12 +6,19 @@ They are arms that do not train; a trial names them in its gate.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from pretrial import discover
 from pretrial.compare.trial import Arm, Context
+from pretrial.corrupt.masks import mask_windows
+from pretrial.data.windows.cutting import TokenWindows
+from pretrial.errors import require_packages
+from pretrial.train.stage import Batch
 
 _BYTES = 256
 
@@ -69,3 +76,118 @@ def trigram_arm(texts: Callable[[Sequence[Any]], Sequence[str]] | None = None) -
         return ByteTrigrams(texts(rows) if texts else [row["text"] for row in rows])
 
     return Arm("trigrams", "counts of three bytes", "control", run=run, trains=False)
+
+
+class TokenCounts:
+    """What counts of tokens say of hidden ones; measured like a masked language model.
+
+    A token's share of all tokens is mixed with what was counted beside its neighbours: p(t | l, r)
+    is p(t | l) p(t | r) / p(t), normalised, where l stands before and r behind it, and each factor
+    is mixed with p(t) as in `ByteTrigrams`. A neighbour that is hidden too says nothing.
+
+    Args:
+        texts: to count in.
+        tokenizer: that of the arms.
+        max_length: tokens of a window, the two special ones included.
+        mask_ratio: share of the tokens of a window that are hidden.
+        neighbours: False takes the shares alone.
+
+    Attributes:
+        shares: logarithms of the shares of tokens [V].
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        tokenizer: Any,
+        max_length: int,
+        mask_ratio: float = 0.15,
+        neighbours: bool = True,
+    ) -> None:
+        self.tokenizer, self.mask_ratio, self.neighbours = tokenizer, mask_ratio, neighbours
+        size = len(tokenizer)
+        ordinary = np.ones(size)
+        ordinary[tokenizer.all_special_ids] = 0.0
+        pairs = np.zeros((size, size), dtype=np.float64)  # [before, behind]
+        for ids in TokenWindows(texts, tokenizer, max_length - 2):
+            closed = np.array([tokenizer.cls_token_id, *ids, tokenizer.sep_token_id])
+            np.add.at(pairs, (closed[:-1], closed[1:]), 1.0)
+        shares = _mix(pairs.sum(axis=0) * ordinary, ordinary / ordinary.sum())
+        with np.errstate(divide="ignore"):  # special tokens are never hidden
+            self.shares = np.log(shares)  # [V]
+            self._behind = np.log(_mix(pairs * ordinary, shares))  # [before, V]
+            self._before = np.log(_mix(pairs.T * ordinary, shares))  # [behind, V]
+
+    def batch(self, windows: Sequence[Sequence[int]], generator: torch.Generator) -> Batch:
+        """The same tokens are hidden as by a method with this ratio; see `mask_windows`."""
+        return mask_windows(windows, self.tokenizer, generator, ratio=self.mask_ratio)
+
+    def logits(self, batch: Batch) -> torch.Tensor:
+        """Logarithms of probabilities at the chosen positions, up to a constant [N, V]."""
+        ids, (rows, places) = batch["labels"].numpy(), batch["loss_mask"].numpy().nonzero()
+        found = np.repeat(self.shares[None], len(rows), axis=0)
+        if self.neighbours:
+            hidden = batch["loss_mask"].numpy()
+            for step, table in ((-1, self._behind), (1, self._before)):
+                seen = ~hidden[rows, places + step]
+                with np.errstate(invalid="ignore"):  # of special tokens
+                    found[seen] += (table[ids[rows, places + step]] - self.shares)[seen]
+        return torch.from_numpy(np.nan_to_num(found, nan=-np.inf, neginf=-1e9))
+
+
+@dataclass(frozen=True)
+class _Counting:
+    """Counts the tokens of a method's vocabulary; the `run` of an arm."""
+
+    slug: str
+    config: Any
+    neighbours: bool
+
+    def __call__(self, context: Context) -> TokenCounts:
+        kind: Any = discover.load(self.slug).method
+        examples = kind.read(context.data.train)
+        tokenizer = kind.vocabulary(self.config, examples)
+        texts = [kind.text_of(each) for each in examples]
+        length = self.config.max_length
+        return TokenCounts(texts, tokenizer, length, neighbours=self.neighbours)
+
+
+def counts_arms(slug: str, config: Any) -> tuple[Arm, Arm]:
+    """The arms "shares" and "neighbours": `TokenCounts` without neighbours and with them.
+
+    Args:
+        slug: of a method of texts, the tokens of whose vocabulary are counted.
+        config: its settings.
+    """
+    alone, beside = (_Counting(slug, config, neighbours) for neighbours in (False, True))
+    return (
+        Arm("shares", "counts of tokens", "control", run=alone, trains=False),
+        Arm("neighbours", "counts of neighbouring tokens", "control", run=beside, trains=False),
+    )
+
+
+class TfIdf:
+    """Shares of words, weighted by how rare they are; measured like an encoder.
+
+    Args:
+        texts: to count in.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        require_packages("sklearn")
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        self._words = TfidfVectorizer().fit(texts)
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        """Vectors of the texts, a sparse matrix [N, words]."""
+        return self._words.transform(texts)
+
+
+def tfidf_arm() -> Arm:
+    """The arm "tfidf"; with a logistic regression on it, as `packages.measure` has."""
+
+    def run(context: Context) -> TfIdf:
+        return TfIdf([row["text"] for row in context.data.train])
+
+    return Arm("tfidf", "TF-IDF, logistic regression", "control", run=run, trains=False)

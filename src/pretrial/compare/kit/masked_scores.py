@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from pretrial.compare.trial import Items
 from pretrial.corrupt.masks import chosen_of
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.train.device import to_device
@@ -17,27 +19,39 @@ _WINDOWS_AT_ONCE = 64
 
 
 def masked_scores(
-    method: Any, texts: Sequence[str], max_length: int, **how: Any
-) -> dict[str, float | list[float]]:
+    method: Any,
+    texts: Sequence[str],
+    max_length: int,
+    groups: Sequence[Hashable] = (),
+    **how: Any,
+) -> dict[str, Items]:
     """Accuracy and loss at hidden tokens; which they are depends on the texts alone.
 
     Args:
-        method: a masked language model in eval mode; see `methods.text.mlm.MLM`.
+        method: a masked language model in eval mode, see `methods.text.mlm.MLM`, or
+            `floors.TokenCounts`.
         texts: of which there must be some.
         max_length: tokens of a window, the two special ones included.
+        groups: of each text, such as its module; by default every text is one of its own.
         how: options of its `logits`.
 
     Returns:
-        "mlm_accuracy", one number a window, and "mlm_loss" in nats, the mean over hidden tokens.
+        "mlm_accuracy", and "mlm_loss" in nats: of each window the mean over its hidden tokens.
     """
-    right: list[float] = []
-    losses: list[Tensor] = []
-    windows = TokenWindows(texts, method.tokenizer, max_length - 2)
+    found: dict[str, list[float]] = {"mlm_accuracy": [], "mlm_loss": []}
+    own = [TokenWindows([text], method.tokenizer, max_length - 2) for text in texts]
+    windows = [window for each in own for window in each]
     for logits, targets, numbers in _predictions(method, windows, how):
-        losses.append(cross_entropy(logits, targets, reduction="none"))
-        found = (logits.argmax(-1) == targets).float().split(numbers)
-        right += [float(part.mean()) for part in found]
-    return {"mlm_accuracy": right, "mlm_loss": float(torch.cat(losses).mean())}
+        losses = cross_entropy(logits, targets, reduction="none").split(numbers)
+        right = (logits.argmax(-1) == targets).float().split(numbers)
+        found["mlm_loss"] += [float(part.mean()) for part in losses]
+        found["mlm_accuracy"] += [float(part.mean()) for part in right]
+    places = [
+        group
+        for each, group in zip(own, groups or range(len(texts)), strict=True)
+        for _ in range(len(each))
+    ]
+    return {name: Items(values, places) for name, values in found.items()}
 
 
 def beyond(method: Any, texts: Sequence[str], lengths: Sequence[int]) -> dict[str, float]:
@@ -47,7 +61,7 @@ def beyond(method: Any, texts: Sequence[str], lengths: Sequence[int]) -> dict[st
     is no figure.
 
     Args:
-        method: as in `masked_scores`.
+        method: as in `masked_scores`; a network.
         texts: as they are.
         lengths: of windows, the two special tokens included.
     """
@@ -57,18 +71,21 @@ def beyond(method: Any, texts: Sequence[str], lengths: Sequence[int]) -> dict[st
     able = [n for n in lengths if n <= reach or getattr(method.config, "alibi", False)]
     if not long:
         return {}
-    return {f"mlm_loss_{n}": masked_scores(method, long, n)["mlm_loss"] for n in able}  # type: ignore[misc]
+    return {
+        f"mlm_loss_{n}": float(np.mean(masked_scores(method, long, n)["mlm_loss"].values))
+        for n in able
+    }
 
 
 @torch.no_grad()
 def _predictions(
-    method: Any, windows: TokenWindows, how: dict[str, Any]
+    method: Any, windows: Sequence[list[int]], how: Mapping[str, Any]
 ) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
     """Logits and right ids of hidden tokens, and their number in each window."""
     generator = torch.Generator().manual_seed(0)
-    device = next(method.parameters()).device
+    device = next(method.parameters()).device if isinstance(method, torch.nn.Module) else "cpu"
     for start in range(0, len(windows), _WINDOWS_AT_ONCE):
         batch = method.batch(windows[start : start + _WINDOWS_AT_ONCE], generator)
-        batch = to_device(batch, device)
+        batch = to_device(batch, torch.device(device))
         right = chosen_of(batch["labels"], batch)
         yield method.logits(batch, **how).float(), right, batch["num_chosen"].tolist()

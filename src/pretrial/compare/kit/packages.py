@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from pretrial.compare.trial import Data
+from pretrial.compare.kit.floors import TfIdf
+from pretrial.compare.trial import Data, Items, Values
 from pretrial.data.labels import labelled
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import require
@@ -24,12 +25,12 @@ from pretrial.errors import UserError
 from pretrial.evaluate.examples import examples_of
 from pretrial.evaluate.finetune import best_rate, finetune
 from pretrial.evaluate.labelled import split_labelled
-from pretrial.evaluate.probe import probe
+from pretrial.evaluate.probe import probe, probe_log_probs
 
 Task = Literal["classify", "probe"]
 
 #: The metric that counts in each task.
-METRICS: dict[Task, str] = {"classify": "accuracy", "probe": "probe_accuracy"}
+METRICS: dict[Task, str] = {"classify": "accuracy", "probe": "probe_nll"}
 
 #: What the measures import beyond the base install.
 NEEDED = ("sklearn",)
@@ -81,7 +82,7 @@ def data(source: str, num_labels: int) -> Data:
     known_rows, labels = labelled(rows)
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for row, label in zip(known_rows, labels, strict=True):
-        groups[label][_group(row)] += 1
+        groups[label][group_of(row)] += 1
     classes = {
         label
         for label, counts in groups.items()
@@ -93,8 +94,8 @@ def data(source: str, num_labels: int) -> Data:
             " and two are needed: give more labelled texts"
         )
     chosen = [row for row in known_rows if row["label"] in classes]
-    halves = split_by_group(chosen, _group, {"test": 0.5, "learn": 0.5})
-    unseen = {_group(row) for row in halves["test"]}
+    halves = split_by_group(chosen, group_of, {"test": 0.5, "learn": 0.5})
+    unseen = {group_of(row) for row in halves["test"]}
     learn = halves["learn"]
     known = {row["label"] for row in learn}
     if not len(known) <= num_labels < len(learn):
@@ -103,7 +104,7 @@ def data(source: str, num_labels: int) -> Data:
             f" cannot give {num_labels}: set --num-labels in between"
         )
     return Data(
-        train=[row for row in rows if _group(row) not in unseen],
+        train=[row for row in rows if group_of(row) not in unseen],
         test=(list(learn), [row for row in halves["test"] if row["label"] in known]),
         name=f"{source}: {len(known)} classes",
     )
@@ -120,11 +121,11 @@ def measure(
     batch_size: int = 16,
     rates: Sequence[float] = RATES,
     lr_decay: float = 0.9,
-) -> dict[str, float | list[float]]:
+) -> Values:
     """Per test text 1.0 where it was classified rightly, and whether one class is all it guesses.
 
     Args:
-        method: with the abilities `classifier` and `encode`.
+        method: with the abilities `classifier` and `encode`; or `floors.TfIdf`.
         halves: rows to learn from, and to be tested on.
         seed: of the choice of labelled texts and of fine-tuning.
         num_labels: labelled texts to learn from.
@@ -135,9 +136,10 @@ def measure(
         lr_decay: factor on it for each layer further down.
 
     Returns:
-        "accuracy" after fine-tuning, "probe_accuracy" of frozen vectors, and "top_guess_ratio", the
-        share of test texts given the class that the task's classifier gives most often: 1.0 is a
-        classifier that has collapsed. "finetuning_lr" is the learning rate that was chosen.
+        "accuracy" after fine-tuning, "probe_nll" and "probe_accuracy" of frozen vectors, in nats
+        and in right ones, and "top_guess_ratio", the share of test texts given the class that the
+        task's classifier gives most often: 1.0 is a classifier that has collapsed. Texts of a
+        module are a group. "finetuning_lr" is the learning rate that was chosen.
         "token_kind_accuracy", of methods with `token_vectors`, is that of a linear probe of single
         tokens, which names the kind of the word that a token stands in (see `token_kind`).
     """
@@ -146,14 +148,21 @@ def measure(
     sides = [row for row, _ in known], halves[1]
     (learn, test), targets = (examples_of(method, rows) for rows in sides), [i for _, i in known]
     places = [names.index(row["label"]) for row in halves[1]]
-    vectors = method.encode([*learn, *test]).numpy()
-    guesses = {"probe_accuracy": probe(vectors[: len(learn)], targets, vectors[len(learn) :])}
+    trivial = isinstance(method, TfIdf)
+    vectors = method.encode([*learn, *test])
+    vectors = vectors if trivial else vectors.numpy()
+    log_probs = probe_log_probs(
+        vectors[: len(learn)], targets, vectors[len(learn) :], len(names), scaled=not trivial
+    )
+    guesses = {"probe_accuracy": log_probs.argmax(1)}
     chosen: dict[str, float] = {}
-    if hasattr(method, "token_vectors"):
+    if trivial:
+        guesses["accuracy"] = guesses["probe_accuracy"]
+    elif hasattr(method, "token_vectors"):
         chosen["token_kind_accuracy"] = _token_kinds(
             method, *([row["text"] for row in rows] for rows in sides)
         )
-    if task == "classify":
+    if task == "classify" and not trivial:
 
         def make() -> Any:
             with torch.random.fork_rng():
@@ -172,15 +181,16 @@ def measure(
         classifier = make()
         finetune(classifier, pairs, lr=rate, **how)
         guesses["accuracy"] = classifier.logits(test).argmax(-1).cpu().numpy()
-    most = Counter(guesses[METRICS[task]].tolist()).most_common(1)[0][1]
-    right = {
-        name: [float(guess == place) for guess, place in zip(found, places, strict=True)]
-        for name, found in guesses.items()
-    }
-    return {**right, "top_guess_ratio": most / len(test), **chosen}
+    own = guesses["accuracy" if task == "classify" else "probe_accuracy"]
+    most = Counter(own.tolist()).most_common(1)[0][1]
+    values = {name: (found == np.array(places)).astype(float) for name, found in guesses.items()}
+    values["probe_nll"] = -log_probs[np.arange(len(places)), places]
+    groups = [group_of(row) for row in halves[1]]
+    items = {name: Items(found.tolist(), groups) for name, found in values.items()}
+    return {**items, "top_guess_ratio": most / len(test), **chosen}
 
 
-def _group(row: dict[str, Any]) -> str:
+def group_of(row: dict[str, Any]) -> str:
     """What a text belongs to; itself where nothing is said."""
     return str(row.get("module") or row["text"])
 

@@ -12,7 +12,7 @@ import numpy as np
 from pretrial.compare.kit import packages
 from pretrial.compare.kit.arms import ablations
 from pretrial.compare.kit.unigrams import frequency_arm, say_frequencies
-from pretrial.compare.trial import Arm, Context, Data, Gate, Trial, Tuning
+from pretrial.compare.trial import Arm, Context, Data, Gate, Trial, Tuning, Values
 from pretrial.corrupt.denoisers import Denoiser
 from pretrial.methods.text.ul2.config import Config
 from pretrial.train.budget import Budget
@@ -83,7 +83,7 @@ def trial(
     causal = replace(causal, num_sentinels=num_sentinels, mode_tokens=False, denoisers=("S:1",))
     ablation = ablations("ul2", config)
 
-    def measure(method: Any, found: Data, seed: int) -> dict[str, float | list[float]]:
+    def measure(method: Any, found: Data, seed: int) -> Values:
         return _measure(method, found, seed, num_labels)
 
     return Trial(
@@ -141,7 +141,7 @@ def _spread(rows: Sequence[Any], most: int) -> Sequence[Any]:
     return rows[:: max(1, -(-len(rows) // most))]
 
 
-def _measure(method: UL2, data: Data, seed: int, num_labels: int) -> dict[str, float | list[float]]:
+def _measure(method: UL2, data: Data, seed: int, num_labels: int) -> Values:
     """The three columns, the worst of them, and a linear probe of the states."""
     texts = _spread(
         [row["text"] for row in data.test[1] if len(row["text"]) >= _MIN_CHARS], _NUM_TEXTS

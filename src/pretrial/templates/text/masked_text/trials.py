@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pretrial.compare.kit import packages
-from pretrial.compare.trial import Arm, Data, Gate, Trial, Tuning
+from pretrial.compare.trial import Arm, Data, Gate, Trial, Tuning, Values
 from pretrial.train.budget import Budget
 
 from . import Config
@@ -25,7 +25,7 @@ def trial(
     config = Config.tiny() if tiny else Config.small()
     plain = replace(config, focus=0.0)
 
-    def measure(method: Any, found: Data, seed: int) -> dict[str, float | list[float]]:
+    def measure(method: Any, found: Data, seed: int) -> Values:
         return packages.measure(method, found.test, seed, num_labels=num_labels, task="probe")
 
     return Trial(
