@@ -165,7 +165,7 @@ def encoder_trial(
         gate=Gate(tuple(arm.name for arm in (*arms, *floor) if _trivial(arm)), wanted.ceiling),
         tuning=Tuning((lr / 2, lr, 2 * lr)),
         first_seed=100,
-        packages=() if task == "choice" or task == "tokens" else packages.NEEDED,
+        packages=packages.NEEDED,
         budget=Budget(2e9 if tiny else flops, "flops"),
         notes=told,
         **about,
