@@ -334,6 +334,22 @@ def test_killed_at_any_moment_it_ends_with_the_same_record(tmp_path) -> None:
     assert least < record["arms"][0]["seconds"][0] < sum(parts) + 2e-3
 
 
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+def test_killed_between_pilots_and_looks_it_decides_as_before(tmp_path) -> None:
+    words = ["trial", "line", "--seeds", "5", "--steps", "20", "--useful", "0.05"]
+    words += ["--gate", "--tune"]
+    trial = start(words)
+    wait_for(lambda: list(Path().glob("runs/trials/line/flat-seed9002-*/result.json")))
+    trial.kill()
+    trial.communicate()
+    wait_for(lambda: not workers())
+    assert main([*words, "--runs", "whole", "--out", "whole"]) == 0
+    assert main(words) == 0
+    one, other = (records.read(Path(folder) / "line.json") for folder in ("results", "whole"))
+    assert one["verdict"] == "better"
+    assert records.timeless(one) == records.timeless(other)
+
+
 def test_result_is_whole_or_not_there(tmp_path) -> None:
     """A result cut short by a kill is never read: it gets its name when it is on the disk."""
     from pretrial.compare.worker import write_json
