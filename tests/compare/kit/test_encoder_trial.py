@@ -58,8 +58,10 @@ def test_what_names_no_hidden_tokens_says_what_to_ask(slug):
 
 
 def test_all_encoders_are_compared_above_one_floor():
-    trial = compose(COMPARED, {"tiny": True})
+    trial = compose(COMPARED, {"tiny": True, "task": "choice"})
     assert trial.metric == "choice_nll"
     assert [arm.name for arm in trial.arms] == [*COMPARED, "random", "neighbours"]
+    named = compose(COMPARED, {"tiny": True, "task": "classify"})
+    assert [arm.name for arm in named.arms] == [*COMPARED, "random", "tfidf"]
     sizes = {getattr(arm.config, "width", 32) for arm in trial.arms}
     assert sizes == {mlm.Config.tiny().width}

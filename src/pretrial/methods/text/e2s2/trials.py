@@ -52,14 +52,15 @@ def trial(
         data: rows with `text` and, where texts of one origin are alike, `module`; for packages also
             with `label`.
         task: what counts: the loss of writing texts with hidden spans (infilling), which of eight
-            tokens stands at a place (choice), or the loss of a linear classifier that names
-            packages by frozen vectors (probe).
+            tokens stands at a place (choice), the accuracy of naming packages after fine-tuning
+            (classify), or the loss of a linear classifier on frozen vectors (probe).
         num_labels: labelled texts to learn from, for packages.
         num_texts: most texts to learn each of the other probes from, and to test it on.
         pretrain_flops: of the model that all arms go on from.
         tiny: networks and data small enough for a test.
     """
-    metric, direction = encoder_trial.asked("e2s2", task, ("infilling", "choice", "probe"))
+    takes: tuple[Task, ...] = ("infilling", "choice", "classify", "probe")
+    metric, direction = encoder_trial.asked("e2s2", task, takes)
     config = encoder_trial.sized(Config, task, tiny)
     num_texts, pretrain_flops = (40, 1e9) if tiny else (num_texts, pretrain_flops)
     start, budget = config.infilling(), Budget(pretrain_flops, "flops")
