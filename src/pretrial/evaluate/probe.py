@@ -116,7 +116,8 @@ def probe_log_probs(
         model = make_pipeline(scaler, LogisticRegression(C=penalty, max_iter=2000))
         model.fit(train_vectors[known], labels[known])
         found = np.full((vectors.shape[0], num_classes), np.log(_LEAST_PROBABILITY))
-        found[:, model.classes_] = model.predict_log_proba(vectors)
+        least = np.log(np.finfo(np.float64).tiny)  # of what is so far off that it underflows
+        found[:, model.classes_] = np.maximum(model.predict_log_proba(vectors), least)
         return found
 
     def loss(penalty: float) -> float:

@@ -374,7 +374,9 @@ def test_the_trial_measures_gaps_between_networks(which, tmp_path) -> None:
         panel = arm.run(Context(run, data, None))
         assert run.spent.total("steps") == made.budget.amount
         found = made.measure(panel, data, 0)
-        accuracy = {own: np.mean(found[f"{own}_accuracy"]) for own in panel.members}
+        accuracy = {own: _mean(found[f"{own}_accuracy"]) for own in panel.members}
+        nll = {own: _mean(found[f"{own}_nll"]) for own in panel.members}
+        assert found["worst_nll"] == pytest.approx(max(nll.values()))
         for gap, one, other in (
             ("gap", "s4d", "transformer"),
             ("random_gap", "s4d", "s4d_random"),
@@ -382,7 +384,24 @@ def test_the_trial_measures_gaps_between_networks(which, tmp_path) -> None:
         ):
             assert (gap in found) == ({one, other} <= accuracy.keys())
             if gap in found:
-                assert np.mean(found[gap]) == pytest.approx(accuracy[one] - accuracy[other])
+                assert found[gap] == pytest.approx(accuracy[one] - accuracy[other])
+    floor = made.measure(None, data, 0)
+    assert set(floor) == {"transformer_nll", "transformer_accuracy"}
+    assert np.isfinite(_mean(floor["transformer_nll"]))
+    # a gap shrinks too where the better network loses, so it decides nothing
+    assert not [claim for claim in made.claims if claim[2].endswith("gap")]
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(getattr(values, "values", values)))
+
+
+def test_copies_of_an_image_are_on_one_side_of_the_trial() -> None:
+    pytest.importorskip("sklearn")
+    data = trial().data()
+    known = {row["original"] for row in data.train}
+    assert len(known) < len(data.train)
+    assert not known & {row["original"] for row in data.test}
 
 
 def test_equal_sequences_are_on_one_side_of_the_trial() -> None:

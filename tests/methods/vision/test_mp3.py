@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from transformers import ViTConfig, ViTForImageClassification, ViTModel
 
 from pretrial.bases.patch_encoder.data import pixels
-from pretrial.compare.kit import few_labels
 from pretrial.data.builtin import spoken
 from pretrial.errors import UserError
 from pretrial.methods.vision.mp3 import MP3, Config
@@ -296,20 +295,34 @@ def test_an_untuned_run_says_that_it_cannot_classify(method: MP3) -> None:
 
 def test_the_trial_gives_all_arms_the_same_images() -> None:
     pytest.importorskip("sklearn")
-    made = trial()
+    made = trial(data="builtin:digits?size=12&turn=20&shift=2&copies=2")
     data = made.data()
-    labels = [row["label"] for row in data.train if "label" in row]
-    assert (len(data.train), len(labels), len(data.test)) == (1297, 100, 500)
-    assert all(labels.count(digit) == 10 for digit in range(10))
+    known = [row for row in data.train if "label" in row]
+    assert (len(data.train), len(known), len(data.test)) == (2 * 1297, 2 * 100, 500)
+    labels = [row["label"] for row in known]
+    assert all(labels.count(digit) == 2 * 10 for digit in range(10))
     numbers = {row["number"] for row in data.train}
     assert not numbers & {row["number"] for row in data.test}
     assert all(arm.config.hidden_ratio == 0.5 for arm in made.choose() if arm.config)
-    few = replace(data, test=data.test[:100])
-    right = few_labels.plain_accuracies(few, few_labels.pixel_vectors)["accuracy"]
-    assert len(right) == 100
-    assert sum(right) > 70
     with pytest.raises(UserError, match="lower --num-labels"):
         trial(num_labels=1500).data()
+
+
+def test_the_gate_of_the_trial_is_what_linear_classifiers_say() -> None:
+    pytest.importorskip("sklearn")
+    made = trial(data="builtin:digits?size=12&shift=1", num_test=100, tiny=True)
+    data = made.data()
+    assert made.gate.trivial == ("pixels", "random")
+    assert made.claims[0] == ("mp3", "scratch", "nll", "lower")
+    plain = made.measure(None, data, 0)
+    config = made.arm("random").config
+    method = MP3.build(config, data=MP3.read(data.train)).eval()
+    random = made.measure(method, data, 0)
+    for found in (plain, random):  # nothing was fine-tuned
+        assert found["nll"] == found["probe_nll"]
+        assert len(found["nll"]) == 100
+    assert plain["nll"] != random["nll"]
+    assert np.mean(plain["accuracy"]) > 0.2
 
 
 def test_the_trial_on_words_keeps_voices_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,6 +336,7 @@ def test_the_trial_on_words_keeps_voices_apart(monkeypatch: pytest.MonkeyPatch) 
     assert (made.name, trial().name) == ("words", "")
     assert all(arm.config.num_tokens == 24 for arm in made.arms if arm.config)
     assert [arm.name for arm in made.arms[:7]] == [arm.name for arm in trial().arms[:6]] + ["plain"]
+    assert made.gate.trivial == ("plain", "random")
     data = made.data()
     assert not {row["voice"] for row in data.train} & {row["voice"] for row in data.test}
     known = [row for row in data.train if "label" in row]
@@ -334,4 +348,5 @@ def test_the_trial_on_words_keeps_voices_apart(monkeypatch: pytest.MonkeyPatch) 
     )
     assert batch["pixels"].shape == (2, 1, 40, 96)
     right = made.measure(None, replace(data, test=data.test[:60]), 0)["accuracy"]
-    assert np.mean(right) > 0.9
+    assert set(right.groups) == {row["voice"] for row in data.test[:60]}
+    assert np.mean(right.values) > 0.9

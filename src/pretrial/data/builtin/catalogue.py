@@ -11,6 +11,7 @@ from pretrial.data.builtin.glyphs import glyphs
 from pretrial.data.builtin.installed import installed_code
 from pretrial.data.builtin.listops import listops
 from pretrial.data.builtin.miniapps import mini_apps
+from pretrial.data.builtin.moved import moved
 from pretrial.data.builtin.pathfinder import pathfinder
 from pretrial.data.builtin.spoken import spoken_words
 from pretrial.data.builtin.stdlib import MIN_WORDS, stdlib_code, stdlib_docstrings
@@ -52,12 +53,14 @@ def builtin(name: str, **options: Any) -> Rows:
         UserError: an unknown name, option, split or value, or a package that is not installed.
     """
     made = describe(name)
-    known = list(inspect.signature(made.make).parameters)
-    for option in options:
+    known = inspect.signature(made.make).parameters
+    for option, value in options.items():
         if option not in known:
             raise UserError(
-                f"builtin:{name} has no option {option!r}; nearest: {nearest(option, known)}"
+                f"builtin:{name} has no option {option!r}; nearest: {nearest(option, list(known))}"
             )
+        if isinstance(known[option].default, int | float) and isinstance(value, str):
+            raise UserError(f"builtin:{name}: {option} is a number, not {value!r}")
     return Rows(made.make(**options), f"builtin:{name}")
 
 
@@ -137,7 +140,14 @@ def _installed_code(
     return list(_part("installed-code", split_by_group(rows, "repo", _RATIOS, seed), split))
 
 
-def _digits(split: str | None = None, seed: int = 0) -> list[Row]:
+def _digits(
+    split: str | None = None,
+    size: int = 0,
+    turn: float = 0.0,
+    shift: float = 0.0,
+    copies: int = 1,
+    seed: int = 0,
+) -> list[Row]:
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
@@ -148,6 +158,8 @@ def _digits(split: str | None = None, seed: int = 0) -> list[Row]:
         {"image": image, "label": label, "number": number}
         for number, (image, label) in enumerate(zip(images, found.target.tolist(), strict=True))
     ]
+    if size or turn or shift or copies != 1:
+        rows = moved(rows, size or images.shape[1], turn, shift, copies, seed)
     if split is None:
         return rows
     return list(_part("digits", split_by_group(rows, "number", _RATIOS, seed), split))
@@ -202,10 +214,10 @@ def _pathfinder(
     return _part("pathfinder", parts, split or "train")
 
 
-def _spoken_words(split: str | None = None, seed: int = 0) -> list[Row]:
+def _spoken_words(split: str | None = None, noise: float = 0.003, seed: int = 0) -> list[Row]:
     if split is not None:
         _part("spoken-words", _RATIOS, split)  # speaking takes seconds
-    rows = spoken_words(seed=seed)
+    rows = spoken_words(noise=noise, seed=seed)
     if split is None:
         return rows
     return list(_part("spoken-words", split_by_group(rows, "voice", _RATIOS, seed), split))
@@ -265,7 +277,9 @@ _ALL = (
     ),
     Builtin(
         "digits",
-        "1,797 handwritten digits of 8x8 pixels with their label; splits train, valid, test",
+        "1,797 handwritten digits of 8x8 pixels with their label and number; options size (of a"
+        " larger canvas), turn (degrees at most), shift (pixels at most), copies (of each digit,"
+        " each turned and moved otherwise), seed; splits by number: train, valid, test",
         "scikit-learn's copy of the test part of Optical Recognition of Handwritten Digits,"
         " Alpaydin and Kaynak 1998, doi.org/10.24432/C50P49",
         "CC-BY-4.0",
@@ -273,8 +287,8 @@ _ALL = (
     ),
     Builtin(
         "spoken-words",
-        "720 recordings of a second, ten English words in 24 voices at three speeds; splits by"
-        " voice: train, valid, test",
+        "720 recordings of a second, ten English words in 24 voices at three speeds; options noise"
+        " (its deviation; speech has about 0.1), seed; splits by voice: train, valid, test",
         "spoken by espeak-ng (github.com/espeak-ng/espeak-ng), which must be installed; generated"
         " by pretrial.data.builtin.spoken",
         "Apache-2.0, as this project",

@@ -18,14 +18,17 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 _LANGUAGES = ("en-us", "en-gb", "en-gb-scotland")
 _VARIANTS = ("m1", "m2", "m3", "m4", "f1", "f2", "f3", "f4")
 _RATE = 16_000
-_NOISE = 0.003  # deviation of the background; speech has about 0.1
+_NOISE = 0.003  # soft
 _SHIFT = _RATE // 10
 
 
 def spoken_words(
-    words: Sequence[str] = WORDS, speeds: Sequence[int] = (130, 160, 190), seed: int = 0
+    words: Sequence[str] = WORDS,
+    speeds: Sequence[int] = (130, 160, 190),
+    noise: float = _NOISE,
+    seed: int = 0,
 ) -> list[Row]:
-    """Recordings of one second, each with one word near the middle of soft noise.
+    """Recordings of one second, each with one word near the middle of noise.
 
     The word stands within a tenth of a second of the middle, as in Speech Commands (1804.03209),
     whose recordings were cut around their loudest part. So the sounds of a word have their time,
@@ -34,6 +37,7 @@ def spoken_words(
     Args:
         words: to speak.
         speeds: words a minute.
+        noise: deviation of the background; speech has about 0.1.
         seed: of places and noise.
 
     Returns:
@@ -50,7 +54,7 @@ def spoken_words(
             for word in words:
                 for speed in speeds:
                     sound = _speak(word, voice, speed)[:_RATE]
-                    whole = rng.normal(0, _NOISE, _RATE)
+                    whole = rng.normal(0, noise, _RATE)
                     spare = _RATE - len(sound)
                     start = np.clip(spare // 2 + rng.integers(-_SHIFT, _SHIFT + 1), 0, spare)
                     whole[start : start + len(sound)] += sound

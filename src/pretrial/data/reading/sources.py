@@ -146,10 +146,7 @@ def _missing(path: Path) -> UserError:
 
 def _builtin(name: str, split: str | None) -> Rows:
     name, _, query = name.removeprefix("builtin:").partition("?")
-    options: dict[str, Any] = {
-        key: int(value) if re.fullmatch(r"-?\d+", value) else value
-        for key, value in parse_qsl(query)
-    }
+    options: dict[str, Any] = {key: _value(text) for key, text in parse_qsl(query)}
     return builtin(name, **(options if split is None else options | {"split": split}))
 
 
@@ -217,3 +214,10 @@ def _hub(name: str, fields: Mapping[str, str] | None, split: str | None, streami
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [""])[0][:200]
+
+
+def _value(text: str) -> int | float | str:
+    """A number where the text is one."""
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"-?\d*\.\d+", text) else text

@@ -30,8 +30,8 @@ def trial(
     config = replace(Config.tiny() if tiny else Config.small(), finetune_ratio=1 / 3)
     scratch = replace(config, finetune_ratio=1.0)
 
-    def measure(method: Any, found: Data, seed: int) -> dict[str, list[float]]:
-        return few_labels.accuracies(method, found)
+    def measure(method: Any, found: Data, seed: int) -> dict[str, Any]:
+        return few_labels.scores(method, found)
 
     return Trial(
         question="Does painting hidden patches help when labels are few?",
