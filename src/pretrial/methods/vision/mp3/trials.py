@@ -40,15 +40,15 @@ _NOTES = (
 )
 
 _WORD_NOTES = (
-    "A formant synthesiser speaks ten words in 24 voices at three speeds, in noise as loud as they"
-    " are. Voices that are tested on are not trained on, and count as the units. Each word stands"
+    "A formant synthesiser speaks ten words in 24 voices at three speeds, in noise a third as"
+    " loud. Voices that are tested on are not trained on, and count as the units. Each word stands"
     " within 0.1 s of the middle, as in Speech Commands. 24 tokens of 40 ms, 0.2 M parameters; the"
     " paper has larger encoders and recorded speech.",
     *_RECIPE,
 )
 
 _IMAGES = "builtin:digits?size=12&turn=20&shift=2&copies=24"
-_WORDS = "builtin:spoken-words?noise=0.1"
+_WORDS = "builtin:spoken-words?noise=0.03"
 
 _MOVED: dict[str, Any] = {"image_size": 12, "patch_size": 3, "resize": True}
 
