@@ -135,3 +135,11 @@ def test_published_sizes_need_no_data():
     with torch.device("meta"):
         method = Smallest.build(Config())
     assert sum(p.numel() for p in method.export().parameters()) == pytest.approx(110e6, rel=0.05)
+
+
+def test_the_first_weights_deviate_as_the_settings_say():
+    for std in (0.02, 0.125):
+        network = Smallest.build(replace(Config.tiny(), init_std=std)).network
+        found = network.base_model.encoder.layer[0].intermediate.dense.weight.std()
+        assert found.item() == pytest.approx(std, rel=0.1)
+        assert Config.tiny().sized_as(network.config).init_std == std

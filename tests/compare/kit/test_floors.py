@@ -7,11 +7,13 @@ import math
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from pretrial.compare.kit import packages
 from pretrial.compare.kit.choices import one_hidden
+from pretrial.compare.kit.edited_texts import Reader, copied_losses
 from pretrial.compare.kit.floors import (
     ByteTrigrams,
     TokenCounts,
@@ -23,6 +25,7 @@ from pretrial.compare.kit.masked_scores import masked_scores
 from pretrial.compare.trial import Context, Data
 from pretrial.evaluate.perplexity import bits_per_byte
 from pretrial.methods.text import mlm
+from pretrial.models.architectures.framed_texts import Frame
 
 
 def test_probabilities_by_hand() -> None:
@@ -131,3 +134,18 @@ def test_tfidf_is_measured_like_an_encoder() -> None:
         found: Any = packages.measure(counted, (sides[0], sides[1]), 0, num_labels=20, task=task)
         assert set(found["accuracy"].values) == {1.0}
         assert max(found["probe_nll"].values) < math.log(2)
+
+
+def test_who_copies_pays_for_what_is_hidden(tokenizer: Any) -> None:
+    counted = TokenCounts(["the cat sat", "the mat"], tokenizer, 24)
+    special = np.array(tokenizer.all_special_ids)
+    reader = Reader(counted, Frame([], []), [], special, np.arange(300), 22)
+    (window,) = (tokenizer("the mat the cat sat")["input_ids"][1:-1],)
+    costs = -counted.shares[window]
+
+    def found(ratio: float) -> float:
+        (value,) = copied_losses(reader, ["the mat the cat sat"], 2, 1, ratio, 3.0)
+        return value
+
+    assert found(1.0) == pytest.approx(costs.sum() / (len(window) + 2))  # all is hidden
+    assert 0 < found(0.2) < found(1.0)

@@ -37,7 +37,7 @@ DOCSTRINGS = "builtin:stdlib-docstrings"
 
 Task = Literal["choice", "tokens", "infilling", "classify", "probe"]
 
-_NUM_TEXTS = 600  # to test on, of all modules
+_NUM_TEXTS = 1200  # to test on, of all modules
 _NUM_WATCHED = 150  # texts whose loss is followed in training
 
 
