@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,6 +23,7 @@ from transformers import (
 )
 
 from pretrial.compare.kit.one_package import one_package
+from pretrial.compare.kit.warm_starts import begun
 from pretrial.errors import UserError
 from pretrial.methods.adapt.further_pretraining import Config, FurtherPretraining, feature_loss
 from pretrial.methods.adapt.further_pretraining.trials import image_data, trial
@@ -464,7 +466,9 @@ def test_settings_that_make_no_sense_are_refused(changes, mend):
 
 def test_the_trial_keeps_its_images_apart():
     made = trial(tiny=True)
-    assert [arm.name for arm in made.choose()] == ["self", "further", "half", "decay", "l2", "none"]
+    arms = ["self", "further", "half", "decay", "l2", "none", "linear", "random"]
+    assert [arm.name for arm in made.choose()] == arms
+    assert made.gate.trivial == ("linear", "random")
     found = image_data("builtin:digits", 200, 100, 1000)
     learn, test = found.test
     parts = (found.train, found.held_out, test)
@@ -475,6 +479,27 @@ def test_the_trial_keeps_its_images_apart():
     labels = [row["label"] for row in learn]
     assert all(labels.count(digit) == 10 for digit in range(10))
     assert sum("label" in row for row in found.train) == 100
+
+
+def test_the_trial_tells_over_fitting_from_fine_tuning_alone(tmp_path):
+    made = trial(tiny=True)
+    assert made.premise.metric == "over_fit"
+    data = made.data()
+    made.prepare(0, tmp_path / "prepared")
+    found = {}
+    for name in ("further", "none"):
+        arm = made.arm(name)
+        run = Run(tmp_path / name, data.train, (), made.budget, quiet=True)
+        run, method = begun(arm.method, arm.config, run, tmp_path / "prepared")
+        if arm.trains:
+            train(method, run)
+        found[name] = made.measure(method.eval(), data, 0)
+    assert found["none"]["over_fit"] == found["none"]["distance"] == 0
+    means = {name: np.mean(values["nll"]) for name, values in found.items()}
+    # both end where fine-tuning of the initial model does, but for what was learnt in between
+    assert found["further"]["over_fit"] == pytest.approx(means["further"] - means["none"], abs=1e-4)
+    plain = made.measure(None, data, 0)
+    assert len(plain["nll"]) == len(found["none"]["nll"]) == 100
 
 
 def test_the_trial_of_texts_keeps_its_modules_apart():

@@ -1,8 +1,7 @@
 """The trial: three networks in each regime, how well each does, and the gaps between them.
 
 An arm is a regime, not a network: each trains a Transformer, an S4D that starts as its theory says
-and one that starts at random. The gaps are shown beside what each says of the test sequences, and
-decide nothing: they shrink too where the better network loses.
+and one at random. The gaps stand beside and decide nothing: they shrink too where one side loses.
 """
 
 from __future__ import annotations
@@ -114,8 +113,7 @@ def trial(
     Args:
         which: digits as sequences of 64 pixels, or ListOps, whose trial has a record of its own.
         data: other rows as the method reads them, with `label`, such as builtin:pathfinder.
-        num_train: sequences to train on, with and without labels; 0 is 1,000 digits, or 2,000 of
-            ListOps.
+        num_train: sequences to train on, with and without labels; 0: 1,000, of ListOps 2,000.
         num_test: sequences to measure on, at most.
         tiny: networks small enough for a test.
     """
