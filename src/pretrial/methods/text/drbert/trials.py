@@ -32,10 +32,10 @@ _NOTES = (
     "All arms have a linear schedule after a warm-up, batches of 32 and windows of 32 tokens.",
 )
 _EQUAL = {
-    "flops": "At equal FLOPs, the decoder's included, BERT takes about 1.7 times the steps;"
+    "flops": "At equal FLOPs, the decoder's included, BERT takes about twice the steps;"
     " --equal steps compares at equal steps.",
     "steps": "At equal steps the decoder's work comes on top: DrBERT and the deeper BERT that is"
-    " cut back spend about 1.7 times the FLOPs of BERT.",
+    " cut back spend about twice the FLOPs of BERT.",
 }
 
 
