@@ -57,14 +57,8 @@ _MOVED: dict[str, Any] = {"image_size": 12, "patch_size": 3, "resize": True}
 _IDLE = ("random", "short")  # arms that spend nothing of the budget
 
 # A second of sound: 24 tokens of four frames.
-_SOUND: dict[str, Any] = {
-    "input": "audio",
-    "sampling_rate": 8000,
-    "seconds": 1.0,
-    "num_mels": 40,
-    "frames": 4,
-}
-
+_FORM = {"sampling_rate": 8000, "seconds": 1.0, "num_mels": 40, "frames": 4}
+_SOUND: dict[str, Any] = {"input": "audio", **_FORM}
 
 #: Options that were called otherwise in records of before.
 RENAMED = {"track": "which"}
