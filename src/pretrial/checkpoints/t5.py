@@ -90,12 +90,12 @@ def save_network(network: Any, folder: Path) -> None:
     agrees = tied == (scale != 1.0)
     state = None if agrees else _with_own_matrix(network, scale)
     network.save_pretrained(folder, state_dict=state)
-    path = folder / _CONFIG
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = json.loads(network.config.to_json_string())
     values["tie_word_embeddings"] = tied and agrees
     if "scale_decoder_outputs" in values:
         values["scale_decoder_outputs"] = tied and agrees
-    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+    (folder / _CONFIG).write_text(text, encoding="utf-8")
 
 
 def _tells_by_tying(config: Any) -> bool:
