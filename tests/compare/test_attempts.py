@@ -71,6 +71,7 @@ def test_the_project_keeps_its_own_rules() -> None:
     assert attempts.same_question_seeds([line for line in lines if not line["provisional"]]) == []
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_what_is_stale_is_held_and_what_is_not_is_left(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(holding, "commit", lambda: "0123456789ab")
     monkeypatch.setattr("pretrial.compare.recording.commit", lambda: "0123456789ab")
@@ -101,6 +102,7 @@ def test_time_that_is_over_stops_as_ctrl_c_does() -> None:
         subprocess.run(["sleep", "5"], check=True)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_gap_at_three_budgets(tmp_path, capsys) -> None:
     words = ["--scale", "--steps", "12", "--seeds", "5"]
     assert main(["trial", "line", *words]) == 0

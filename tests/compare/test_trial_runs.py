@@ -80,6 +80,7 @@ def test_command_writes_record_and_page_and_runs_nothing_twice(tmp_path, capsys)
     assert "stale: pages/index.html" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_further_trial_of_a_method_has_a_record_of_its_own(tmp_path, capsys) -> None:
     words = ["--seeds", "1", "--steps", "4", "--name", "steep", "--arms", "line"]
     assert main(["trial", "line", *words]) == 0
@@ -90,6 +91,7 @@ def test_a_further_trial_of_a_method_has_a_record_of_its_own(tmp_path, capsys) -
     assert list(Path("results").glob("*.json")) == [Path("results/line-steep.json")]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_fields_of_the_data_are_renamed_in_every_job_and_again(tmp_path, capsys) -> None:
     rows = [{"x": i / 16, "height": 1.0 - i / 16, "depth": 2.0} for i in range(9)]
     Path("points.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -110,6 +112,7 @@ def test_fields_of_the_data_are_renamed_in_every_job_and_again(tmp_path, capsys)
     assert other["arms"][0]["metrics"]["error"] != record["arms"][0]["metrics"]["error"]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_compare_ranks_methods(tmp_path, capsys) -> None:
     assert main(["compare", "line", "curve", "--seeds", "2", "--steps", "10"]) == 0
     record = records.read(tmp_path / "results" / "line-curve.json")
@@ -157,6 +160,7 @@ def by_name(record: dict) -> dict[str, dict]:
     return {arm["name"]: arm for arm in record["arms"]}
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_trial_stops_at_the_look_that_decides(tmp_path) -> None:
     options = {"useful": 0.05, "gate": True, "ceiling": 0.0, "premise": 0.01}
     record = held(tmp_path, options, num_seeds=16)
@@ -175,6 +179,7 @@ def test_a_trial_stops_at_the_look_that_decides(tmp_path) -> None:
     assert records.timeless(again) == records.timeless(record)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_arms_that_are_alike_are_about_equal(tmp_path) -> None:
     """`half` trains as `line` does, but for the order of jobs: what it shows is the procedure."""
     record = held(tmp_path, {"useful": 2.0, "relative": True})
@@ -197,6 +202,7 @@ def pilots(folder: Path, arm: str) -> list[float]:
         ({"premise": 99.0, "useful": 0.05}, "premise absent", "it is not there: error is"),
     ],
 )
+@pytest.mark.usefixtures("in_this_process")
 def test_a_gate_that_stays_shut_ends_the_trial(options, verdict, why, tmp_path) -> None:
     record = held(tmp_path, options)
     assert record["verdict"] == verdict
@@ -209,6 +215,7 @@ def test_a_gate_that_stays_shut_ends_the_trial(options, verdict, why, tmp_path) 
     assert f"| {verdict} |" in readme.table([record])
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_every_arm_chooses_its_learning_rate_on_a_pilot_seed(tmp_path) -> None:
     record = held(tmp_path, {"useful": 0.05, "tune": True, "gate": True})
     tuning, arms = record["tuning"], by_name(record)
@@ -221,6 +228,7 @@ def test_every_arm_chooses_its_learning_rate_on_a_pilot_seed(tmp_path) -> None:
     assert by_name(fixed)["line"]["metrics"] == arms["line"]["metrics"]  # 0.05 is its default
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_undecided_says_what_another_look_would_cost(tmp_path) -> None:
     record = held(tmp_path, {"useful": 1e-9, "steps": 2})
     assert record["verdict"] == "undecided"
@@ -230,6 +238,7 @@ def test_undecided_says_what_another_look_would_cost(tmp_path) -> None:
     assert "Next: --seeds 8, some" in explain(record)[1]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_compare_looks_and_shows_the_floor(tmp_path) -> None:
     record = held(tmp_path, {"useful": 0.01, "gate": True}, slugs=("line", "curve"))
     assert record["looks"] == [{"seeds": 5, "decision": None}]  # they are the same in all but name
@@ -243,12 +252,14 @@ def test_failing_arm_is_named_with_its_log(tmp_path) -> None:
         hold(given, Placement(tmp_path / "runs", quiet=True))
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_unequal_budgets_are_refused(tmp_path) -> None:
     given = Setting(("line",), {"short": 0.5, "steps": 12}, (0,), ("line", "flat"))
     with pytest.raises(UserError, match=r"line spent 12 steps \(train 12\) and flat 6 steps"):
         hold(given, Placement(tmp_path / "runs", quiet=True))
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_warm_start_is_made_once_a_seed_and_given_to_all_arms(tmp_path) -> None:
     given = Setting(("line",), {"warm": True, "steps": 8}, (0, 1), ("line", "flat"))
     record = hold(given, Placement(tmp_path / "runs", quiet=True))
@@ -335,6 +346,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_record(tmp_path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+@pytest.mark.usefixtures("in_this_process")
 def test_killed_between_pilots_and_looks_it_decides_as_before(tmp_path) -> None:
     words = ["trial", "line", "--seeds", "5", "--steps", "20", "--useful", "0.05"]
     words += ["--gate", "--tune"]
