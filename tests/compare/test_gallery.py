@@ -12,6 +12,7 @@ from pretrial.compare.report.gallery import gallery
 from pretrial.compare.report.trial_page import trial_page
 
 webdriver = pytest.importorskip("selenium.webdriver")
+WebDriverWait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 
@@ -48,6 +49,10 @@ def pages(tmp_path_factory):
 @pytest.fixture
 def at_gallery(browser, pages):
     browser.get(f"file://{pages}/index.html")
+    rows = "document.querySelectorAll('#methods tbody tr[data-slug]').length"
+    whole = f"return document.readyState === 'complete' && {rows} === 79"
+    # on a busy machine a browser has answered while it was still reading the table
+    WebDriverWait(browser, 60).until(lambda b: b.execute_script(whole))
     yield browser
     assert browser.get_log("browser") == []  # no console error, nothing fetched in vain
 
@@ -65,7 +70,7 @@ def choose(browser, name: str, value: str) -> None:
 
 def test_79_methods_are_shown_and_light(at_gallery, pages) -> None:
     assert (pages / "index.html").stat().st_size < 2_000_000
-    assert len(shown(at_gallery)) == 79
+    WebDriverWait(at_gallery, 60).until(lambda browser: len(shown(browser)) == 79)
 
 
 def test_search_and_filters_narrow_and_escape_shows_all(at_gallery) -> None:
