@@ -12,7 +12,9 @@ from made_records import make_record
 from pretrial.cli import holding, main
 from pretrial.compare import attempts
 from pretrial.compare import record as records
+from pretrial.compare.jobs import StoppedError
 from pretrial.compare.report.scale_page import growth, scale_page
+from pretrial.compare.setting import Setting
 from pretrial.errors import UserError
 
 TOYS = Path(__file__).parent / "toy_methods"
@@ -95,6 +97,28 @@ def test_all_methods_want_a_clean_commit(monkeypatch, capsys) -> None:
     monkeypatch.setattr(holding, "commit", lambda: "0123456789ab+")
     assert main(["trial", "--all-methods"]) == 2
     assert "records would be provisional: commit" in capsys.readouterr().err
+
+
+def test_a_stop_ends_all_and_a_failure_one(tmp_path, monkeypatch, capsys) -> None:
+    begun: list[str] = []
+
+    def held(setting, placement, out, command):
+        begun.append(command)
+        raise error
+
+    monkeypatch.setattr(holding, "commit", lambda: "0123456789ab")
+    monkeypatch.setattr(holding, "hold_and_write", held)
+    left = [("a", Setting(("line",), {"steps": 4})), ("line", Setting(("line",)))]
+    monkeypatch.setattr(holding, "stale", lambda folder: left)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.json").write_text("{}")
+    error: UserError = UserError("a job failed")
+    assert main(["trial", "--all-methods"]) == 2
+    assert begun == ["pretrial trial --again results/a.json", "pretrial trial line"]
+    assert "a: a job failed; line: a job failed" in capsys.readouterr().err
+    error = StoppedError("stopped")
+    assert main(["trial", "--all-methods"]) == 2
+    assert len(begun) == 3  # the second was not begun
 
 
 def test_time_that_is_over_stops_as_ctrl_c_does() -> None:

@@ -17,6 +17,7 @@ from pretrial.cli import options
 from pretrial.compare import attempts, sequential
 from pretrial.compare import record as records
 from pretrial.compare.engine import Placement, hold
+from pretrial.compare.jobs import StoppedError
 from pretrial.compare.numbers import interval_of
 from pretrial.compare.ranking import recommendation
 from pretrial.compare.report.words import explain
@@ -122,6 +123,7 @@ def summary(record: Mapping[str, Any]) -> list[str]:
 
 
 def again(argv: Sequence[str]) -> None:
+    """Holds the trial of a record from nothing, and says what came out otherwise."""
     parsed = options.parse(RepeatOptions, argv, prog="pretrial trial")
     old = records.read(parsed.again)
     setting = Setting.from_json(old["setting"])
@@ -147,10 +149,13 @@ def all_methods(argv: Sequence[str]) -> None:
     failed = []
     with _until(parsed.hours):
         for name, setting in left:
-            command = f"pretrial trial {setting.lead}"
+            known = parsed.out / f"{name}.json"  # whose options are not those of today's default
+            command = f"pretrial trial {f'--again {known}' if known.exists() else setting.lead}"
             try:
                 hold_and_write(setting, Placement(parsed.runs, "local", parsed.workers),
                                parsed.out, command)  # fmt: skip
+            except StoppedError:  # by Ctrl-C or the time limit: the next trial is not begun
+                raise
             except UserError as error:
                 failed.append(f"{name}: {error}")
                 print(failed[-1], flush=True)

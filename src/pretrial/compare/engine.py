@@ -177,7 +177,7 @@ class Course:
     def tune(self, arms: Sequence[Arm]) -> None:
         """Lets each arm that trains choose a setting on the first pilot seed."""
         tuning, seed = self.trial.tuning, PILOTS[0]
-        arms = [arm for arm in arms if arm.trains and arm.tuned]
+        arms = [arm for arm in arms if arm.trains]
         if tuning is None or not arms:
             return
         tried = [(arm, value) for arm in arms for value in tuning.values]

@@ -41,6 +41,10 @@ class Job:
 Progress = Callable[[Job, float], None]
 
 
+class StoppedError(UserError):
+    """The user, or a time limit, has stopped the trial; its jobs have saved."""
+
+
 class Local:
     """Jobs as processes of this machine, several at a time. For a `with` block.
 
@@ -68,7 +72,8 @@ class Local:
             progress: called with each job that has finished, and its seconds.
 
         Raises:
-            UserError: a job failed, or the trial was stopped; jobs that were running have saved.
+            UserError: a job failed.
+            StoppedError: the trial was stopped; jobs that were running have saved.
         """
         waiting = [job for job in jobs if not job.done]
         if not waiting:
@@ -89,7 +94,7 @@ class Local:
                     raise _failure(job, code)
                 progress(job, time.monotonic() - began)
         except KeyboardInterrupt:
-            raise UserError(
+            raise StoppedError(
                 f"stopped with {sum(job.done for job in jobs)} of {len(jobs)} jobs done; run the"
                 " same command again to go on"
             ) from None
@@ -135,7 +140,7 @@ class OnRay:
                         raise _failure(refs[ref], code)
                     progress(refs[ref], seconds)
         except KeyboardInterrupt:
-            raise UserError("stopped; run the same command again to go on") from None
+            raise StoppedError("stopped; run the same command again to go on") from None
         except ray.exceptions.RayError as error:
             raise cluster.lost(error, "a job") from error
         finally:

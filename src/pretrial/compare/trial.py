@@ -114,7 +114,6 @@ class Arm:
         trains: False for an arm that spends nothing, such as random weights or raw features; it is
             left out of the budget audit and refused if it spends.
         default: False for arms that run only with --all or when named with --arms.
-        tuned: whether it takes part in the trial's tuning, whose field its config then has.
     """
 
     name: str
@@ -126,7 +125,6 @@ class Arm:
     source: str | None = None
     trains: bool = True
     default: bool = True
-    tuned: bool = True
 
     def with_chosen(self, chosen: Mapping[str, Any]) -> Arm:
         """The same arm with these settings in its config, where it has one."""

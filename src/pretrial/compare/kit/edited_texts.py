@@ -216,7 +216,7 @@ def one_window_shuffled(windows: Sequence[list[int]]) -> list[tuple[list[int], i
 
 
 def infilling_losses(reader: Reader, windows: Sequence[list[int]]) -> list[float]:
-    """Nats a token of each text, written from its view with masks only."""
+    """nll a token of each text, written from its view with masks only."""
     generator = torch.Generator().manual_seed(0)
     found: list[float] = []
     for start in range(0, len(windows), _AT_ONCE):
@@ -227,7 +227,7 @@ def infilling_losses(reader: Reader, windows: Sequence[list[int]]) -> list[float
 
 
 def restoration_losses(reader: Reader, texts: Sequence[Edited]) -> list[float]:
-    """Nats a token of the right text at the edited places, given the wrong text and what precedes.
+    """nll a token of the right text at the edited places, given the wrong one and what precedes.
 
     Needs a BART, which writes whole texts.
     """

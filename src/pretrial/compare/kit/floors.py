@@ -5,7 +5,7 @@ They are arms that do not train; a trial names them in its gate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,16 +64,11 @@ def _mix(counts: NDArray[Any], shorter: NDArray[Any]) -> NDArray[Any]:
     return (counts + kinds * shorter) / (total + kinds)
 
 
-def trigram_arm(texts: Callable[[Sequence[Any]], Sequence[str]] | None = None) -> Arm:
-    """The arm "trigrams": what counts of bytes say, for trials that measure with `nll`.
-
-    Args:
-        texts: of the trial's rows of training; by default their field `text`.
-    """
+def trigram_arm() -> Arm:
+    """The arm "trigrams": what counts of bytes say, for trials that measure with `nll`."""
 
     def run(context: Context) -> ByteTrigrams:
-        rows = context.data.train
-        return ByteTrigrams(texts(rows) if texts else [row["text"] for row in rows])
+        return ByteTrigrams([row["text"] for row in context.data.train])
 
     return Arm("trigrams", "counts of three bytes", "control", run=run, trains=False)
 

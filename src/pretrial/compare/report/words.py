@@ -7,6 +7,7 @@ from typing import Any
 
 from pretrial.compare import sequential
 from pretrial.compare.numbers import interval_of
+from pretrial.compare.ranking import floor
 from pretrial.compare.report.svg import number
 
 Record = Mapping[str, Any]
@@ -48,11 +49,11 @@ def _why(record: Record) -> str:
     useful, metric = record["useful"]["value"], record["metric"]
     labels = {arm["name"]: arm["label"] for arm in record["arms"]}
     if verdict == "nothing learnt":
-        sign = 1 if record["direction"] == "higher" else -1
-        name = max(gate["trivial"], key=lambda each: sign * gate["trivial"][each])
+        found = floor(record)
+        assert found is not None
         return (
             f"{labels[record['baseline']]} reached {number(gate['baseline'])} of {metric} and"
-            f" {labels[name]} {number(gate['trivial'][name])}, so that training taught nothing that"
+            f" {found[0]} {number(found[1])}, so that training taught nothing that"
             f" matters (at least {number(useful)})."
         )
     if gate and not gate["room"]:
