@@ -351,6 +351,11 @@ def test_sizes_of_the_transformers_are_those_of_their_formula(name) -> None:
     assert sum(p.numel() for p in network.parameters()) == expected
 
 
+def test_a_tenth_of_list_operations_and_half_of_pixels_are_hidden() -> None:
+    names = ("listops", "s4-listops", "image", "path-x")
+    assert [Config.paper(name).mask_ratio for name in names] == [0.1, 0.1, 0.5, 0.5]
+
+
 @pytest.mark.parametrize("name", ["s4-image", "s4-listops", "s4-path-x", "dlr-image"])
 def test_state_spaces_of_published_shapes_are_built_without_memory(name) -> None:
     with torch.device("meta"):

@@ -32,14 +32,14 @@ class Config(Optimisation, TransformerSizes):
             "dlr", or one that depends on what it reads, "mamba".
         feed_forward: inner width of feed-forward layers, which transformers alone have.
         dropout_prob: of what a layer adds.
-        rotary: positions turn queries and keys, instead of sinusoids that are added.
+        rotary: positions turn queries and keys (section 3.2), instead of sinusoids that are added.
         window: positions of a block of attention, which sees its own block and those beside it; 0
-            is the whole sequence.
+            is the whole sequence (section 2).
         prenorm: norms stand before layers and behind the last; else behind each sum.
         state_size: of state spaces.
         bidirectional: state spaces have kernels of both directions; "mamba" sees the past alone.
         structured: state spaces start from HiPPO-LegS (s4), evenly spread frequencies (s4d, dlr) or
-            rates (mamba); else they are random.
+            rates (mamba); else they are random (section 3.3).
         dt_min: least initial step of state spaces; 1e-4 for very long sequences.
         dt_max: largest initial step of state spaces.
         head: of the classifier, on the mean of the last states: "mlp" or "linear".
@@ -52,7 +52,7 @@ class Config(Optimisation, TransformerSizes):
         span_length: entries hidden together.
         signal_loss: of signals: absolute error ("l1"), or cross-entropy over 256 values
             ("levels").
-        data_ratio: share of the training data that is used at all.
+        data_ratio: share of the training data that is used at all (section 3.4).
         lr: peak learning rate; constant after the warm-up.
         state_lr: most for the parameters of the dynamics of state spaces, which have no decay.
         warmup: steps of warm-up in each stage, or a share of its budget when below 1.
@@ -75,8 +75,8 @@ class Config(Optimisation, TransformerSizes):
     head: Literal["mlp", "linear"] = "mlp"  # transformer-lra-cifar.yaml: sequence_nonelinear
     max_length: int = 1024
     objective: Objective = "masked"
-    pretrain_ratio: float = 0.5  # assumed
-    mask_ratio: float = 0.5  # transformer-lra-cifar-mlm.yaml
+    pretrain_ratio: float = 0.5  # assumed; Table 8 varies it
+    mask_ratio: float = 0.5  # transformer-lra-cifar-mlm.yaml; section 2
     span_length: int = 1  # transformer-lra-pathx-mlm-small.yaml
     signal_loss: Literal["l1", "levels"] = "l1"  # transformer-lra-cifar-mlm.yaml
     data_ratio: float = 1.0
@@ -160,7 +160,7 @@ def _transformers(image: Any) -> dict[str, Any]:
         feed_forward=2048,
         max_length=2048,
         head="linear",
-        mask_ratio=0.15,  # assumed: the files leave it to the command line
+        mask_ratio=0.1,  # section 2; the files leave it to the command line
         warmup=2000,
     )
     pathfinder = replace(  # transformer-lra-pathfinder-mlm.yaml
@@ -207,7 +207,7 @@ def _state_spaces(image: Any) -> dict[str, Any]:
         dropout_prob=0.0,
         max_length=2048,
         head="linear",
-        mask_ratio=0.15,  # assumed
+        mask_ratio=0.1,  # section 2
         warmup=2000,
     )
     s4_path_x = replace(  # s4-lra-pathx-mlm.yaml
