@@ -1,4 +1,4 @@
-"""Denoisers (UL2): span corruption, prefix and causal language modelling as settings of one.
+"""Denoisers (UL2, section 3.1.2): span corruption, prefix and causal language modelling in one.
 
 A denoiser hides spans of a mean length and a share of the text. Many short spans are T5's span
 corruption; one span at the end is prefix language modelling, and one that is the whole text is
@@ -21,7 +21,7 @@ from pretrial.corrupt.spans import Ints, replace_spans
 from pretrial.errors import UserError
 
 Paradigm = Literal["R", "S", "X"]
-_LONG_SPAN, _HIGH_RATIO = 12, 0.3  # from which on a denoiser is extreme
+_LONG_SPAN, _HIGH_RATIO = 12, 0.3  # from which on a denoiser is extreme (section 3.1.2)
 
 
 class Pair(NamedTuple):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def alibi_slopes(num_heads: int) -> list[float]:
-    """How fast each head's attention falls with distance (Press and others 2021, 2108.12409).
+    """How fast each head's attention falls with distance (Press and others, 2108.12409, section 3).
 
     For a power of two they are 2^(-8k/H), k = 1 to H; otherwise those of the next lower power of
     two, then every second one of the next higher.

@@ -91,9 +91,9 @@ class Config(Optimisation, TransformerSizes):
     si_weight: float = 10.0  # finetuning.yaml
     si_eps: float = 0.1  # finetuning.yaml
     si_most: float = 0.001  # fixed in avalanche's synaptic_intelligence.py
-    rwalk_weight: float = 0.1  # finetuning.yaml
-    rwalk_alpha: float = 0.9  # finetuning.yaml
-    rwalk_interval: int = 2  # finetuning.yaml
+    rwalk_weight: float = 0.1  # finetuning.yaml; 1801.10112, equation 8
+    rwalk_alpha: float = 0.9  # finetuning.yaml; 1801.10112, equation 6
+    rwalk_interval: int = 2  # finetuning.yaml; 1801.10112, equation 7
     release_importance: bool = False
     pretrain_on: str = ""
     pretrain_ratio: float = 0.5

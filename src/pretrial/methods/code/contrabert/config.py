@@ -50,10 +50,10 @@ class Config(EncoderConfig):
     mlm_weight: float = 1.0  # assumed
     mlm_on_variants: bool = True  # abstract
     contrast_weight: float = 1.0  # assumed
-    temperature: float = 0.07  # assumed, as MoCo (arXiv 1911.05722)
+    temperature: float = 0.07  # assumed, as MoCo (arXiv 1911.05722, equation 1)
     queue_size: int = 65_536  # assumed, as MoCo
     batch_negatives: bool = False  # assumed, as MoCo
-    momentum: float = 0.999  # assumed, as MoCo
+    momentum: float = 0.999  # assumed, as MoCo (equation 2)
     pooling: Pooling = "first"  # assumed
     lr: float = 5e-5  # assumed
     warmup: float = 0.1  # assumed

@@ -112,7 +112,7 @@ class Contrast(Trainable):
         return token_loss(logits, chosen_of(part["labels"], part), count)
 
     def _contrast_loss(self, states: Tensor, batch: Batch) -> Tensor:
-        """InfoNCE of samples against their variants and the queue."""
+        """InfoNCE of samples against variants and the queue (MoCo, 1911.05722, equation 1)."""
         assert self.momentum is not None
         assert self.queue is not None
         pooling = self.config.pooling
@@ -134,7 +134,7 @@ class Contrast(Trainable):
         return loss
 
     def after_step(self) -> None:
-        """The momentum encoder follows, and the variants' vectors enter the queue."""
+        """The momentum encoder follows (MoCo, equation 2); variants' vectors enter the queue."""
         if self.momentum is not None:
             assert self.queue is not None
             self.momentum.update()

@@ -69,24 +69,24 @@ CARD = Card(
         Claim(
             "HumanEval+, MBPP+, EvoEval, BigCodeBench: 14.0, 27.8, 7.4, 10.3 after the first phase;"
             " 21.3, 34.7, 12.8, 12.3 after the second; 28.0, 42.9, 18.0, 19.4 after the third",
-            "(secondary) Arctic-SnowCoder, main results",
+            "Table 2",
         ),
         Claim(
             "10 B tokens, HumanEval: 15.9 with random files, 22.0 with the best annotator's",
-            "(secondary) Arctic-SnowCoder, ablation of annotators",
+            "Table 4",
         ),
         Claim(
             "HumanEval: 22.0 with the learning rate warmed anew, 20.7 constant, 18.3 linear",
-            "(secondary) Arctic-SnowCoder, ablation of schedules",
+            "Table 5",
         ),
         Claim(
             "HumanEval: 17.4 with 50 B tokens once, 26.2 with 12.5 B four times, 20.1 with 10 B"
             " five times",
-            "(secondary) Arctic-SnowCoder, ablation of repeats",
+            "Table 6",
         ),
         Claim(
             "HumanEval: 17.1 packed by language first, 12.8 by repository alone",
-            "(secondary) Arctic-SnowCoder, ablation of packing",
+            "Table 3",
         ),
     ),
     extra="code",
@@ -117,7 +117,7 @@ class SnowCoder(DecoderMethod):
     @classmethod
     def new_network(cls, config: Any, vocab_size: int) -> LlamaForCausalLM:
         """An untrained Llama."""
-        # the paper, model
+        # Table 1
         sizes = cls.network_config(config, LlamaConfig, vocab_size, tie_word_embeddings=True)
         return LlamaForCausalLM(sizes)
 
@@ -132,7 +132,7 @@ class SnowCoder(DecoderMethod):
         return read_files(rows)
 
     def stages(self, run: Run) -> Iterator[Stage]:
-        """General files; then the annotator, and the best files; then synthetic ones."""
+        """General files; annotator and best files; synthetic ones (sections 2.2, 2.3, 2.4)."""
         yield from Training(self, run).stages()
 
     def score(self, examples: Sequence[File], *, windows: Windows | None = None) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""From a file of the corpus to a new one: a language model writes it with the file as its seed."""
+"""From a file of the corpus to a new one, written with the file as its seed (section 2.4)."""
 
 from __future__ import annotations
 

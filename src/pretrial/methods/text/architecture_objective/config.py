@@ -14,7 +14,7 @@ from pretrial.models.architectures.layouts import Architecture
 
 Objective = Literal["full_lm", "prefix_lm", "masked_lm"]
 
-#: The objectives that each architecture is trained with: the paper's six pairs.
+#: The objectives that each architecture is trained with: the paper's six pairs (section 2).
 PAIRS: Mapping[Architecture, tuple[Objective, ...]] = {
     "causal_decoder": ("full_lm", "masked_lm"),
     "prefix_decoder": ("prefix_lm", "masked_lm"),
@@ -72,7 +72,7 @@ class Config(PromptedConfig):
     """
 
     task: Literal["pretrain", "multitask", "both"] = "pretrain"
-    multitask_ratio: float = 0.07  # 13 B tokens after 168 B, README.md
+    multitask_ratio: float = 0.07  # 13 B tokens (section 3.3) after 168 B (section 3.2)
     architecture: Architecture = "causal_decoder"
     objective: Objective = "full_lm"
     adapt: bool = False
@@ -84,21 +84,21 @@ class Config(PromptedConfig):
     most_per_task: int = 500_000  # bigscience/gins/task.py
     max_inputs: int = 512  # the comment in c_dec_c4_lm_adapt.gin
     max_targets: int = 114
-    vocab_size: int = 32128
-    width: int = 4096
-    num_layers: int = 24
-    num_heads: int = 64
+    vocab_size: int = 32128  # Table 1
+    width: int = 4096  # Table 1
+    num_layers: int = 24  # Table 1
+    num_heads: int = 64  # Table 1
     head_size: int = 64
-    feed_forward: int = 10240
-    dropout_prob: float = 0.0  # trainer_base.gin
-    multitask_dropout_prob: float = 0.1
+    feed_forward: int = 10240  # Table 1
+    dropout_prob: float = 0.0  # Table 2
+    multitask_dropout_prob: float = 0.1  # Table 2
     lr: float = 1e-4  # assumed: the paper's Adafactor scales its steps by itself
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    warmup: float = 10_000  # trainer_base.gin
+    warmup: float = 10_000  # Table 2
     weight_decay: float = 0.0
-    batch_size: int = 2048
+    batch_size: int = 2048  # section 3.2
 
-    #: Published parameters of what `export` gives.
+    #: Published parameters of what `export` gives: Table 1.
     published: ClassVar[dict[str, float]] = {"cd": 4.8e9, "nd": 4.8e9, "ed": 11.0e9}
 
     def __post_init__(self) -> None:

@@ -56,8 +56,8 @@ class MaskDecoder(nn.Module):
             attention_mask: True where there is a token [B, T].
             hidden: True at keys that the first layer does not read [B, T].
             places: embeddings of absolute positions [T, d]. They are added to the first queries,
-                and all layers read keys and values from the encoder's states, as in DeBERTa's
-                enhanced mask decoder; None: each layer reads what the one before it gave.
+                and all layers take keys and values from the encoder, as in DeBERTa's enhanced mask
+                decoder (2006.03654, section 3.2); None: a layer reads what the one before gave.
         """
         everything = key_mask(attention_mask, states.dtype)
         first = everything if hidden is None else key_mask(attention_mask & ~hidden, states.dtype)

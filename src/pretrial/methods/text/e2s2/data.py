@@ -97,7 +97,7 @@ class Views:
     def _hide(
         self, windows: Sequence[list[int]], seeds: NDArray[np.int64]
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """The windows with spans hidden, and what is to be written."""
+        """Windows with spans hidden (BART, 1910.13461, section 2.2), and what is to be written."""
         config = self.config
         begins = word_begins(self.tokenizer)
         starts = [begins[torch.tensor(window)].tolist() for window in windows]

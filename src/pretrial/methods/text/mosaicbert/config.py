@@ -55,7 +55,7 @@ class Config(EncoderConfig):
     final_ratio: float = 0.02  # yaml
     weight_decay: float = 1e-5  # yaml
     batch_size: int = 4096  # yaml
-    alibi: bool = True  # bert_layers.py
+    alibi: bool = True  # bert_layers.py; ALiBi's section 3
     gated: bool = True  # bert_layers.py
     equal_parameters: bool = False  # bert_layers.py, which names the choice
     unpadded: bool = True  # bert_layers.py

@@ -33,7 +33,7 @@ _DYNAMICS = rf"\.(kernel|mixer)\.({_NAMES})$"
 
 
 class Pretrainer(Trainable):
-    """A copy of a classifier's encoder and a linear decoder, trained on inputs alone.
+    """A copy of a classifier's encoder and a linear decoder, trained on inputs alone (section 2).
 
     Args:
         encoder: what is copied; see `hand_over` for the way back.

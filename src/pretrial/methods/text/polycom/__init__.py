@@ -65,7 +65,7 @@ CARD = Card(
         Claim(
             "1 B dense: training loss 2.17 with PolyNorm against 2.19 with SwiGLU, validation"
             " perplexity 3.17 against 3.22, 1.21 points more over six tasks",
-            "(secondary) results of the dense model",
+            "(secondary) Table 1",
         ),
         Claim(
             "1 B of 7 B: validation loss 0.02 lower over eleven sets, better on 8 of 9 tasks",
@@ -145,7 +145,7 @@ class PolyCom(DecoderMethod):
         return Optim.of(self.config, betas=(0.9, 0.95), schedule="cosine", final_ratio=final)
 
     def analyse(self, examples: Sequence[str], *, num_windows: int = 8) -> Iterator[dict[str, Any]]:
-        """For each layer its coefficients, effective ranks, and how alike it is to the others.
+        """Each layer's coefficients, effective ranks and likeness to the others (section 4.3).
 
         Args:
             examples: texts.

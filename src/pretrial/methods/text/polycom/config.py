@@ -42,7 +42,7 @@ class Config(Optimisation, TransformerSizes):
 
     activation: str = "polynorm"
     gated: bool = False
-    order: int = 3
+    order: int = 3  # section 4.3 tries 2 to 4
     trained: bool = True
     recompute: bool = True
     vocab_size: int = 32_000  # Llama 2's tokenizer, dense

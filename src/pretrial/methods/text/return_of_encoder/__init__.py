@@ -90,10 +90,10 @@ CARD = Card(
         ),
         Claim("up to 6 points more on average over tasks, with distillation", "abstract"),
         Claim(
-            "330 M parameters at equal data and FLOPs, pairs of two metrics: SQuAD 2.0 0.69 / 0.94"
+            "330 M parameters at equal data and FLOPs, Rouge-L and Ragas-GPT: SQuAD 2.0 0.69 / 0.94"
             " against 0.57 / 0.90, XSum 0.27 / 0.20 against 0.24 / 0.19, CodeXGLUE 0.93 / 0.74"
             " against 0.93 / 0.63",
-            "README of the release (which two metrics is not said)",
+            "README of the release; metrics: (secondary) Table 1",
         ),
     ),
 )
@@ -229,7 +229,7 @@ class ReturnOfEncoder(LanguageMethod):
         return {"loss": total + self._unseen(batch), **found}
 
     def _memory(self, batch: Batch) -> Any:
-        """What the encoder gives, once for all answers; None without an encoder."""
+        """What the encoder gives, once for all answers (Figure 1); None without an encoder."""
         if not self.network.config.is_encoder_decoder:
             return None
         pixels = {"pixel_values": batch["pixel_values"]} if "pixel_values" in batch else {}

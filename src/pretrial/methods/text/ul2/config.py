@@ -17,7 +17,7 @@ Mode = Literal["", "NLU", "NLG", "S2S"]
 #: What is done with a model that was not fine-tuned for it.
 Aim = Literal["continue", "summarise", "answer", "choose", "classify", "fill", "fill-long"]
 
-#: The mode that a paradigm's inputs begin with.
+#: The mode that a paradigm's inputs begin with; R, X and S are those of section 3.1.2.
 MODES: Mapping[Paradigm, Mode] = {"R": "NLU", "X": "NLG", "S": "S2S"}
 #: The mode that an aim is served by: a text goes on as in S, short gaps are filled as in R, long
 #: ones as in X; what is classified is understood, as in R.
@@ -71,10 +71,8 @@ class Config(PromptedConfig):
     """
 
     task: Literal["pretrain", "instruct"] = "pretrain"
-    architecture: Architecture = "encoder_decoder"  # of the 20 B model
-    denoisers: tuple[
-        str, ...
-    ] = (  # the paper's seven, by llm-foundry's llmfoundry/data/denoising.py
+    architecture: Architecture = "encoder_decoder"  # of the 20 B model; section 3.2
+    denoisers: tuple[str, ...] = (  # Table 1, section 3.1.2
         "3:0.15",
         "8:0.15",
         "S:0.25",
@@ -83,7 +81,7 @@ class Config(PromptedConfig):
         "64:0.15",
         "64:0.5",
     )
-    weights: tuple[float, ...] = ()  # uniform
+    weights: tuple[float, ...] = ()  # uniform; section 4.5 varies the share of S
     mode_tokens: bool = True
     t5_spans: bool = False
     instruct_mode: Mode = ""  # Flan-UL2

@@ -89,11 +89,11 @@ CARD = Card(
         Claim(
             "Yi-9B before any training is nearly as good as the 6B that it was made of: MMLU 63.0"
             " and 63.2; after 800 B tokens 68.4, HumanEval 15.9 to 39.0, GSM8K 32.5 to 52.3",
-            "(secondary) Yi, section on depth up-scaling",
+            "(secondary) Table 8",
         ),
         Claim(
             "A context of 200,000 tokens costs Yi-34B little: MMLU 76.32 to 75.56",
-            "(secondary) Yi, section on long context",
+            "(secondary) Table 6",
         ),
     ),
 )
@@ -142,7 +142,7 @@ class Yi(DecoderMethod):
     @classmethod
     def vocabulary(cls, config: Any, data: Sequence[Any], **more: Any) -> Any:
         """With tokens around turns; every digit is a token of its own."""
-        # the paper, tokeniser
+        # section 2.2
         how = {"task_tokens": (BEGIN, END), "split_digits": True} | more
         return super().vocabulary(config, data, **how)
 

@@ -13,7 +13,7 @@ from pretrial.bases.patch_encoder.config import PatchEncoderConfig
 class Config(PatchEncoderConfig):
     """Settings of MP3, by default those of ViT-B on images of 224 pixels.
 
-    "Assumed" stands where a value of the paper was not at hand.
+    "Assumed" stands where a value of the paper (its section 4.2) was not at hand.
 
     Attributes:
         hidden_ratio: the paper's eta, the share of the tokens that give no keys and values.

@@ -80,7 +80,7 @@ def block_attention(
     attention_mask: Tensor | None = None,
     causal: bool = False,
 ) -> Tensor:
-    """Attention in blocks, whose work and memory grow with T times the window.
+    """Attention in blocks (section 2), whose work and memory grow with T times the window.
 
     Args:
         query: [B, h, T, d], as `key` and `value`.

@@ -80,7 +80,7 @@ class SelectiveLayer(nn.Module):
 def selective_scan(
     signal: Tensor, steps: Tensor, rates: Tensor, inputs: Tensor, outputs: Tensor
 ) -> Tensor:
-    """The recurrence h_t = exp(dt_t A) h_(t-1) + dt_t B_t u_t, read out as C_t h_t.
+    """Algorithm 2: h_t = exp(dt_t A) h_(t-1) + dt_t B_t u_t, read out as C_t h_t.
 
     Args:
         signal: u [B, L, D].

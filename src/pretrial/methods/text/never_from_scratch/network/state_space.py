@@ -91,7 +91,7 @@ class S4DKernel(nn.Module):
 
 
 class DLRKernel(nn.Module):
-    """Kernel of a diagonal linear recurrence; parameters are named as in the public dss.py.
+    """Kernel of a diagonal recurrence (equation 3); parameters are named as in the public dss.py.
 
     K_l = Re sum_n W_n exp(Lambda_n l), with Lambda = -Lambda_log_neg_re^2 + i Lambda_im.
 
@@ -130,7 +130,7 @@ class DLRKernel(nn.Module):
 
 
 class S4Kernel(nn.Module):
-    """Kernel of a diagonal plus low-rank matrix, A = diag(-exp(log_A_real) + i A_imag) - P P*.
+    """S4's kernel (its Algorithm 1) of A = diag(-exp(log_A_real) + i A_imag) - P P*.
 
     The bilinear rule gives the matrices of the recurrence. Their kernel of `kernel_length` entries
     is the inverse Fourier transform of its generating function at the roots of unity, which the
@@ -222,7 +222,7 @@ class S4Kernel(nn.Module):
 
 
 def hippo_legs(state_size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """HiPPO-LegS in the basis where it is diag(Lambda) - P P*: Lambda, P and B, each [N / 2].
+    """HiPPO-LegS (S4's equation 2) as diag(Lambda) - P P* in its basis: Lambda, P, B, each [N / 2].
 
     A = -(sqrt(2n + 1) sqrt(2k + 1) below the diagonal, n + 1 on it), B = sqrt(2n + 1). With P =
     sqrt(n + 1/2), A + P P^T is -1/2 and a skew-symmetric matrix, whose eigenvalues are imaginary

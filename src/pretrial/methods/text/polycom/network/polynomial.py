@@ -1,4 +1,4 @@
-"""Activations that are polynomials with trained coefficients, composed with another function.
+"""Polynomials with trained coefficients, composed with another function (section 2, equation 1).
 
 With rho that function, the two forms are sum a_i rho(x)^i ("outside": PolyReLU for rho = ReLU) and
 sum a_i rho(x^i) ("inside": PolyNorm for rho = normalisation), i from 1 to the order, plus a_0.
@@ -110,7 +110,7 @@ def compose(x: Tensor, weight: Tensor, bias: Tensor, *, rho: Rho, form: Form) ->
 
 
 def poly_norm(x: Tensor, weight: Tensor, bias: Tensor, *, eps: float) -> Tensor:
-    """sum a_i N(x^i) + a_0, without overflow.
+    """sum a_i N(x^i) + a_0 (equation 3), without overflow.
 
     N hardly depends on the scale of its argument, so x is divided by its largest value s first, and
     eps by s^2i: the result is the same and the powers stay below 1. s needs no gradient, as nothing

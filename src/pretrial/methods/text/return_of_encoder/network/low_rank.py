@@ -1,4 +1,4 @@
-"""Low-rank updates of linear layers (LoRA, arXiv 2106.09685): trained beside them, then merged."""
+"""Low-rank updates of linear layers (LoRA, 2106.09685, section 4.1): trained, then merged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A longer context for a model with rotary positions: its base raised."""
+"""A longer context (section 7.1) for a model with rotary positions: its base raised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Depth up-scaling: a model made deeper by repeating the layers that change least.
+"""Depth up-scaling (section 7.3): a model made deeper by repeating the layers that change least.
 
 A layer whose output points where its input did can be passed twice with little harm. The block of
 neighbouring layers with the highest mean cosine is copied, and the copy is put behind it.

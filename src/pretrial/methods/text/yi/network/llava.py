@@ -1,7 +1,7 @@
 """The vision-language model in the layout of Llava: written for transformers, and read from it.
 
 A projector without norms is Llava's own, so `LlavaForConditionalGeneration` loads what is exported.
-One with norms, as the paper has it, is in no layout of transformers: `YiLlava` loads that.
+One with norms, as section 7.2 has it, is in no layout of transformers: `YiLlava` loads that.
 """
 
 from __future__ import annotations

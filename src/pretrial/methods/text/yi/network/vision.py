@@ -1,4 +1,4 @@
-"""The vision tower: CLIP's patches, projected into token vectors."""
+"""The vision tower (section 7.2): CLIP's patches, projected into token vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chat training: the loss on responses only, and noise on the token vectors (NEFTune)."""
+"""Chat training (section 3.2): the loss on responses only, noise on the token vectors (NEFTune)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ChatTuner(CausalLM):
         network: of transformers.
         tokenizer: its tokenizer.
         noise: alpha; in training, uniform noise in [-1, 1] * alpha / sqrt(L d) is added to the
-            token vectors of a dialogue of L tokens of width d (NEFTune, arXiv 2310.05914).
+            token vectors of a dialogue of L tokens of width d (NEFTune, 2310.05914, Algorithm 1).
     """
 
     def __init__(self, network: Any, tokenizer: Any, noise: float) -> None:

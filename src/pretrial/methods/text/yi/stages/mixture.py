@@ -1,4 +1,4 @@
-"""How much of each ability's dialogues to keep: tried one ability after the other."""
+"""How much of each ability's dialogues to keep: tried one after the other (section 3.1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pretrial.train.held_out import held_out_losses
 from pretrial.train.run import Run
 from pretrial.train.stage import Stage
 
-#: Shares that are tried: 1, 1/2, ... 1/64 of the dialogues.
+#: Shares that are tried: 1, 1/2, ... 1/64 of the dialogues (section 3.1).
 SHARES = tuple(0.5**power for power in range(7))
 
 

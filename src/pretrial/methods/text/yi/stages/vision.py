@@ -1,4 +1,4 @@
-"""Training on images: the language model reads their patches before their texts."""
+"""Training on images (section 7.2): the language model reads their patches before their texts."""
 
 from __future__ import annotations
 
