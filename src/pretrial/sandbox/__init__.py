@@ -36,7 +36,7 @@ from pretrial.sandbox.commands import COMMAND_LIMITS, File, TestCommand, TestRun
 from pretrial.sandbox.compare import same_output, same_value
 from pretrial.sandbox.isolation import Isolation, describe_isolation
 from pretrial.sandbox.limits import Limits
-from pretrial.sandbox.outcome import Outcome, Verdict
+from pretrial.sandbox.outcome import Outcome, TestResult, Verdict
 from pretrial.sandbox.references import limits_from_reference
 from pretrial.sandbox.runner import RUNNER_VERSION, Differences, Runner, compare_modes, run_programs
 
@@ -53,6 +53,7 @@ __all__ = [
     "Outcome",
     "Runner",
     "TestCommand",
+    "TestResult",
     "TestRun",
     "Verdict",
     "apps_outcome",

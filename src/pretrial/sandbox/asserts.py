@@ -138,14 +138,21 @@ class _Script:
         """An assert, turned; none if it says nothing, None if it cannot be turned."""
         if not isinstance(statement, ast.Assert):
             return None
-        test = statement.test
-        if isinstance(test, ast.Constant) and test.value:
-            return []
+        found: list[_Turned] = []
+        for test in _joined(statement.test):
+            if isinstance(test, ast.Constant) and test.value:
+                continue
+            pair = self._part(test)
+            if pair is None:
+                return None
+            found.append(_Turned(statement, *pair))
+        return found
+
+    def _part(self, test: ast.expr) -> tuple[ast.expr, Says] | None:
+        """The program's side of a condition, and what is expected of it."""
         if isinstance(test, ast.Compare) and len(test.ops) == 1:
-            pair = self._comparison(test.left, test.ops[0], test.comparators[0])
-        else:
-            pair = self._close(test) or self._condition(test)
-        return None if pair is None else [_Turned(statement, *pair)]
+            return self._comparison(test.left, test.ops[0], test.comparators[0])
+        return self._close(test) or self._condition(test)
 
     def _condition(self, test: ast.expr) -> tuple[ast.expr, Says] | None:
         """`assert f(x)` and `assert not f(x)`."""
@@ -213,13 +220,17 @@ class _Script:
 
     def _replace(self, turned: Sequence[_Turned]) -> None:
         """Leave of each turned assert the program's side alone."""
-        edits: list[tuple[ast.stmt, bytes]] = []
+        shown: dict[ast.stmt, list[bytes]] = {}
+        sides: dict[ast.stmt, list[ast.expr]] = {}
         for each in turned:
             side = b"(%s)" % self._text(each.side)
             if each.says.relation == "is true":
                 side = b"not not " + side
-            edits.append((each.statement, b"%s(lambda: %s)" % (SHOWN.encode(), side)))
-        kept = {each.statement: each.side for each in turned}
+            text = b"%s(lambda: %s)" % (SHOWN.encode(), side)
+            shown.setdefault(each.statement, []).append(text)
+            sides.setdefault(each.statement, []).append(each.side)
+        edits = [(statement, b"; ".join(texts)) for statement, texts in shown.items()]
+        kept = {statement: ast.Tuple(each) for statement, each in sides.items()}
         for unneeded in self.names.unneeded_imports(kept, sys.stdlib_module_names):
             if self._alone(unneeded):
                 words = self._text(unneeded), b" " * unneeded.col_offset
@@ -245,6 +256,13 @@ class _Script:
         after = self.lines[last][end:].strip()
         blank = self.lines[row][:start] == b" " * start
         return blank and (not after or after.startswith(b"#"))
+
+
+def _joined(test: ast.expr) -> list[ast.expr]:
+    """The conditions that `and` joins: each is a test."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        return [part for value in test.values for part in _joined(value)]
+    return [test]
 
 
 def _numbers(*values: Any) -> bool:

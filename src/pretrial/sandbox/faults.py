@@ -8,7 +8,7 @@ from typing import Any
 
 from pretrial.sandbox.host import Ended
 from pretrial.sandbox.limits import Limits
-from pretrial.sandbox.outcome import Outcome
+from pretrial.sandbox.outcome import Outcome, TestResult, Verdict
 
 LOST = "the worker ended with the program"  # how the message of such a verdict begins
 SHOWN = 200  # characters of a wrong answer that a message quotes
@@ -23,6 +23,10 @@ class Fault:
     message: str
     line: int | None = None
     phase: str = ""
+
+    def of_test(self) -> TestResult:
+        """It as what came of one test."""
+        return TestResult(self.outcome, self.subtype, self.message, self.line)
 
 
 def wrong(number: int, got: str, expected: str) -> Fault:
@@ -65,6 +69,11 @@ def _plain(text: Any, length: int) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else shown(value)
+
+
+def is_lost(verdict: Verdict) -> bool:
+    """Whether the worker ended with the program, which others can have done as well."""
+    return verdict.subtype == "signal" and verdict.message.startswith(LOST)
 
 
 def left(status: Any) -> Fault:

@@ -15,7 +15,7 @@ from pretrial.sandbox.faults import Fault
 from pretrial.sandbox.host import Ended, Worker
 from pretrial.sandbox.inside import wire
 from pretrial.sandbox.limits import Limits
-from pretrial.sandbox.outcome import Outcome, Verdict
+from pretrial.sandbox.outcome import Outcome, TestResult, Verdict
 from pretrial.sandbox.tests import Tests
 
 
@@ -47,6 +47,7 @@ class Trial:
     stop: bool
     opening: dict[str, Any] = field(init=False)
     results: list[bool] = field(default_factory=list)
+    faults: dict[int, TestResult] = field(default_factory=dict)
     fault: Fault | None = None
     cpu: float = 0.0
     wall: float = 0.0
@@ -89,6 +90,21 @@ class Trial:
         """Keep the first fault."""
         self.fault = self.fault or fault
 
+    def add(self, fault: Fault | None) -> None:
+        """Keep the result of the next test; None if it is right."""
+        if fault is not None:
+            self.blame(fault)
+            if not self.stop:
+                self.faults[len(self.results)] = fault.of_test()
+        self.results.append(fault is None)
+
+    def end(self, ended: Ended) -> None:
+        """A run of all the tests is over: what is missing is the fault of how it ended."""
+        if len(self.results) >= len(self.tests) or (self.fault is not None and self.stop):
+            return
+        never_began = self.fault is not None and self.fault.phase in ("compile", "load")
+        self.add(self.fault if never_began else faults.cut_short(ended, self.limits))
+
     def count(self, ended: Ended) -> None:
         """Add up the time of a run."""
         self.cpu += ended.cpu
@@ -112,6 +128,7 @@ class Trial:
             self.worker.isolation,
             fault.phase,
             self.tests.shares_process,
+            self.faults,
         )
 
 
@@ -177,22 +194,20 @@ def _calls(trial: Trial, following: Trial | None) -> None:
             return not _finished(message)
         if value is None:
             fault = faults.raised(message)
-            trial.blame(fault)
             if fault.phase == "test":
-                trial.results.append(False)
+                trial.add(fault)
+            else:
+                trial.blame(fault)
             return fault.phase != "test" or trial.stop
-        right = same_value(value[0], expected[len(trial.results)], trial.compare)
-        if not right:
-            number = len(trial.results) + 1
-            wanted = faults.shown(expected[number - 1])
-            trial.blame(faults.wrong(number, faults.shown(value[0]), wanted))
-        trial.results.append(right)
-        return trial.stop and not right
+        number = len(trial.results) + 1
+        wanted = expected[number - 1]
+        if same_value(value[0], wanted, trial.compare):
+            trial.add(None)
+            return False
+        trial.add(faults.wrong(number, faults.shown(value[0]), faults.shown(wanted)))
+        return trial.stop
 
-    ended = trial.start(heed, following)
-    if len(trial.results) < len(expected) and (trial.fault is None or not trial.stop):
-        trial.blame(faults.cut_short(ended, trial.limits))
-        trial.results.append(False)
+    trial.end(trial.start(heed, following))
 
 
 def _finished(message: Any) -> bool:
@@ -228,10 +243,10 @@ def _stdin(trial: Trial) -> None:
                 # An explicit exit with nothing printed is no answer at all.
                 silent = not output.strip() and messages and not _finished(messages[0])
                 fault = faults.left(0) if silent else faults.wrong(number, output, expected)
-        trial.results.append(fault is None)
+        trial.add(fault)
         if fault is not None:
-            trial.blame(fault)
-            if trial.stop or fault.subtype == "timeout" or fault.phase == "compile":
+            over = fault.subtype == "timeout" or fault.phase == "compile"
+            if trial.stop or over or ended.reason == "lost":
                 return
 
 
@@ -254,31 +269,27 @@ def _asserts(trial: Trial, following: Trial | None) -> None:
         if number > len(parts):  # what follows can only spoil it
             fault = faults.raised(message)
             if fault.phase == "script":
-                trial.blame(_of_script(fault))
-                trial.results.append(False)
+                trial.add(_of_script(fault))
             return not _finished(message)
         value = _returned(message) if number <= len(parts.says) else None
         if value is not None:
             says = parts.says[number - 1]
-            right = says.holds(value[0])
-            if not right:
-                expected = says.words + faults.shown(says.shown)
-                trial.blame(faults.wrong(number, faults.shown(value[0]), expected))
-            trial.results.append(right)
-            return trial.stop and not right
+            if says.holds(value[0]):
+                trial.add(None)
+                return False
+            expected = says.words + faults.shown(says.shown)
+            trial.add(faults.wrong(number, faults.shown(value[0]), expected))
+            return trial.stop
         ended = _finished(message) and number > len(parts.says)
         right = ended and message["d"] == trial.opening["token"]
         fault = faults.raised(message)
-        if not right:
-            trial.blame(_of_script(fault))
-        if fault.phase not in ("compile", "load"):
-            trial.results.append(right)
+        if not right and fault.phase in ("compile", "load"):
+            trial.blame(fault)
+        else:
+            trial.add(None if right else _of_script(fault))
         return fault.phase != "test" or trial.stop
 
-    ended = trial.start(heed, following)
-    if len(trial.results) < len(parts) and (trial.fault is None or not trial.stop):
-        trial.blame(faults.cut_short(ended, trial.limits))
-        trial.results.append(False)
+    trial.end(trial.start(heed, following))
 
 
 def _of_script(fault: Fault) -> Fault:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Outcome(IntEnum):
@@ -20,6 +20,32 @@ class Outcome(IntEnum):
     RUNTIME_ERROR = 1
     FAILED_TEST = 2
     PASSED_TEST = 3
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What came of one test.
+
+    Attributes:
+        outcome: its class; UNTESTED where the test was not run.
+        subtype, message, line: as in a `Verdict`.
+    """
+
+    __test__: ClassVar[bool] = False  # not a test case, whatever pytest makes of the name
+
+    outcome: Outcome
+    subtype: str = ""
+    message: str = ""
+    line: int | None = None
+
+    @property
+    def passed(self) -> bool:
+        """It was run and is right."""
+        return self.outcome is Outcome.PASSED_TEST
+
+
+PASSED = TestResult(Outcome.PASSED_TEST)
+NOT_RUN = TestResult(Outcome.UNTESTED, "not_run", "the program had ended before")
 
 
 @dataclass(frozen=True)
@@ -40,6 +66,8 @@ class Verdict:
         "".
         shares_process: whether a test was checked within the program's own process, as an assert
             script is that cannot be taken apart: a dishonest program could forge a pass there.
+        faults: what went wrong in each test that did, by its place in `tests`; empty if the runner
+            stops at the first. `to_dict` leaves it out.
     """
 
     outcome: Outcome
@@ -52,6 +80,7 @@ class Verdict:
     isolation: str = ""
     phase: str = ""
     shares_process: bool = False
+    faults: dict[int, TestResult] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def passed(self) -> bool:
@@ -60,7 +89,21 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """A dict that JSON can hold; the outcome by its name."""
-        return {**asdict(self), "outcome": self.outcome.name, "tests": list(self.tests)}
+        data = {**asdict(self), "outcome": self.outcome.name, "tests": list(self.tests)}
+        del data["faults"]
+        return data
+
+    def trace(self, num_tests: int) -> tuple[TestResult, ...]:
+        """What came of each of the `num_tests` tests, in their order."""
+        whole = TestResult(self.outcome, self.subtype, self.message, self.line)
+        found = [
+            PASSED if right else self.faults.get(place, whole)
+            for place, right in enumerate(self.tests)
+        ]
+        if len(found) > num_tests:  # an assert script went wrong after its last test
+            found[num_tests - 1 :] = found[-1:]
+        rest = whole if self.phase in ("compile", "load") else NOT_RUN
+        return (*found, *[rest] * (num_tests - len(found)))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Verdict:

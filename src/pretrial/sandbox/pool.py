@@ -45,7 +45,12 @@ class Pool:
         self._changed = threading.Condition()
 
     def spread(
-        self, items: Sequence[Any], step: Step, *, alone: bool = False
+        self,
+        items: Sequence[Any],
+        step: Step,
+        *,
+        alone: bool = False,
+        until: float | None = None,
     ) -> Iterator[tuple[Any, Any]]:
         """Do a step for each item, on as many workers as are to be had.
 
@@ -54,11 +59,13 @@ class Pool:
             step: is given a worker, an item, and the item that this worker gets next (None: no
                 more, or another thread comes first).
             alone: one step at a time, while no other worker of the pool does anything.
+            until: when to give up, by `time.monotonic`.
 
         Yields:
             (item, result) as they come, in no order.
 
         Raises:
+            TimeoutError: it is later than `until`.
             Exception: what a step raised. The workers of this call have been killed then and start
                 anew if needed; so they have if the caller leaves early.
         """
@@ -82,7 +89,7 @@ class Pool:
             thread.start()
         try:
             for _ in range(len(items)):
-                item, result = ready.get()
+                item, result = _get(ready, until)
                 if item is None:
                     raise result
                 yield item, result
@@ -146,6 +153,13 @@ class Pool:
             for worker in call.held:
                 worker.kill()
             self._changed.notify_all()
+
+
+def _get(ready: queue.SimpleQueue[Any], until: float | None) -> Any:
+    try:
+        return ready.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
+    except queue.Empty:
+        raise TimeoutError from None
 
 
 def _next(todo: deque[Any]) -> Any:

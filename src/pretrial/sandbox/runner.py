@@ -6,15 +6,17 @@ import hashlib
 import os
 import sys
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pretrial.errors import UserError
 from pretrial.sandbox.apps import apps_outcome
 from pretrial.sandbox.compare import Mode, check_mode
-from pretrial.sandbox.faults import LOST
+from pretrial.sandbox.faults import is_lost
+from pretrial.sandbox.fingerprints import FINGERPRINT_BATCH, compile_batch, with_lines
 from pretrial.sandbox.host import Worker
 from pretrial.sandbox.isolation import check_level, start_best
 from pretrial.sandbox.jobs import Job, Pair, limits_of, pairs_of
@@ -27,7 +29,6 @@ from pretrial.sandbox.tests import Tests
 
 RUNNER_VERSION = f"2/{sys.version_info.major}.{sys.version_info.minor}"
 CACHE_SIZE = 1 << 16  # verdicts kept in memory
-FINGERPRINT_BATCH = 64  # programs compiled in one process
 BUSY_SHARE = 0.8  # a timeout that used this share of its time on the processor is final
 
 
@@ -134,39 +135,65 @@ class Runner:
         Returns:
             One verdict per job, in the order of the jobs.
         """
+        found = dict(self.judged(jobs, limits, progress))
+        return [found[place] for place in range(len(found))]
+
+    def judged(
+        self,
+        jobs: Sequence[Job],
+        limits: Limits | Sequence[Limits] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        seconds: float | None = None,
+    ) -> Iterator[tuple[int, Verdict]]:
+        """Judge programs, and give each verdict as soon as it is known.
+
+        Args:
+            jobs, limits, progress: see `run`.
+            seconds: after which no further verdict comes, and what still runs is ended.
+
+        Yields:
+            (place among the jobs, verdict), in no order.
+        """
         if self._process != os.getpid():  # a fork: the workers it has inherited are its parent's
             self._own()
         pairs = pairs_of(jobs)
         each = limits_of(limits, len(pairs))
-        verdicts: dict[int, Verdict] = {}
-        work = self._plan(pairs, each)
-        todo = [item for item in work if not self._from_cache(item, verdicts)]
-        done = 0
+        until = None if seconds is None else time.monotonic() + seconds
+        try:
+            work = self._plan(pairs, each, until)
+            todo = []
+            for item in work:
+                if (kept := self._kept(item)) is None:
+                    todo.append(item)
+                else:
+                    yield from self._given(item, *kept, pairs)
+            for done, (item, verdict) in enumerate(self._run(todo, until), start=1):
+                if not is_lost(verdict):
+                    self._keep(item, verdict)
+                if progress:
+                    progress(done, len(todo))
+                yield from self._given(item, verdict, item.lines, pairs)
+        except TimeoutError:
+            return
 
-        def finish(item: Work, verdict: Verdict) -> None:
-            nonlocal done
-            done += 1
-            self._keep(item, verdict)
-            _give(item, verdict, item.lines, verdicts)
-            if progress:
-                progress(done, len(todo))
-
+    def _run(self, todo: list[Work], until: float | None) -> Iterator[tuple[Work, Verdict]]:
         late: list[Work] = []
-        for item, verdict in self._pool.spread(todo, self._judge):
+        for item, verdict in self._pool.spread(todo, self._judge, until=until):
             if _was_held_up(verdict, item.limits):
                 late.append(item)
             else:
-                finish(item, verdict)
+                yield item, verdict
         # What another process may have caused gets a second run, with no other beside it.
-        for item, verdict in self._pool.spread(late, self._judge, alone=True):
-            finish(item, verdict)
-        return [self._named(verdicts[index], *pair) for index, pair in enumerate(pairs)]
+        yield from self._pool.spread(late, self._judge, alone=True, until=until)
 
     # --- planning ---
 
-    def _plan(self, jobs: list[Pair], limits: list[Limits]) -> list[Work]:
+    def _plan(
+        self, jobs: list[Pair], limits: list[Limits], until: float | None = None
+    ) -> list[Work]:
         """Group by problem; programs with the same byte code are one piece of work."""
-        prints = self._fingerprints(jobs)
+        prints = self._fingerprints(jobs, until)
         shared: dict[int, Prepared] = {}
         work: dict[str, Work] = {}
         for index, (program, tests) in enumerate(jobs):
@@ -180,7 +207,9 @@ class Runner:
             item.jobs.append((index, lines))
         return sorted(work.values(), key=lambda item: item.key)
 
-    def _fingerprints(self, jobs: list[Pair]) -> dict[str, tuple[str, list[int]]]:
+    def _fingerprints(
+        self, jobs: list[Pair], until: float | None
+    ) -> dict[str, tuple[str, list[int]]]:
         """Hash and lines of the byte code of every program that may have a twin."""
         texts: dict[int, set[str]] = {}
         for program, tests in jobs:
@@ -191,7 +220,7 @@ class Runner:
             for start in range(0, len(programs), FINGERPRINT_BATCH)
         ]
         found: dict[str, tuple[str, list[int]]] = {}
-        for batch, messages in self._pool.spread(batches, _compile_batch):
+        for batch, messages in self._pool.spread(batches, compile_batch, until=until):
             for program, message in zip(batch, messages, strict=False):
                 if isinstance(message, dict) and message.get("f"):
                     found[program] = (message["f"][0], message["f"][1])
@@ -218,20 +247,24 @@ class Runner:
             while len(self._cache) > CACHE_SIZE:
                 self._cache.popitem(last=False)
 
-    def _from_cache(self, item: Work, verdicts: dict[int, Verdict]) -> bool:
-        """Give the verdict of `item`, if it is known, to the jobs that want it."""
+    def _kept(self, item: Work) -> tuple[Verdict, list[int]] | None:
+        """The verdict of `item` and the lines of its program, if it was judged before."""
         with self._lock:
             if item.key not in self._cache:
-                return False
+                return None
             self._cache.move_to_end(item.key)
-            verdict, lines = self._cache[item.key]
-        _give(item, verdict, lines, verdicts)
-        return True
+            return self._cache[item.key]
 
-    def _named(self, verdict: Verdict, program: str, tests: Tests) -> Verdict:
-        if self.outcomes == "ours":
-            return verdict
-        return replace(verdict, outcome=apps_outcome(verdict, tests, program))
+    def _given(
+        self, item: Work, verdict: Verdict, lines: list[int], pairs: list[Pair]
+    ) -> Iterator[tuple[int, Verdict]]:
+        """A verdict for each job that wants it; `lines` are those of the program that was run."""
+        for index, own_lines in item.jobs:
+            own = with_lines(verdict, lines, own_lines)
+            if self.outcomes == "apps":
+                program, tests = pairs[index]
+                own = replace(own, outcome=apps_outcome(own, tests, program))
+            yield index, own
 
 
 def run_programs(
@@ -297,15 +330,6 @@ def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _give(item: Work, verdict: Verdict, lines: list[int], verdicts: dict[int, Verdict]) -> None:
-    """Add a verdict for each job that wants it; `lines` are those of the program that was run."""
-    for index, own_lines in item.jobs:
-        line = verdict.line
-        if line in lines and own_lines != lines:  # the same code, laid out otherwise
-            line = own_lines[lines.index(line)]
-        verdicts[index] = replace(verdict, line=line)
-
-
 def _was_held_up(verdict: Verdict, limits: Limits) -> bool:
     """May something else be to blame?
 
@@ -313,25 +337,7 @@ def _was_held_up(verdict: Verdict, limits: Limits) -> bool:
     worker, which others can end as well.
     """
     waited = verdict.cpu_seconds < BUSY_SHARE * limits.seconds
-    return (verdict.subtype == "timeout" and waited) or verdict.message.startswith(LOST)
-
-
-def _compile_batch(worker: Worker, programs: list[str], _: Any) -> list[Any]:
-    """One message per program, fewer if the compiler broke down."""
-    messages: list[Any] = []
-    limits = Limits(seconds=20.0)
-    worker.run(
-        {
-            "kind": "fingerprint",
-            "programs": programs,
-            "seconds": limits.seconds,
-            "limits": {**asdict(limits), "cpu_seconds": limits.cpu_seconds},
-            "report_bytes": 1 << 28,
-            "output_bytes": 0,
-        },
-        heed=messages.append,
-    )
-    return messages
+    return (verdict.subtype == "timeout" and waited) or is_lost(verdict)
 
 
 def _digest(value: object) -> str:
