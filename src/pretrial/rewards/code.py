@@ -100,6 +100,11 @@ class CodeReward:
         self._open()
         self._start()
 
+    @property
+    def isolation(self) -> str:
+        """The level of isolation in force."""
+        return self._start().isolation
+
     # --- trainers ---
 
     def __call__(
