@@ -27,6 +27,7 @@ _COMMANDS = {
     "compare": ("train several methods side by side, and rank them", "pretrial.cli.trials:compare"),
     "new": ("write a method of your own to begin with", "pretrial.cli.new:new"),
     "check": ("hold a method of your own to the contract", "pretrial.cli.check:check"),
+    "audit": ("look whether problems and their tests are fit", "pretrial.cli.audit:audit_command"),
     "serve-rewards": (
         "run programs on their tests for trainers, over HTTP",
         "pretrial.cli.serve_rewards:serve_rewards",

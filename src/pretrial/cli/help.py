@@ -52,6 +52,12 @@ _PAGES = {
         "pretrial new FAMILY SLUG --help",
         "pretrial new text mymethod",
     ),
+    "audit": (
+        "PROBLEMS [options]",
+        "PROBLEMS is a file of programming problems, or another source such as builtin:human-eval.",
+        "pretrial audit PROBLEMS --help",
+        "pretrial audit problems.jsonl --out audit.json",
+    ),
     "check": ("SLUG", _METHOD, "", "PRETRIAL_METHODS=my_methods pretrial check mymethod"),
 }
 

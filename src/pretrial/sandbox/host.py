@@ -33,7 +33,6 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "PATH": "/usr/bin:/bin",
     "PYTHONDONTWRITEBYTECODE": "1",
-    "PYTHONHASHSEED": "0",
     "PYTHONUTF8": "1",
     "TZ": "UTC",
 }
@@ -74,6 +73,7 @@ class Worker:
         readable: files and folders that may be read beside the standard library.
         box_mb: size in MiB of the folder that programs work in (with `namespaces`).
         packages: those that programs may import beside the standard library.
+        hash_seed: by which Python hashes texts in programs, and so orders sets of them.
     """
 
     def __init__(
@@ -83,7 +83,9 @@ class Worker:
         readable: Sequence[str] = (),
         box_mb: int = BOX_MB,
         packages: Packages = NO_PACKAGES,
+        hash_seed: int = 0,
     ) -> None:
+        self._environment = {**ENVIRONMENT, "PYTHONHASHSEED": str(hash_seed)}
         self.isolation, self.preamble, self.packages = isolation, preamble, packages
         self.readable, self.box_mb = list(readable), box_mb
         self.layers: list[str] = []
@@ -112,7 +114,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=ENVIRONMENT,
+                env=self._environment,
                 cwd="/",
                 start_new_session=True,  # Ctrl-C at the terminal is for the host alone
             )

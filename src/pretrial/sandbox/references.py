@@ -33,13 +33,15 @@ def limits_from_reference(
     """
     base = limits or Limits()
     verdicts = run_programs(references, limits=base, workers=1, **options)
-    return [
-        scaled(base, _seconds_of(verdict), factor, floor) if verdict.passed else base
-        for verdict in verdicts
-    ]
+    return [limits_after(verdict, base, factor, floor) for verdict in verdicts]
 
 
-def _seconds_of(verdict: Verdict) -> float:
+def limits_after(verdict: Verdict, base: Limits, factor: float, floor: float) -> Limits:
+    """Limits by the time that a reference took; `base` where it did not pass."""
+    return scaled(base, seconds_of(verdict), factor, floor) if verdict.passed else base
+
+
+def seconds_of(verdict: Verdict) -> float:
     """Processor time, which a busy machine does not stretch; wall time of a program that waits."""
     waits = verdict.cpu_seconds < WAITING_SHARE * verdict.wall_seconds
     return verdict.wall_seconds if waits else verdict.cpu_seconds

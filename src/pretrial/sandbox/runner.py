@@ -65,6 +65,7 @@ class Runner:
         preamble: statements run once in each worker; their names are there for every program.
         packages: names of packages that programs may import beside the standard library, with what
             these require. They are imported once in each worker, and their files can be read.
+        hash_seed: by which Python hashes texts in programs, from 0 on.
 
     Raises:
         UserError: an argument is wrong, the isolation asked for is not to be had, or a package is
@@ -82,6 +83,7 @@ class Runner:
         stop_at_first: bool = True,
         preamble: str = "",
         packages: Sequence[str] = (),
+        hash_seed: int = 0,
     ) -> None:
         check_level(isolation)
         check_mode(compare)
@@ -91,8 +93,12 @@ class Runner:
             raise UserError(f"workers must be at least 1, not {workers}")
         self.num_workers = workers or max(1, _num_cores() // processes)
         self.compare, self.outcomes, self.stop = compare, outcomes, stop_at_first
-        self.preamble, self.packages = preamble, find_packages(names_of(packages))
-        first = start_best(isolation, preamble, packages=self.packages)
+        self.preamble = preamble
+        self._room: dict[str, Any] = {
+            "packages": find_packages(names_of(packages)),
+            "hash_seed": hash_seed,
+        }
+        first = start_best(isolation, preamble, **self._room)
         self.isolation = first.isolation
         self._cache: OrderedDict[str, tuple[Verdict, list[int]]] = OrderedDict()
         self._own([first])
@@ -111,9 +117,7 @@ class Runner:
     def _own(self, started: Sequence[Worker] = ()) -> None:
         """Give this process workers of its own."""
         missing = self.num_workers - len(started)
-        others = (
-            Worker(self.isolation, self.preamble, packages=self.packages) for _ in range(missing)
-        )
+        others = (Worker(self.isolation, self.preamble, **self._room) for _ in range(missing))
         self._process = os.getpid()
         self._workers = [*started, *others]
         self._pool = Pool(self._workers)

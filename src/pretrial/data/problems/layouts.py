@@ -78,7 +78,7 @@ def problems_of(
             problem = row if isinstance(row, Problem) else _read(row, str(number), mbpp_shown)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             reason = f"{name}: {_reason(error)}"
-            if isinstance(error, _UnknownLayoutError):
+            if isinstance(error, UnknownLayoutError):
                 raise
             if not skip_bad:
                 raise UserError(f"{reason}; --skip-bad leaves it out") from error
@@ -138,7 +138,7 @@ def write_problems(path: str | Path, problems: Iterable[Problem]) -> None:
             file.write(json.dumps(problem.to_row(), ensure_ascii=False) + "\n")
 
 
-class _UnknownLayoutError(UserError):
+class UnknownLayoutError(UserError):
     """Every row would fail alike, so that leaving bad rows out does not help."""
 
 
@@ -157,7 +157,7 @@ def _read(row: dict[str, Any], name: str, mbpp_shown: int) -> Problem:
         return _mbpp(row, name, mbpp_shown)
     if {"prompt", "entry_point", "test"} <= row.keys():
         return _human_eval(row)
-    raise _UnknownLayoutError(
+    raise UnknownLayoutError(
         f"the fields {', '.join(row)} are of no known layout: APPS has question and input_output,"
         " MBPP has text (or prompt) and test_list, HumanEval has prompt, entry_point and test,"
         " our own has id, question and tests; --fields question=OTHER renames a field"
