@@ -69,6 +69,8 @@ def mini_apps(
     kind: Literal["call", "stdin"] = "call",
     style: Literal["question", "completion"] = "question",
     num_tests: int = 10,
+    num_examples: int = 2,
+    ways: Literal["all", "steps"] = "all",
     seed: int = 0,
 ) -> MiniApps:
     """Makes problems; the same arguments give the same problems.
@@ -82,6 +84,9 @@ def mini_apps(
         style: "question", or "completion" in the manner of HumanEval: the statement is the head of
             the function with a docstring, and a solution is its body. Of kind "call" only.
         num_tests: hidden tests a problem.
+        num_examples: that the statement shows, 1 or 2.
+        ways: how references are written: "all" is up to three styles; "steps" is one, step by step
+            in the order of the statement, which a tiny model learns several times faster.
         seed: of everything random.
 
     Raises:
@@ -93,6 +98,8 @@ def mini_apps(
         raise UserError("mini-apps have the style 'question' or, of kind 'call', 'completion'")
     if num_train < 0 or num_test < 0 or num_train + num_test == 0 or num_tests < 5:
         raise UserError("mini-apps needs at least one problem and num_tests of at least 5")
+    if num_examples not in (1, _NUM_EXAMPLES) or ways not in ("all", "steps"):
+        raise UserError("mini-apps show 1 or 2 examples, and ways is 'all' or 'steps'")
     rng = random.Random(f"mini-apps {seed}")
     sides: dict[tuple[str, ...], str] = {}
     made: dict[str, list[Problem]] = {"train": [], "test": []}
@@ -109,7 +116,9 @@ def mini_apps(
         if cases:
             keep = side == "test" or solved is None or len(made[side]) < solved
             name = f"mini-apps/{side}/{len(made[side])}/{'+'.join(names)}"
-            made[side].append(_problem(name, steps, cases, kind, keep, rng))
+            shown, hidden = cases[:num_examples], cases[_NUM_EXAMPLES:]
+            written = solutions(steps, kind, ways) if keep else ()
+            made[side].append(_problem(name, steps, (shown, hidden), kind, written, rng))
     if any(len(made[name]) < wanted[name] for name in wanted):
         raise UserError(
             f"mini-apps has no more than {len(made['train'])} train and {len(made['test'])} test"
@@ -229,15 +238,20 @@ def _cases(steps: Chain, num_tests: int, rng: random.Random) -> list[Case] | Non
 
 
 def _problem(
-    name: str, steps: Chain, cases: list[Case], kind: str, solved: bool, rng: random.Random
+    name: str,
+    steps: Chain,
+    cases: tuple[list[Case], list[Case]],
+    kind: str,
+    written: tuple[str, ...],
+    rng: random.Random,
 ) -> Problem:
-    tests = [_tests(part, kind) for part in (cases[_NUM_EXAMPLES:], cases[:_NUM_EXAMPLES])]
+    examples, tests = (_tests(part, kind) for part in cases)
     return Problem(
         id=name,
-        question=_statement(steps, tests[1], rng),
-        tests=tests[0],
-        examples=tests[1],
-        solutions=solutions(steps, kind) if solved else (),
+        question=_statement(steps, examples, rng),
+        tests=tests,
+        examples=examples,
+        solutions=written,
         difficulty=f"{len(steps)} steps",
     )
 
@@ -266,10 +280,11 @@ def _statement(steps: Chain, examples: Tests, rng: random.Random) -> str:
     return "\n".join(lines)
 
 
-def solutions(steps: Chain, kind: str) -> tuple[str, ...]:
+def solutions(steps: Chain, kind: str, ways: str = "all") -> tuple[str, ...]:
     """The reference programs: nested, step by step, and with a loop or in two lines."""
     programs = []
-    for lines in (nested_style(steps), step_style(steps), third_style(steps)):
+    styles = nested_style(steps), step_style(steps), third_style(steps)
+    for lines in styles if ways == "all" else styles[1:2]:
         if lines is None:
             continue
         *body, result = lines

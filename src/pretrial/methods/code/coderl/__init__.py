@@ -10,18 +10,30 @@ the model writes programs, runs the tests that the statement shows, and a second
 chooses where to go on: prefixes of programs that passed are written anew (refining); where none
 passed, a repair model rewrites the most promising failure.
 
+There are two courses of the last phase. "CodeRL as published" (`Config()`, `Config.paper()`,
+`as_published()`) is the paper's: sampled once, for all problems, weighed by the critic. "CodeRL,
+resampled with replay" (`Config.small()`) is ours, which gains more at this size (docs/coderl.md);
+numbers 3 to 6 below are its parts, each a switch.
+
 Deviations from the paper and its release:
  1. Every micro-batch holds as many reference pairs as sampled programs; the release alternates the
     two between micro-steps. The gradient is the same sum, and holds at any accumulation.
  2. Samples whose return equals the baseline's have a gradient of exactly zero and are left out.
  3. `resample_every` samples anew from the current actor; the paper samples once.
- 4. The critic's maximum is over the program only; `release_pooling` lets padding in, as released.
- 5. Long prompts lose their middle and padding is masked; `release_padding` attends to it, and cuts
+ 4. `explore="unsolved"` samples only for problems that have neither a reference nor a passing
+    program yet; the paper samples for all.
+ 5. `replay` draws every step from all programs so far, what passed and half as many failures.
+ 6. `token_weights="prefixes"` weighs the tokens of a failed program by what the pass rate of its
+    prefixes loses there, counted over the problem's programs, and what passed by 1: a critic
+    without a network. `returns` "group" and "leave-one-out", `reward="share"`, `clip` and
+    `kl_weight` are parts of other methods (GRPO, RLOO, PPO), for comparison.
+ 7. The critic's maximum is over the program only; `release_pooling` lets padding in, as released.
+ 8. Long prompts lose their middle and padding is masked; `release_padding` attends to it, and cuts
     prompts at their end.
- 6. A repair target is a reference solution or, where there is none, a program of the model's own
+ 9. A repair target is a reference solution or, where there is none, a program of the model's own
     that passed. The repair prompt's text was never published; ours is in `data.prompt`.
- 7. A critic without a checkpoint of its own starts from the lower half of the actor.
- 8. Programs of the first round stay among the candidates of critic sampling; tables say so.
+10. A critic without a checkpoint of its own starts from the lower half of the actor.
+11. Programs of the first round stay among the candidates of critic sampling; tables say so.
 
 Data: programming problems in the layouts of APPS, MBPP, HumanEval or our own; see CARD.fields.
 """
@@ -58,7 +70,7 @@ CARD = Card(
     year=2022,
     arxiv="2207.01780",
     summary="Learns to write programs from unit tests: imitation, critic, policy gradient",
-    baseline="cross-entropy and rejection fine-tuning for as many steps",
+    baseline="imitation and rejection fine-tuning for as many seconds",
     abilities=("solve", "generate"),
     fields=(
         Field("question", "the statement of the problem"),

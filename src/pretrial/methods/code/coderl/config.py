@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
 from pretrial.bases.config import TransformerSizes, published_size
@@ -37,7 +37,14 @@ class Config(TransformerSizes):
         sample_problems: problems that are sampled for, drawn at random; 0 takes all.
         resample_every: steps of the last phase between two samplings from the current actor; 0 is
             the paper's off-line training, which samples once.
-        resample_problems: problems that each further sampling takes, in turn of a random order.
+        resample_problems: problems that each further sampling takes, in turn of a random order; 0
+            takes all.
+        explore: what is sampled for: "all" problems, or the "unsolved" ones, which have neither a
+            reference nor a passing program yet.
+        round_programs: programs of one sampling, spread evenly over its problems, 2 to 48 each; 0
+            takes `num_samples` of each.
+        replay: every step draws from all programs so far, half as many that are pushed down as are
+            pushed up; otherwise from the last sampling.
         critic_epochs: of critic training.
         critic_lr: learning rate of the critics.
         critic_batch_size: programs a step of the critics.
@@ -51,12 +58,19 @@ class Config(TransformerSizes):
         rl_epochs: passes over the programs sampled once.
         rl_lr: learning rate of the last phase.
         rl_batch_size: sampled programs a step; as many reference pairs come with them.
-        returns: subtract the greedy program's return, or not.
-        token_weights: the critic's scores, or ones, or weights that fall linearly.
+        reward: "outcome" is the paper's return by outcome class, "share" that of tests passed.
+        returns: what is subtracted: the greedy program's ("relative"), nothing ("absolute"), the
+            mean of the problem's programs, divided by their spread ("group", as GRPO), or the mean
+            of its others ("leave-one-out", as RLOO).
+        token_weights: the critic's scores, or ones, or weights that fall linearly; "prefixes" takes
+            the place of the return: 1 for what passed, and for the tokens of a failed program what
+            the pass rate of its prefixes lost by them.
         ce_weight: of cross-entropy in the last phase.
         rl_weight: of the policy gradient.
         reduction: the policy gradient is divided by tokens (as released) or programs.
         negative_floor: log-probability below which a token of a bad program is not pushed further.
+        clip: of the ratio to the probability at sampling, as in PPO; 0 for none.
+        kl_weight: of the distance from the warm start on sampled programs; 0 for none.
         rl_head: use a copy of the output matrix for the policy gradient only, as released.
         evaluate_every: steps between measurements of held-out pass@1; 0 measures at the ends.
         checker_epochs: of the binary critic.
@@ -105,6 +119,9 @@ class Config(TransformerSizes):
     sample_problems: int = 0
     resample_every: int = 0
     resample_problems: int = 160
+    explore: Literal["all", "unsolved"] = "all"
+    round_programs: int = 0
+    replay: bool = False
     critic_epochs: float = 10  # release
     critic_lr: float = 2e-5  # release
     critic_batch_size: int = 32
@@ -115,12 +132,15 @@ class Config(TransformerSizes):
     rl_epochs: float = 1
     rl_lr: float = 2e-6  # the author's advice in CodeRL#30: lower than the release's 2e-5
     rl_batch_size: int = 256  # the author's advice in CodeRL#30
-    returns: Literal["relative", "absolute"] = "relative"
-    token_weights: Literal["critic", "ones", "linear"] = "critic"
+    reward: Literal["outcome", "share"] = "outcome"
+    returns: Literal["relative", "absolute", "group", "leave-one-out"] = "relative"
+    token_weights: Literal["critic", "ones", "linear", "prefixes"] = "critic"
     ce_weight: float = 1.0  # equal weight (release)
     rl_weight: float = 1.0
     reduction: Literal["tokens", "programs"] = "tokens"  # release
     negative_floor: float | None = None
+    clip: float = 0.0
+    kl_weight: float = 0.0
     rl_head: bool = False
     evaluate_every: int = 0
     checker_epochs: float = 10
@@ -195,29 +215,39 @@ class Config(TransformerSizes):
 
     @classmethod
     def small(cls) -> Self:
-        """0.4 M parameters, for problems such as "builtin:mini-apps": minutes on two cores."""
+        """0.26 M parameters, for problems such as "builtin:mini-apps": minutes on two cores.
+
+        Sampled anew from the current actor, for the unsolved problems only, and replayed; see
+        `as_published` for the paper's course at this size.
+        """
         return cls(
-            width=96,
+            width=64,
             num_layers=2,
             num_heads=4,
-            feed_forward=384,
+            feed_forward=256,
             vocab_size=512,
             dropout_prob=0.0,
             max_source=256,
             max_target=80,
-            warmup_epochs=14,
-            warmup_lr=2e-3,
+            warmup_epochs=36,
+            warmup_lr=3e-3,
             warmup_batch_size=32,
-            num_samples=16,
-            sample_problems=320,
-            resample_every=8,
-            resample_problems=80,
+            temperature=0.8,
+            top_p=1.0,
+            resample_every=75,
+            resample_problems=0,
+            explore="unsolved",
+            round_programs=3400,
+            replay=True,
             critic_epochs=2,
             critic_lr=1e-3,
             critic_batch_size=64,
-            rl_steps=120,
-            rl_lr=3e-4,
-            rl_batch_size=48,
+            rl_steps=300,
+            rl_lr=2e-3,
+            rl_batch_size=32,
+            returns="absolute",
+            token_weights="prefixes",
+            negative_floor=-3.0,
             checker_epochs=1,
             repair_epochs=4,
             repair_lr=1e-3,
@@ -225,6 +255,25 @@ class Config(TransformerSizes):
             warmup=0.1,
             micro_batch_size=0,
             seconds=2.0,
+        )
+
+    def as_published(self) -> Self:
+        """The same sizes and budget with the paper's last phase: sampled once, off-line."""
+        return replace(
+            self,
+            temperature=0.6,
+            top_p=0.95,
+            resample_every=0,
+            sample_problems=640,  # times 21 are as many programs as four rounds of `small`
+            explore="all",
+            round_programs=0,
+            replay=False,
+            reward="outcome",
+            returns="relative",
+            token_weights="critic",
+            negative_floor=None,
+            clip=0.0,
+            kl_weight=0.0,
         )
 
     @classmethod

@@ -23,6 +23,7 @@ class Sample:
         verdict: the runner's.
         baseline: outcome class of the greedy program for the same problem; None before it is known.
         greedy: True for that greedy program itself.
+        log_probs: of its tokens when it was sampled; empty where nothing asks for them.
     """
 
     problem: str
@@ -31,6 +32,7 @@ class Sample:
     verdict: Verdict
     baseline: int | None = None
     greedy: bool = False
+    log_probs: tuple[float, ...] = ()
 
     @property
     def outcome(self) -> int:
@@ -92,10 +94,10 @@ def execute(
     programs: Sequence[list[str]],
     runner: AnyRunner,
     limits: Limits,
+    *,
+    greedy: bool = True,
 ) -> list[Sample]:
     """What `ProgramModel.draw` gave, run on the hidden tests.
-
-    The first program of each group, the greedy one, is the baseline of its problem.
 
     Args:
         problems: N of them.
@@ -103,10 +105,18 @@ def execute(
         programs: their texts, runnable.
         runner: runs them.
         limits: of a program.
+        greedy: the first program of each group is the greedy one, the baseline of its problem.
     """
     verdicts = judge(problems, programs, runner, limits, visible=False)
     return [
-        Sample(problem.id, ids, text, verdict, int(own[0].outcome), greedy=i == 0)
+        Sample(
+            problem.id,
+            ids,
+            text,
+            verdict,
+            baseline=int(own[0].outcome) if greedy else None,
+            greedy=greedy and i == 0,
+        )
         for problem, group, texts, own in zip(problems, groups, programs, verdicts, strict=True)
         for i, (ids, text, verdict) in enumerate(zip(group, texts, own, strict=True))
     ]

@@ -21,6 +21,8 @@ from pretrial.models.architectures.seq2seq import pad_rows, shifted
 from pretrial.models.decoding.sample import sample
 from pretrial.models.decoding.stop import StopTexts
 from pretrial.sandbox import Verdict
+from pretrial.train.device import to_device
+from pretrial.train.in_batches import by_length
 from pretrial.train.stage import Batch
 
 
@@ -200,6 +202,22 @@ class ProgramModel(LanguageModel):
         )
         return -losses.view_as(labels)
 
+    @torch.no_grad()
+    def token_log_probs(
+        self, pairs: Sequence[tuple[list[int], list[int]]], batch_size: int = 64
+    ) -> list[Tensor]:
+        """log p(w_t | w_<t, problem) of each (prompt, program): a tensor [T] a pair."""
+        training, device = self.training, next(self.parameters()).device
+        self.eval()
+        found: dict[int, Tensor] = {}
+        for rows in by_length(pairs, batch_size, lambda pair: len(pair[0]) + len(pair[1])):
+            batch = to_device(self.batch([pairs[i] for i in rows], torch.Generator()), device)
+            log_probs = self.log_probs(batch).cpu()
+            mask = batch["loss_mask"].cpu()
+            found |= {index: log_probs[row][mask[row]] for row, index in enumerate(rows)}
+        self.train(training)
+        return [found[i] for i in range(len(pairs))]
+
     # Imitation
 
     def batch(
@@ -271,15 +289,18 @@ class ProgramModel(LanguageModel):
         num_samples: int,
         temperature: float,
         top_p: float,
+        greedy: bool = True,
     ) -> list[list[list[int]]]:
-        """Programs of every problem, as tokens: the greedy one, then `num_samples` sampled ones."""
+        """Programs of every problem, as tokens: the greedy one first, then `num_samples` others."""
         prompts = [self.problem_ids(problem) for problem in problems]
-        greedy = self.sample(problems, prompts, 1, generator, greedy=True)
+        found: list[list[list[int]]] = [[] for _ in problems]
+        if greedy:
+            found = self.sample(problems, prompts, 1, generator, greedy=True)
         if not num_samples:
-            return greedy
+            return found
         how: dict[str, Any] = {"temperature": temperature, "top_p": top_p}
         drawn = self.sample(problems, prompts, num_samples, generator, **how)
-        return [first + rest for first, rest in zip(greedy, drawn, strict=True)]
+        return [first + rest for first, rest in zip(found, drawn, strict=True)]
 
 
 def shallower(program_model: ProgramModel) -> ProgramModel:

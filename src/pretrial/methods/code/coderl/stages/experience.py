@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -29,16 +28,15 @@ from pretrial.methods.code.coderl.data.samples import (
 from pretrial.methods.code.coderl.network.critic import Judged
 from pretrial.methods.code.coderl.network.parts import Parts
 from pretrial.methods.code.coderl.stages.reinforce import Weighted
-from pretrial.objectives.reinforce import advantage, linear_weights
+from pretrial.methods.code.coderl.stages.weights import check, imitated, replayed, weigh
 from pretrial.sandbox import AnyRunner
-from pretrial.train.batches import Order
 from pretrial.train.budget import Spent
 from pretrial.train.run import Run
-from pretrial.train.seeds import seed_of
 
 Pair = tuple[list[int], list[int]]
 _CHUNK = 256  # problems sampled and judged at a time: what a stopped run does again at most
-_ROWS = 256  # programs that one process samples at a time
+_ROWS = 1024  # programs that one process samples at a time
+_PROGRAMS_EACH = (2, 48)  # of a problem, where `round_programs` shares them out
 
 
 class Experience:
@@ -56,6 +54,7 @@ class Experience:
         self.method = method
         self.run = run
         self.config = method.config
+        check(self.config)
         self.problems = self._with_right_references(with_own_ids(run.data))
         # Data often comes sorted, the solved problems first, which warm-up has learned by heart
         order = torch.randperm(len(self.problems), generator=run.generator("problems"))
@@ -118,55 +117,101 @@ class Experience:
 
     def collect(self) -> list[Sample]:
         """Samples from the warm actor, kept on disk piece by piece."""
-        chosen = self.in_turn[: self.config.sample_problems or len(self.in_turn)]
+        chosen = self._candidates(())
+        chosen = chosen[: self._at_most(self.config.sample_problems, len(chosen))]
+        num_samples = self._num_samples(len(chosen))
         found: list[Sample] = []
         for start in range(0, len(chosen), _CHUNK):
             problems = chosen[start : start + _CHUNK]
             name = f"samples-{start // _CHUNK:03d}"
 
-            make, num_pieces = self._sampling(problems, name)
+            make, num_pieces = self._sampling(problems, name, num_samples)
             found += _read_pieces(self.run.once_in_pieces(name, num_pieces, make))
         counts = outcome_counts(s for s in found if not s.greedy)
         told = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
         self.run.say(f"sampled: {told}")
+        if found and not any(s.passed for s in found):
+            self.run.say(
+                "no program of this sampling passes its tests, so there is nothing right to learn"
+                " from: warm up longer (--warmup-epochs) or on more references, sample more"
+                " (--num-samples, --round-programs), or begin with easier problems; --reward share"
+                " --returns group counts single tests"
+            )
+        self._log(found, found)
         return found
 
-    def resample(self, round_: int, book: bool) -> list[Sample]:
-        """Samples of the next problems in turn from the actor as it is, within the last phase.
+    def resample(self, round_: int, book: bool, known: Sequence[Sample] = ()) -> list[Sample]:
+        """Samples of further problems from the actor as it is, within the last phase.
 
         Kept on disk, so that a run that goes on finds what it had sampled.
 
         Args:
             round_: 1, 2, ...
             book: add what it cost to what the open stage has spent; False where that is known.
+            known: what was sampled before; where it solves a problem, `explore="unsolved"` passes
+                the problem over.
         """
-        size, name = self.config.resample_problems, f"resampled-{round_:04d}"
-        problems = [
-            self.in_turn[(round_ * size + i) % len(self.in_turn)]
-            for i in range(min(size, len(self.in_turn)))
-        ]
+        name, candidates = f"resampled-{round_:04d}", self._candidates(known)
+        size = self._at_most(self.config.resample_problems, len(candidates))
+        problems = [candidates[(round_ * size + i) % len(candidates)] for i in range(size)]
         folder = self.run.folder / "artefacts" / name
 
         def seal(partial: Path, spent: Spent) -> None:
             (partial / "spent.json").write_text(json.dumps(spent.by_purpose))
 
         if not self.run.world.share(folder.exists()):
-            make, num_pieces = self._sampling(problems, name)
+            make, num_pieces = self._sampling(problems, name, self._num_samples(size))
             with self.run.whole():
                 self.run.make_together(folder, num_pieces, make, seal, "sample")
         if book:
             self.run.rebook(json.loads((folder / "spent.json").read_text()))
-        return _read_pieces(folder)
+        found = _read_pieces(folder)
+        if book:
+            self._log(found, [*known, *found])
+        return found
+
+    def _candidates(self, known: Sequence[Sample]) -> list[Problem]:
+        """The problems to sample for, in turn: all, or those that nothing solves yet, if any."""
+        if self.config.explore == "all":
+            return self.in_turn
+        solved = {s.problem for s in known if s.passed}
+        return [p for p in self.in_turn if not p.solutions and p.id not in solved] or self.in_turn
+
+    def _at_most(self, wanted: int, available: int) -> int:
+        """How many problems one sampling takes, so that `round_programs` is enough for them."""
+        enough = self.config.round_programs // _PROGRAMS_EACH[0]
+        return min(n for n in (wanted, enough, available) if n)
+
+    def _num_samples(self, num_problems: int) -> int:
+        """Programs of each problem in one sampling."""
+        least, most = _PROGRAMS_EACH
+        wanted = self.config.round_programs
+        return min(most, max(least, wanted // num_problems)) if wanted else self.config.num_samples
+
+    def _log(self, found: Sequence[Sample], known: Sequence[Sample]) -> None:
+        """A row of metrics: what was written, and which problems without reference it solves."""
+        without = {p.id for p in self.problems if not p.solutions}
+        solved = {s.problem for s in known if s.passed} & without
+        drawn = [s for s in found if not s.greedy]
+        self.run.log(
+            {
+                "programs": len(drawn),
+                "share_passed": sum(s.passed for s in drawn) / max(len(drawn), 1),
+                "solved_by_tests": len(solved),
+                "with_tests_only": len(without),
+            }
+        )
 
     def _sampling(
-        self, problems: Sequence[Problem], name: str
+        self, problems: Sequence[Problem], name: str, num_samples: int
     ) -> tuple[Callable[[int, Path], None], int]:
         """What samples and judges one piece of the problems, and the number of pieces."""
-        size = max(1, _ROWS // (self.config.num_samples + 1))
+        size = max(1, _ROWS // (num_samples + 1))
 
         def make(piece: int, folder: Path) -> None:
             own = problems[piece * size : (piece + 1) * size]
-            write_samples(folder / f"{piece:05d}.jsonl", self._sample(own, f"{name}/{piece}"))
+            samples = self._sample(own, f"{name}/{piece}", num_samples)
+            write_samples(folder / f"{piece:05d}.jsonl", samples)
 
         return make, math.ceil(len(problems) / size)
 
@@ -174,17 +219,31 @@ class Experience:
         """A program runner with this process's share of the machine's cores."""
         return self.method.runner(self.run.world.local_size)
 
-    def _sample(self, problems: Sequence[Problem], name: str) -> list[Sample]:
+    def _sample(self, problems: Sequence[Problem], name: str, num_samples: int) -> list[Sample]:
         c, actor, began = self.config, self.method.actor, time.monotonic()
-        how: dict[str, Any] = {"temperature": c.temperature, "top_p": c.top_p}
-        groups = actor.draw(problems, self.run.generator(name), num_samples=c.num_samples, **how)
+        greedy = c.returns == "relative"  # the baseline's program
+        groups = actor.draw(
+            problems,
+            self.run.generator(name),
+            num_samples=num_samples,
+            temperature=c.temperature,
+            top_p=c.top_p,
+            greedy=greedy,
+        )
         drawn = time.monotonic()
         tokens = float(sum(len(ids) for group in groups for ids in group))
         self.run.book("sample", seconds=drawn - began, tokens=tokens)
         with self.runner() as runner:
             programs = actor.programs(problems, groups)
-            samples = execute(problems, groups, programs, runner, self.method.limits)
+            limits = self.method.limits
+            samples = execute(problems, groups, programs, runner, limits, greedy=greedy)
         self.run.book("execute", seconds=time.monotonic() - drawn)
+        if c.clip:
+            rows = actor.token_log_probs([(self.sources[s.problem], s.ids) for s in samples])
+            samples = [
+                replace(s, log_probs=tuple(row.tolist()))
+                for s, row in zip(samples, rows, strict=True)
+            ]
         return samples
 
     # For the critics and the repair model
@@ -223,88 +282,30 @@ class Experience:
     # For the policy gradient
 
     def weighted(self, samples: Sequence[Sample]) -> list[Weighted]:
-        """Programs with token weights: (r(W) - r(W_b)) * q(w_t), or 1 for rejection fine-tuning."""
+        """Programs with the weights of their tokens, as the config says; see `stages.weights`."""
         drawn = [s for s in samples if not s.greedy and s.outcome >= 0]
         if self.config.objective == "rejection":
-            distinct = {(s.problem, tuple(s.ids)): s for s in drawn if s.passed}
-            return [
-                Weighted(self.sources[s.problem], s.ids, [1.0] * len(s.ids))
-                for s in distinct.values()
-            ]
-        # section 3.2: (r(W) - r(W_b)) * q(w_t), exactly 0 where the outcome is the baseline's
-        relative = self.config.returns == "relative"
-        gains = [advantage(s.outcome, s.baseline if relative else None) for s in drawn]
-        kept = [(s, gain) for s, gain in zip(drawn, gains, strict=True) if gain]
-        weights = self._token_weights([s for s, _ in kept])
+            scored = imitated(drawn)
+        else:
+            scored = weigh(drawn, self.config, self._critic_scores)
+            if self.config.replay:
+                scored = replayed(scored, self.run.generator(f"replayed/{len(drawn)}"))
         return [
-            Weighted(self.sources[s.problem], s.ids, (gain * q).tolist())
-            for (s, gain), q in zip(kept, weights, strict=True)
+            Weighted(self.sources[s.problem], s.ids, weights, s.log_probs) for s, weights in scored
         ]
 
     def imitated(self) -> list[Weighted]:
         """All references with weights 1: the further programs of the cross-entropy control."""
         return [Weighted(source, target, [1.0] * len(target)) for source, target in self.pairs]
 
-    def _token_weights(self, samples: Sequence[Sample]) -> list[torch.Tensor]:
+    def _critic_scores(self, samples: Sequence[Sample]) -> list[torch.Tensor]:
         """q(w_t) of every sample."""
-        kind = self.config.token_weights
-        if kind == "ones":
-            return [torch.ones(len(s.ids)) for s in samples]
-        if kind == "linear":
-            return [linear_weights(len(s.ids)) for s in samples]
         critic = self.method.critic
         assert critic is not None, "the critic's stage comes first"
-        judged = [Judged(self.sources[s.problem], s.ids, s.outcome) for s in samples]
-        return critic.token_scores(judged)
+        return critic.token_scores(
+            [Judged(self.sources[s.problem], s.ids, s.outcome) for s in samples]
+        )
 
 
 def _read_pieces(folder: Path) -> list[Sample]:
     return [sample for path in sorted(folder.glob("*.jsonl")) for sample in read_samples(path)]
-
-
-class Drawn(Sequence[Weighted]):
-    """The programs of the last phase, position by position of its stream.
-
-    Those sampled from the warm actor serve the first `round_length` positions; then each
-    `round_length` positions are served by programs sampled anew (`Config.resample_every`). A round
-    with fewer programs than positions goes round them again, in another random order.
-
-    Args:
-        experience: samples and weighs.
-        first: the programs of the first round.
-        batch_size: positions a step.
-        num_steps: of the stage, as far as they are known; positions beyond begin anew.
-    """
-
-    def __init__(
-        self, experience: Experience, first: list[Weighted], batch_size: int, num_steps: int
-    ) -> None:
-        self.experience = experience
-        self.first = first
-        self.batch_size = batch_size
-        self.length = batch_size * num_steps
-        self.round_length = batch_size * (experience.config.resample_every or num_steps)
-        self._turn_to(0, begins=False)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, position: Any) -> Any:
-        round_, place = divmod(position, self.round_length)
-        if round_ != self._round:
-            self._turn_to(round_, begins=place < self.batch_size)
-        return self._programs[self._order.take(place, 1)[0]]
-
-    def _turn_to(self, round_: int, begins: bool) -> None:
-        experience, programs = self.experience, self.first
-        if round_:
-            samples = experience.resample(round_, book=begins)
-            programs = experience.weighted(samples) or self._nothing()
-        seed = seed_of(experience.run.seed, "drawn", round_)
-        self._round, self._programs = round_, programs
-        self._order = Order(len(programs), seed, shuffle=True)
-
-    def _nothing(self) -> list[Weighted]:
-        """One program without weight, for a round in which none had an outcome of its own."""
-        program = self.first[0]
-        return [Weighted(program.source, program.target, [0.0] * len(program.target))]

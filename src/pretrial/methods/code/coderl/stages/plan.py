@@ -16,7 +16,8 @@ import torch
 from pretrial.data.problems.problem import Problem
 from pretrial.methods.code.coderl.data.samples import Sample, execute
 from pretrial.methods.code.coderl.network.parts import Parts
-from pretrial.methods.code.coderl.stages.experience import Drawn, Experience
+from pretrial.methods.code.coderl.stages.drawn import Drawn
+from pretrial.methods.code.coderl.stages.experience import Experience
 from pretrial.methods.code.coderl.stages.pretrain import MaskedSpans, NextTokens, code_sequences
 from pretrial.methods.code.coderl.stages.reinforce import Reinforce, Weighted
 from pretrial.train.batches import fitting
@@ -97,15 +98,17 @@ class Plan:
         """The last phase on sampled programs, if any of them has something to teach."""
         first = self.experience.weighted(samples)
         if first:
-            yield self.last_phase(first)
+            yield self.last_phase(first, samples)
         else:
             self.run.say(
-                "nothing to reinforce: every program did as its problem's greedy program did; warm"
+                "nothing to reinforce: no program did better than the others of its problem; warm"
                 " up longer or sample more (--num-samples)"
             )
 
-    def last_phase(self, programs: list[Weighted]) -> Stage:
+    def last_phase(self, programs: list[Weighted], samples: Sequence[Sample] = ()) -> Stage:
         """The last phase on these programs, and with `resample_every` on such of the actor then.
+
+        `samples` are what the programs are made of.
 
         With held-out problems it stops when their pass@1 falls below that of the warm start.
         """
@@ -117,7 +120,9 @@ class Plan:
             steps = stage.budget.amount if stage.budget.unit == "steps" else _UNKNOWN_STEPS
             stage.batch_size = c.rl_batch_size
             stage.micro_batch_size = c.micro_batch_size or None
-            stage.data = Drawn(self.experience, programs, c.rl_batch_size, math.ceil(steps))
+            stage.data = Drawn(
+                self.experience, programs, samples, c.rl_batch_size, math.ceil(steps)
+            )
             stage.shuffle = False
         stage.evaluate = self._evaluate()
         if stage.evaluate and c.evaluate_every:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.network.model import ProgramModel
-from pretrial.objectives.reinforce import policy_gradient_loss
+from pretrial.objectives.reinforce import kl_estimate, policy_gradient_loss
 from pretrial.train.stage import Batch, Trainable
 
 
@@ -20,11 +20,13 @@ class Weighted:
 
     With the weights (r(W) - r(W_b)) * q(w_t) this is CodeRL; with all weights 1 it is plain
     imitation, of a reference or of the model's own passing programs (the controls of the trial).
+    `sampled` are the log-probabilities of its tokens when it was sampled; empty without clipping.
     """
 
     source: list[int]
     target: list[int]
     weights: list[float]
+    sampled: tuple[float, ...] = ()
 
 
 class Reinforce(Trainable):
@@ -39,7 +41,7 @@ class Reinforce(Trainable):
         config: weights of the losses. `reduction` "tokens" divides the policy gradient by the
             tokens of the step, as released, "programs" by its programs, as in the paper's equation;
             `rl_head` is a copy of the output matrix that serves the policy gradient only, as
-            released.
+            released; with `kl_weight` a frozen copy of the actor is what it is held near to.
     """
 
     def __init__(
@@ -54,6 +56,9 @@ class Reinforce(Trainable):
             output = actor.network.get_output_embeddings()
             self.rl_head = nn.Linear(output.in_features, output.out_features, bias=False)
             self.rl_head.weight = nn.Parameter(output.weight.detach().clone())
+        self.start: ProgramModel | None = None
+        if config.kl_weight:
+            self.start = actor.copy().requires_grad_(False)
 
     def batch(self, examples: Sequence[Weighted], generator: torch.Generator) -> Batch:
         """Sampled programs with `weights` [B, T], and `references`; see `ProgramModel.collate`."""
@@ -64,6 +69,10 @@ class Reinforce(Trainable):
         counts = sampled.pop("counts")
         counts |= {"rl_tokens": counts["tokens"], "ce_tokens": 0.0}
         batch: Batch = {"sampled": sampled, "weights": weights, "counts": counts}
+        if self.config.clip:
+            batch["log_probs"] = torch.zeros(weights.shape)
+            for row, example in enumerate(examples):
+                batch["log_probs"][row][sampled["loss_mask"][row]] = torch.tensor(example.sampled)
         if len(self.pairs):
             drawn = torch.randint(len(self.pairs), (len(examples),), generator=generator)
             batch["references"] = self.actor.batch([self.pairs[int(i)] for i in drawn], generator)
@@ -78,8 +87,16 @@ class Reinforce(Trainable):
         # sample; returns and weights are constants
         log_probs = self._rl_log_probs(batch["sampled"])
         count = counts["rl_tokens" if c.reduction == "tokens" else "examples"]
-        rl_loss = policy_gradient_loss(log_probs, batch["weights"], count, c.negative_floor)
+        rl_loss = policy_gradient_loss(
+            log_probs, batch["weights"], count, c.negative_floor, c.clip, batch.get("log_probs")
+        )
         found = {"loss": c.rl_weight * rl_loss, "rl_loss": rl_loss}
+        if self.start is not None:
+            self.start.eval()  # `train()` of the stage has put it to training with the rest
+            with torch.no_grad():
+                before = self.start.log_probs(batch["sampled"])
+            found["kl"] = kl_estimate(log_probs, before).sum() / counts["rl_tokens"]
+            found["loss"] = found["loss"] + c.kl_weight * found["kl"]
         if counts["ce_tokens"]:
             log_probs = self.actor.log_probs(batch["references"])
             found["ce_loss"] = -log_probs.sum() / counts["ce_tokens"]
