@@ -19,7 +19,7 @@ def measure_search(
     num_samples: int = 20,
     num_rounds: int = 1,
     num_repaired: int = 1,
-    choose: Literal["critic", "random"] = "critic",
+    choose: Literal["likelihood", "critic", "random"] = "likelihood",
     kinds: Literal["both", "refine", "repair"] = "both",
     keep_first: bool = True,
     k: tuple[int, ...] = (1, 5),
@@ -46,7 +46,8 @@ def measure_search(
         num_samples: programs a problem and round.
         num_rounds: rounds after the first.
         num_repaired: failed programs that are repaired.
-        choose: what programs are gone on with: by the critic, or at random.
+        choose: what programs are gone on with: by the model's own likelihood, by its critic, or at
+            random.
         kinds: what follows the first round: refining, repairing, or both.
         keep_first: leave the programs of the first round among the candidates.
         k: the k of pass@k.

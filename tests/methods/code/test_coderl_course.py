@@ -137,11 +137,11 @@ def experience(tmp_path, **changes) -> Experience:
 def test_only_problems_that_nothing_solves_are_sampled_for(tmp_path):
     found = experience(tmp_path, **OURS)
     unsolved = {p.id for p in PROBLEMS if not p.solutions}
-    assert {p.id for p in found._candidates(())} == unsolved
+    assert {p.id for p in found.candidates(())} == unsolved
     one, *others = sorted(unsolved)
-    assert {p.id for p in found._candidates([sample(one, [1], True)])} == set(others)
+    assert {p.id for p in found.candidates([sample(one, [1], True)])} == set(others)
     everything = [sample(name, [1], True) for name in unsolved]
-    assert len(found._candidates(everything)) == len(PROBLEMS)  # nothing is left: all again
+    assert len(found.candidates(everything)) == len(PROBLEMS)  # nothing is left: all again
 
 
 def test_a_round_shares_its_programs_out(tmp_path):
@@ -149,6 +149,15 @@ def test_a_round_shares_its_programs_out(tmp_path):
     assert [found._num_samples(n) for n in (4, 10, 100)] == [10, 4, 2]
     assert found._num_samples(1) == 40
     assert found._at_most(0, 100) == 20  # two each
+
+
+def test_a_balanced_critic_sees_as_many_failures_as_passes(tmp_path):
+    drawn = [sample(PROBLEMS[0].id, [5, i], i < 3) for i in range(20)]
+    found = experience(tmp_path, checker_balanced=True)
+    labels = [judged.label for judged in found.judged(drawn, binary=True)]
+    passed = min(17, 3 + len(found.pairs))
+    assert (labels.count(0), labels.count(1)) == (passed, passed)
+    assert len(found.judged(drawn, binary=False)) == 20 + len(found.pairs)
 
 
 def run_of(folder, stop_at: int = 0) -> dict[str, torch.Tensor]:

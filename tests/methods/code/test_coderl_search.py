@@ -10,13 +10,9 @@ import torch
 from pretrial.data.builtin.miniapps import mini_apps
 from pretrial.errors import UserError
 from pretrial.methods.code.coderl import CodeRL
+from pretrial.methods.code.coderl.abilities.choosing import ByLikelihood, least_sure, refine_seed
 from pretrial.methods.code.coderl.abilities.critic_quality import critic_quality
-from pretrial.methods.code.coderl.abilities.search import (
-    CriticSampler,
-    Search,
-    allocate,
-    refine_seed,
-)
+from pretrial.methods.code.coderl.abilities.search import CriticSampler, Search, allocate
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.data.prompt import prompt, repair_prompt
 from pretrial.methods.code.coderl.data.samples import Sample
@@ -59,6 +55,29 @@ def test_seed_is_the_prefix_an_oracle_critic_trusts():
     assert refine_seed(torch.tensor([0.6, 0.8, 0.7, 0.4, 0.99]), length=4) == 1
 
 
+def test_by_likelihood_it_goes_on_before_the_least_sure_token():
+    log_probs = torch.tensor([-0.1, -2.0, -0.5, -2.0, -9.0])
+    assert least_sure(log_probs, length=4) == 4  # whether to end is what it is least sure of
+    assert least_sure(log_probs, length=3) == 1  # the first of equals; what follows does not count
+    critic_sampling = sampler(lambda i, _: True)
+    actor = critic_sampling.actor
+    source, programs = actor.problem_ids(PROBLEMS[0]), [[7, 8, 9, actor.end], [9, actor.end]]
+    chooser = ByLikelihood(actor)
+    wanted = [float(p.mean()) for p in actor.token_log_probs([(source, ids) for ids in programs])]
+    assert chooser.scores(source, programs) == wanted
+    assert [seed.score for seed in chooser.seeds(source, programs, [3, 1])] == wanted
+
+
+def test_what_a_search_lacks_is_told_or_done_without():
+    critic_sampling = sampler(lambda i, _: False)  # nothing passes
+    bare = CriticSampler(critic_sampling.actor, None, None, critic_sampling.runner)
+    search = Search(num_samples=3, temperature=1.0)
+    found = bare.solve(PROBLEMS, search, torch.Generator().manual_seed(0))
+    assert {c.kind for group in found for c in group} == {"plain"}
+    with pytest.raises(UserError, match="use `--choose likelihood`"):
+        bare.solve(PROBLEMS, replace(search, choose="critic"), torch.Generator())
+
+
 @pytest.mark.parametrize("num_seeds", [1, 3, 7])
 def test_exactly_n_programs_whatever_divides(num_seeds):
     scores = [0.1 * i for i in range(num_seeds)]
@@ -68,8 +87,10 @@ def test_exactly_n_programs_whatever_divides(num_seeds):
     assert counts == sorted(counts)  # the remainder goes to the highest scores
 
 
-@pytest.mark.parametrize("num_passed", [1, 3, 7])
-def test_refining_continues_its_seeds_verbatim(num_passed, monkeypatch):
+@pytest.mark.parametrize(
+    ("num_passed", "choose"), [(1, "critic"), (3, "likelihood"), (7, "critic"), (7, "random")]
+)
+def test_refining_continues_its_seeds_verbatim(num_passed, choose, monkeypatch):
     critic_sampling = sampler(lambda i, _: i % 8 < num_passed)
     forced = []
 
@@ -80,7 +101,7 @@ def test_refining_continues_its_seeds_verbatim(num_passed, monkeypatch):
 
     write = critic_sampling.actor.sample
     monkeypatch.setattr(critic_sampling.actor, "sample", spy)
-    search = Search(num_samples=8, temperature=1.0, top_p=1.0)
+    search = Search(num_samples=8, temperature=1.0, top_p=1.0, choose=choose)
     found = critic_sampling.solve(PROBLEMS, search, torch.Generator().manual_seed(0))
     for candidates in found:
         assert len(candidates) == 16
@@ -153,7 +174,8 @@ def test_ranking_puts_passed_examples_first():
     critic_sampling = sampler(lambda i, _: i % 3 == 1)
     search = Search(num_samples=6, num_rounds=0, temperature=1.0)
     found = critic_sampling.solve(PROBLEMS, search, torch.Generator().manual_seed(0))
-    for group, ranking in zip(found, critic_sampling.rank(PROBLEMS, found), strict=True):
+    rankings = critic_sampling.rank(PROBLEMS, found, ByLikelihood(critic_sampling.actor))
+    for group, ranking in zip(found, rankings, strict=True):
         assert sorted(ranking) == list(range(6))
         passed = [group[i].passed for i in ranking]
         assert passed == sorted(passed, reverse=True)

@@ -6,9 +6,10 @@ failed test, passed) gives each a return. A critic learns to predict the outcome
 position by position, and so spreads the return over the tokens. The actor is trained further with
 cross-entropy on references and a policy gradient on its own programs, whose baseline is the return
 of its greedy program. Problems without a solution take part: their tests are enough. At inference
-the model writes programs, runs the tests that the statement shows, and a second, binary critic
-chooses where to go on: prefixes of programs that passed are written anew (refining); where none
-passed, a repair model rewrites the most promising failure.
+the model writes programs, runs the tests that the statement shows, and goes on with the most
+promising, by its own likelihood or by a second, binary critic as in the paper: prefixes of programs
+that passed are written anew (refining); where none passed, a repair model rewrites the most
+promising failure.
 
 There are two courses of the last phase. "CodeRL as published" (`Config()`, `Config.paper()`,
 `as_published()`) is the paper's: sampled once, for all problems, weighed by the critic. "CodeRL,
@@ -34,6 +35,8 @@ Deviations from the paper and its release:
     that passed. The repair prompt's text was never published; ours is in `data.prompt`.
 10. A critic without a checkpoint of its own starts from the lower half of the actor.
 11. Programs of the first round stay among the candidates of critic sampling; tables say so.
+12. A search chooses by the actor's mean log-probability (`--choose critic` is the paper's), and
+    `checker_on="final"` trains critic and repair model on what the final actor writes.
 
 Data: programming problems in the layouts of APPS, MBPP, HumanEval or our own; see CARD.fields.
 """
@@ -49,7 +52,7 @@ from pretrial.card import Card, Claim, Field
 from pretrial.data.builtin.miniapps import mini_apps
 from pretrial.data.problems.problem import Problem
 from pretrial.data.reading.problems import read_problems
-from pretrial.errors import UserError
+from pretrial.methods.code.coderl.abilities.choosing import Choose
 from pretrial.methods.code.coderl.abilities.search import CriticSampler, Search
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.network import parts
@@ -130,6 +133,8 @@ class CodeRL(parts.Parts):
             yield plan.train_critic("critic", samples)
         if config.has_last_phase:
             yield from plan.reinforce(samples)
+        if config.checker_on == "final" and (config.trains_checker or config.trains_repairer):
+            samples = plan.sample(final=True)
         if config.trains_checker:
             yield plan.train_critic("checker", samples)
         if config.trains_repairer:
@@ -200,7 +205,7 @@ class CodeRL(parts.Parts):
         num_samples: int = 200,
         num_rounds: int = 1,
         num_repaired: int = 1,
-        choose: Literal["critic", "random"] = "critic",
+        choose: Choose = "likelihood",
         kinds: Literal["both", "refine", "repair"] = "both",
         keep_first: bool = True,
         temperature: float = 0.6,
@@ -215,7 +220,8 @@ class CodeRL(parts.Parts):
             num_samples: programs a problem and round.
             num_rounds: rounds of refining or repairing after the first; 0 is plain sampling.
             num_repaired: failed programs that go to the repair model.
-            choose: by the critic's scores, or at random (the control).
+            choose: what is gone on with: by the actor's own likelihood, by the binary critic as in
+                the paper, or at random (the control).
             kinds: what may follow the first round; where it does not apply, plain sampling does.
             keep_first: leave the programs of the first round among the candidates.
             temperature: of sampling.
@@ -242,7 +248,7 @@ class CodeRL(parts.Parts):
                 found = sampler.solve(problems, search, generator)
                 if num_rounds and not keep_first:
                     found = [[c for c in group if c.round] for group in found]
-                ranked = sampler.rank(problems, found)
+                ranked = sampler.rank(problems, found, sampler.chooser(choose, generator))
                 for problem, candidates, order in zip(problems, found, ranked, strict=True):
                     best = candidates[order[0]]
                     yield {
@@ -253,17 +259,7 @@ class CodeRL(parts.Parts):
                     }
 
     def sampler(self, runner: AnyRunner) -> CriticSampler:
-        """The critic sampling of this model.
-
-        Raises:
-            UserError: the model lacks what a finished run has.
-        """
-        if self.checker is None or self.repairer is None:
-            raise UserError(
-                "critic sampling needs the binary critic and the repair model, which this"
-                " checkpoint lacks: train it with `pretrial train coderl --init` it, or use"
-                " `--ability generate`"
-            )
+        """The search of this model, with the critic and the repair model that it has."""
         return CriticSampler(self.actor, self.checker, self.repairer, runner, self.limits)
 
     @classmethod

@@ -74,6 +74,9 @@ class Config(TransformerSizes):
         rl_head: use a copy of the output matrix for the policy gradient only, as released.
         evaluate_every: steps between measurements of held-out pass@1; 0 measures at the ends.
         checker_epochs: of the binary critic.
+        checker_on: what the binary critic and the repair model learn from: the programs of the
+            "first" sampling, or of the "final" actor, sampled for all problems.
+        checker_balanced: the binary critic sees as many programs that failed as passed.
         repair_epochs: of the repair model.
         repair_lr: its learning rate.
         schedule: of the learning rates.
@@ -144,6 +147,8 @@ class Config(TransformerSizes):
     rl_head: bool = False
     evaluate_every: int = 0
     checker_epochs: float = 10
+    checker_on: Literal["first", "final"] = "first"
+    checker_balanced: bool = False
     repair_epochs: float = 10
     repair_lr: float = 2e-5
     schedule: Literal["constant", "linear", "cosine"] = "constant"  # release
@@ -249,6 +254,8 @@ class Config(TransformerSizes):
             token_weights="prefixes",
             negative_floor=-3.0,
             checker_epochs=1,
+            checker_on="final",
+            checker_balanced=True,
             repair_epochs=4,
             repair_lr=1e-3,
             schedule="linear",
@@ -274,6 +281,8 @@ class Config(TransformerSizes):
             negative_floor=None,
             clip=0.0,
             kl_weight=0.0,
+            checker_on="first",
+            checker_balanced=False,
         )
 
     @classmethod

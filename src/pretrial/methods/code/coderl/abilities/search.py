@@ -11,15 +11,21 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
 
 from pretrial.data.problems.problem import Problem
+from pretrial.errors import UserError
+from pretrial.methods.code.coderl.abilities.choosing import (
+    AtRandom,
+    ByCritic,
+    ByLikelihood,
+    Choose,
+    Chooser,
+)
 from pretrial.methods.code.coderl.data.samples import judge
-from pretrial.methods.code.coderl.network.critic import Critic, Judged
+from pretrial.methods.code.coderl.network.critic import Critic
 from pretrial.methods.code.coderl.network.model import ProgramModel
 from pretrial.sandbox import AnyRunner, Limits, Outcome, Verdict
 
-PASSED = 1  # class of the binary critic
 _FAILED = (Outcome.COMPILE_ERROR, Outcome.RUNTIME_ERROR, Outcome.FAILED_TEST)
 Kind = Literal["plain", "refine", "repair"]
 
@@ -33,8 +39,8 @@ class Search:
         num_rounds: rounds of refining or repairing after the first; 0 is plain sampling.
         num_repaired: M, failed programs given to the repair model (paper: best M = 1).
         kinds: what may follow the first round; where neither serves, N more are drawn plainly.
-        choose: "critic" takes seeds and failed programs by the critic's scores; "random" is the
-            control that it has to beat.
+        choose: takes seeds and failed programs by the actor's own "likelihood", by the binary
+            "critic" as the paper does, or at "random", the control that both have to beat.
         temperature: of sampling.
         top_p: of nucleus sampling.
     """
@@ -43,7 +49,7 @@ class Search:
     num_rounds: int = 1
     num_repaired: int = 1
     kinds: tuple[Kind, ...] = ("refine", "repair")
-    choose: Literal["critic", "random"] = "critic"
+    choose: Choose = "likelihood"
     temperature: float = 0.6
     top_p: float = 0.95
 
@@ -100,24 +106,6 @@ class _Plan(NamedTuple):
     branches: list[_Branch]
 
 
-def refine_seed(scores: Tensor, length: int) -> int:
-    """How many tokens of a program to keep as the seed of new ones.
-
-    Args:
-        scores: [T] with scores[i] = p(passed | first i tokens).
-        length: tokens of the program without what ends it.
-
-    The prefix ends at the highest score, the longest of equals, among the positions before the
-    first at which failing becomes likelier than passing (all positions where it never does). A
-    critic that doubts from the first position on, as one does that has seen few passes, has no such
-    position.
-    """
-    scores = scores[: length + 1]
-    falls = ((scores[1:] < 0.5) & (scores[:-1] >= 0.5)).nonzero()
-    end = int(falls[0]) + 1 if len(falls) else len(scores)
-    return end - 1 - int(scores[:end].flip(0).argmax())
-
-
 def allocate(total: int, scores: Sequence[float]) -> list[int]:
     """Parts `total` over items as evenly as can be, the remainder to the highest scores."""
     each, rest = divmod(total, len(scores))
@@ -129,12 +117,12 @@ def allocate(total: int, scores: Sequence[float]) -> list[int]:
 
 
 class CriticSampler:
-    """Searches for programs with an actor, a binary critic and a repair model.
+    """Searches for programs with an actor and, where there are, a binary critic and a repair model.
 
     Args:
         actor: writes programs.
-        checker: the binary critic.
-        repairer: rewrites failed programs.
+        checker: the binary critic, for `choose="critic"`.
+        repairer: rewrites failed programs; without one more are drawn plainly.
         runner: runs the example tests.
         limits: of a program.
         batch_size: programs written at once.
@@ -143,8 +131,8 @@ class CriticSampler:
     def __init__(
         self,
         actor: ProgramModel,
-        checker: Critic,
-        repairer: ProgramModel,
+        checker: Critic | None,
+        repairer: ProgramModel | None,
         runner: AnyRunner,
         limits: Limits | None = None,
         batch_size: int = 512,
@@ -160,12 +148,13 @@ class CriticSampler:
         self, problems: Sequence[Problem], search: Search, generator: torch.Generator
     ) -> list[list[Candidate]]:
         """All candidates of each problem, in the order of their rounds: N * (1 + rounds) each."""
+        chooser = self.chooser(search.choose, generator)
         sources = [self.actor.problem_ids(problem) for problem in problems]
         plans = [_plain(source, search) for source in sources]
         found = self._draw(problems, plans, search, generator, round_=0)
         for round_ in range(1, search.num_rounds + 1):
             plans = [
-                self._plan(problem, source, candidates, search, generator)
+                self._plan(problem, source, candidates, search, chooser)
                 for problem, source, candidates in zip(problems, sources, found, strict=True)
             ]
             drawn = self._draw(problems, plans, search, generator, round_)
@@ -173,20 +162,34 @@ class CriticSampler:
                 old += new
         return found
 
+    def chooser(self, choose: Choose, generator: torch.Generator) -> Chooser:
+        """What chooses among programs.
+
+        Raises:
+            UserError: it is to be the critic, and there is none.
+        """
+        if choose == "likelihood":
+            return ByLikelihood(self.actor)
+        if choose == "random":
+            return AtRandom(generator)
+        if self.checker is None:
+            raise UserError(
+                "choosing by the critic needs the binary critic, which this checkpoint lacks: train"
+                " it with `pretrial train coderl --init` it, or use `--choose likelihood`"
+            )
+        return ByCritic(self.checker)
+
     def rank(
-        self, problems: Sequence[Problem], found: Sequence[list[Candidate]]
+        self, problems: Sequence[Problem], found: Sequence[list[Candidate]], chooser: Chooser
     ) -> list[list[int]]:
-        """Candidates of each problem from best to worst: the examples passed, then the critic."""
+        """Candidates of each problem from best to worst: the examples passed, then the score."""
         rankings = []
         for problem, candidates in zip(problems, found, strict=True):
-            scores = self._scores(self.actor.problem_ids(problem), candidates)
+            source = self.actor.problem_ids(problem)
+            scores = chooser.scores(source, [c.ids for c in candidates])
             keys = [(c.passed, score) for c, score in zip(candidates, scores, strict=True)]
             rankings.append(sorted(range(len(keys)), key=lambda i: keys[i], reverse=True))
         return rankings
-
-    def _scores(self, source: list[int], candidates: Sequence[Candidate]) -> list[float]:
-        """p(passed) of whole programs."""
-        return self.checker.program_scores([Judged(source, c.ids, PASSED) for c in candidates])
 
     def _draw(
         self,
@@ -206,7 +209,7 @@ class CriticSampler:
                 for branch in plan.branches
                 if plan.kind in kinds and branch.num_programs
             ]
-            if not rows:
+            if not rows or model is None:
                 continue
             drawn = model.sample(
                 [problems[p] for p, _ in rows],
@@ -237,15 +240,15 @@ class CriticSampler:
         source: list[int],
         candidates: Sequence[Candidate],
         search: Search,
-        generator: torch.Generator,
+        chooser: Chooser,
     ) -> _Plan:
         """Refine where something passed, repair where nothing did, else draw plainly."""
         passed = [c for c in candidates if c.passed]
         failed = [c for c in candidates if c.verdict.outcome in _FAILED]
         if passed and "refine" in search.kinds:
-            return self._refine(problem, source, passed, search, generator)
-        if failed and not passed and "repair" in search.kinds:
-            return self._repair(problem, source, failed, search, generator)
+            return self._refine(problem, source, passed, search, chooser)
+        if failed and not passed and "repair" in search.kinds and self.repairer is not None:
+            return self._repair(problem, source, failed, search, chooser, self.repairer)
         return _plain(source, search)
 
     def _refine(
@@ -254,20 +257,13 @@ class CriticSampler:
         source: list[int],
         passed: list[Candidate],
         search: Search,
-        generator: torch.Generator,
+        chooser: Chooser,
     ) -> _Plan:
-        """Seeds from the passed programs: their prefixes up to where the critic is surest."""
+        """Seeds from the passed programs: their prefixes up to where the chooser says."""
         lengths = [self.actor.length(problem, c.ids) for c in passed]
-        if search.choose == "random":
-            draws = torch.rand(len(passed), generator=generator)
-            keep = [int(d * (n + 1)) for d, n in zip(draws, lengths, strict=True)]
-            scores = [0.0] * len(passed)
-        else:
-            curves = self.checker.token_scores([Judged(source, c.ids, PASSED) for c in passed])
-            keep = [refine_seed(curve, n) for curve, n in zip(curves, lengths, strict=True)]
-            scores = [float(curve[k]) for curve, k in zip(curves, keep, strict=True)]
-        seeds = [c.ids[:k] for c, k in zip(passed, keep, strict=True)]
-        counts = allocate(search.num_samples, scores)
+        found = chooser.seeds(source, [c.ids for c in passed], lengths)
+        seeds = [c.ids[: seed.keep] for c, seed in zip(passed, found, strict=True)]
+        counts = allocate(search.num_samples, [seed.score for seed in found])
         return _Plan(
             "refine",
             [
@@ -282,23 +278,19 @@ class CriticSampler:
         source: list[int],
         failed: list[Candidate],
         search: Search,
-        generator: torch.Generator,
+        chooser: Chooser,
+        repairer: ProgramModel,
     ) -> _Plan:
-        """The failed programs most likely to be right, each once, for the repair model."""
+        """The most promising failed programs, each once, for the repair model."""
         distinct = list({c.program: c for c in failed}.values())
-        if search.choose == "random":
-            scores = torch.rand(len(distinct), generator=generator).tolist()
-        else:
-            scores = self._scores(source, distinct)
+        scores = chooser.scores(source, [c.ids for c in distinct])
         ranked = sorted(range(len(distinct)), key=lambda i: (-scores[i], i))[: search.num_repaired]
         counts = allocate(search.num_samples, [scores[i] for i in ranked])
         chosen = [distinct[i] for i in ranked]
         return _Plan(
             "repair",
             [
-                _Branch(
-                    self.repairer.repair_ids(problem, c.program, c.verdict), [], count, c.program
-                )
+                _Branch(repairer.repair_ids(problem, c.program, c.verdict), [], count, c.program)
                 for c, count in zip(chosen, counts, strict=True)
             ],
         )

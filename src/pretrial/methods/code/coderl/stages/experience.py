@@ -115,15 +115,15 @@ class Experience:
 
     # Sampling and execution
 
-    def collect(self) -> list[Sample]:
-        """Samples from the warm actor, kept on disk piece by piece."""
-        chosen = self._candidates(())
+    def collect(self, kept_as: str, chosen: list[Problem]) -> list[Sample]:
+        """Samples from the actor between two stages, kept on disk piece by piece."""
         chosen = chosen[: self._at_most(self.config.sample_problems, len(chosen))]
         num_samples = self._num_samples(len(chosen))
         found: list[Sample] = []
+        before = self._busy()
         for start in range(0, len(chosen), _CHUNK):
             problems = chosen[start : start + _CHUNK]
-            name = f"samples-{start // _CHUNK:03d}"
+            name = f"{kept_as}-{start // _CHUNK:03d}"
 
             make, num_pieces = self._sampling(problems, name, num_samples)
             found += _read_pieces(self.run.once_in_pieces(name, num_pieces, make))
@@ -137,7 +137,7 @@ class Experience:
                 " (--num-samples, --round-programs), or begin with easier problems; --reward share"
                 " --returns group counts single tests"
             )
-        self._log(found, found)
+        self._log(found, found, self._busy() - before)
         return found
 
     def resample(self, round_: int, book: bool, known: Sequence[Sample] = ()) -> list[Sample]:
@@ -151,7 +151,7 @@ class Experience:
             known: what was sampled before; where it solves a problem, `explore="unsolved"` passes
                 the problem over.
         """
-        name, candidates = f"resampled-{round_:04d}", self._candidates(known)
+        name, candidates = f"resampled-{round_:04d}", self.candidates(known)
         size = self._at_most(self.config.resample_problems, len(candidates))
         problems = [candidates[(round_ * size + i) % len(candidates)] for i in range(size)]
         folder = self.run.folder / "artefacts" / name
@@ -163,14 +163,14 @@ class Experience:
             make, num_pieces = self._sampling(problems, name, self._num_samples(size))
             with self.run.whole():
                 self.run.make_together(folder, num_pieces, make, seal, "sample")
-        if book:
-            self.run.rebook(json.loads((folder / "spent.json").read_text()))
         found = _read_pieces(folder)
         if book:
-            self._log(found, [*known, *found])
+            before = self._busy()
+            self.run.rebook(json.loads((folder / "spent.json").read_text()))
+            self._log(found, [*known, *found], self._busy() - before)
         return found
 
-    def _candidates(self, known: Sequence[Sample]) -> list[Problem]:
+    def candidates(self, known: Sequence[Sample]) -> list[Problem]:
         """The problems to sample for, in turn: all, or those that nothing solves yet, if any."""
         if self.config.explore == "all":
             return self.in_turn
@@ -188,7 +188,12 @@ class Experience:
         wanted = self.config.round_programs
         return min(most, max(least, wanted // num_problems)) if wanted else self.config.num_samples
 
-    def _log(self, found: Sequence[Sample], known: Sequence[Sample]) -> None:
+    def _busy(self) -> float:
+        """Seconds of the run so far in which programs were written or run."""
+        rows = [self.run.spent.by_purpose.get(name, {}) for name in ("sample", "execute")]
+        return sum(row.get("seconds", 0.0) for row in rows)
+
+    def _log(self, found: Sequence[Sample], known: Sequence[Sample], seconds: float) -> None:
         """A row of metrics: what was written, and which problems without reference it solves."""
         without = {p.id for p in self.problems if not p.solutions}
         solved = {s.problem for s in known if s.passed} & without
@@ -196,6 +201,7 @@ class Experience:
         self.run.log(
             {
                 "programs": len(drawn),
+                "seconds": seconds,
                 "share_passed": sum(s.passed for s in drawn) / max(len(drawn), 1),
                 "solved_by_tests": len(solved),
                 "with_tests_only": len(without),
@@ -257,7 +263,18 @@ class Experience:
         }
         judged = [Judged(self.sources[p], list(ids), label) for (p, ids), label in rows.items()]
         passed = 1 if binary else 3
-        return judged + [Judged(source, target, passed) for source, target in self.pairs]
+        judged += [Judged(source, target, passed) for source, target in self.pairs]
+        if binary and self.config.checker_balanced:
+            return self._balanced(judged)
+        return judged
+
+    def _balanced(self, judged: Sequence[Judged]) -> list[Judged]:
+        """As many of each class, drawn at random; all where there is one class only."""
+        classes = [[j for j in judged if j.label == label] for label in (0, 1)]
+        size = min(map(len, classes)) or max(map(len, classes))
+        generator = self.run.generator("balanced")
+        kept = [torch.randperm(len(own), generator=generator)[:size].tolist() for own in classes]
+        return [own[i] for own, places in zip(classes, kept, strict=True) for i in places]
 
     def repairs(self, samples: Sequence[Sample]) -> list[Pair]:
         """A failed program in, a correct one of the same problem out."""

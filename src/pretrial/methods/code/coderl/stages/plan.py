@@ -80,9 +80,15 @@ class Plan:
             stage.evaluate = self._evaluate()
         return stage
 
-    def sample(self) -> list[Sample]:
-        """Programs of the warm actor and what became of them."""
-        samples = self.experience.collect()
+    def sample(self, final: bool = False) -> list[Sample]:
+        """Programs of the actor as it is, and what became of them.
+
+        Args:
+            final: of all problems, for the parts of critic sampling.
+        """
+        if final:
+            return self.experience.collect("final", self.experience.in_turn)
+        samples = self.experience.collect("samples", self.experience.candidates(()))
         self._left -= _SAMPLING_SHARE
         return samples
 

@@ -24,7 +24,8 @@ from pretrial.train.run import Run
 
 OUTCOMES = [outcome for outcome in Outcome if outcome >= 0]
 SECONDS = 150  # of one arm: about 300 steps with four samplings on one core
-TESTS_ONLY = 300  # training problems without references that are measured too
+TESTS_ONLY = "pass@1 on problems with tests only"
+_NUM_TESTS_ONLY = 300  # training problems without references that are measured too
 _WARM_ONLY: dict[str, Any] = {
     "rl_steps": 0,
     "rl_epochs": 0.0,
@@ -65,7 +66,7 @@ def trial(
             seed.
         with_search: also train the parts of critic sampling in the arm of CodeRL.
     """
-    bare = replace(warm_config(solved), **_WARM_ONLY)
+    bare = warm_config(solved)
     last = replace(bare, warmup_epochs=0.0, rl_steps=Config.small().rl_steps)
     small = Config.small()
     searching = {"checker_epochs": small.checker_epochs, "repair_epochs": small.repair_epochs}
@@ -74,7 +75,7 @@ def trial(
         made = problems_of(num_train, solved, num_test)
         return Data(
             train=[problem.to_row() for problem in made.train],
-            test=(made.test, [p for p in made.train if not p.solutions][:TESTS_ONLY]),
+            test=(made.test, [p for p in made.train if not p.solutions][:_NUM_TESTS_ONLY]),
             name=f"mini-APPS: {num_train} problems, {solved} with solutions; {num_test} for test",
         )
 
@@ -95,7 +96,7 @@ def trial(
         claims=(
             ("coderl", "cross-entropy", "pass@1", "higher"),
             ("coderl", "cross-entropy", "pass@5", "higher"),
-            ("coderl", "cross-entropy", "pass@1 on problems with tests only", "higher"),
+            ("coderl", "cross-entropy", TESTS_ONLY, "higher"),
         ),
         prepare=partial(_warm_start, bare, data, warm_start),
         packages=("sklearn",),
@@ -106,7 +107,7 @@ def trial(
 def warm_config(solved: int) -> Config:
     """The settings of the warm start: as many steps of imitation whatever the references."""
     small = Config.small()
-    return replace(small, warmup_epochs=small.warmup_epochs * 800 / solved)
+    return replace(small, warmup_epochs=small.warmup_epochs * 800 / solved, **_WARM_ONLY)
 
 
 def problems_of(num_train: int, solved: int, num_test: int) -> Any:
@@ -122,7 +123,7 @@ def measured(method: Any, data: Data, seed: int, num_samples: int) -> dict[str, 
     how: dict[str, Any] = {"seed": seed, "seconds": 2.0}
     result = measure_programs(method, unseen, num_samples=num_samples, k=(1, 5), **how)
     known = measure_programs(method, tests_only, num_samples=4, k=(1,), **how)
-    return _metrics(result) | {"pass@1 on problems with tests only": known.items["pass@1"]}
+    return _metrics(result) | {TESTS_ONLY: known.items["pass@1"]}
 
 
 def _metrics(result: Result) -> dict[str, Any]:
