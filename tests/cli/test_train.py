@@ -247,7 +247,7 @@ def test_dry_run_from_a_checkpoint_tells_of_its_weights(
         (["--learning-rate", 1], "--learning-rate"),
         (["--lr", "fast"], "fast"),
         (["--lr", -1], "--lr must be above 0"),
-        (["--tiny", "--paper", "shannon"], "not both"),
+        (["--tiny", "--paper", "shannon"], "one of --tiny, --small and --paper"),
         (["--gpus", 8], "--gpus plans a run: add --dry-run"),
         (["--paper", "shanon"], "shannon"),
         (["--budget", "10 parsecs"], "10m"),

@@ -33,10 +33,12 @@ class Preset:
 
     Attributes:
         tiny: sizes that train in seconds, to try a data set.
+        small: sizes that train in minutes on a small machine, as the trials use them.
         paper: the published configuration of that name.
     """
 
     tiny: bool = False
+    small: bool = False
     paper: str = ""
 
 
@@ -164,11 +166,11 @@ def _parse(loaded: discover.Loaded, argv: Sequence[str]) -> Any:
     """The parts of the command line; the preset sets the defaults of the config."""
     prog = f"pretrial train {loaded.card.slug}"
     preset = options.peek(Preset, argv, prog=prog)
-    if preset.tiny and preset.paper:
-        raise UserError(f"{prog} takes --tiny or --paper, not both")
+    if preset.tiny + preset.small + bool(preset.paper) > 1:
+        raise UserError(f"{prog} takes one of --tiny, --small and --paper")
     config = loaded.config()
-    if preset.tiny:
-        config = _preset(loaded, "tiny")()
+    if preset.tiny or preset.small:
+        config = _preset(loaded, "tiny" if preset.tiny else "small")()
     elif preset.paper:
         config = _preset(loaded, "paper")(preset.paper)
     parts = options.merge(

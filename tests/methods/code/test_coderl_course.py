@@ -14,6 +14,7 @@ from pretrial.errors import UserError
 from pretrial.methods.code.coderl import CodeRL, Config
 from pretrial.methods.code.coderl.data import samples
 from pretrial.methods.code.coderl.data.samples import Sample
+from pretrial.methods.code.coderl.stages.drawn import Drawn
 from pretrial.methods.code.coderl.stages.experience import Experience
 from pretrial.methods.code.coderl.stages.reinforce import Reinforce, Weighted
 from pretrial.methods.code.coderl.stages.weights import imitated, replayed, weigh
@@ -24,6 +25,7 @@ from pretrial.objectives.reinforce import (
     prefix_credit,
 )
 from pretrial.sandbox import Outcome, Verdict
+from pretrial.train.budget import Budget
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
@@ -158,6 +160,18 @@ def test_a_balanced_critic_sees_as_many_failures_as_passes(tmp_path):
     passed = min(17, 3 + len(found.pairs))
     assert (labels.count(0), labels.count(1)) == (passed, passed)
     assert len(found.judged(drawn, binary=False)) == 20 + len(found.pairs)
+
+
+def test_a_sampling_that_time_does_not_allow_is_left_out(tmp_path):
+    found = experience(tmp_path)
+    assert found.affords(3)  # a budget in steps, or none, allows all
+    found.run.limit = Budget(100, "seconds")
+    found.run.book("sample", seconds=40.0)
+    found.run.book("execute", seconds=20.0)
+    assert found.affords(0)
+    assert not found.affords(2)  # two samplings took 60 s; of the 40 left too few would be trained
+    assert found.affords(4)
+    assert Drawn(found, [], [sample("a", [1], True)], 4, 8)._samples(2, book=True)[0].ids == [1]
 
 
 def run_of(folder, stop_at: int = 0) -> dict[str, torch.Tensor]:

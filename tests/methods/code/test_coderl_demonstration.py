@@ -27,6 +27,7 @@ from pretrial.methods.code.coderl.trials.trial import TESTS_ONLY
 from pretrial.sandbox import Outcome, Verdict
 from pretrial.train.loop import train
 from pretrial.train.run import Run
+from pretrial.train.seeds import seed_everything
 
 SHARES = {"COMPILE_ERROR": 0.1, "RUNTIME_ERROR": 0.0, "FAILED_TEST": 0.6, "PASSED_TEST": 0.3}
 SAMPLING = {"programs": 3400, "seconds": 20.0, "share_passed": 0.25}
@@ -42,7 +43,7 @@ ROWS = [
 def measured(level: float, tests_only: float) -> Measured:
     items = [level, level / 2, 1.0, 0.0] * 10
     unseen = Result.of_items(dict.fromkeys(("pass@1", "pass@5"), items), {"outcomes": SHARES})
-    return Measured(unseen, Result.of_items({TESTS_ONLY: [tests_only] * 10}))
+    return Measured(unseen, Result.of_items({TESTS_ONLY: [tests_only] * 10}, {}))
 
 
 def test_the_page_tells_differences_and_shows_programs(tmp_path):
@@ -122,6 +123,7 @@ def test_the_packaged_warm_start_is_made_from_todays_recipe():
 def test_a_rebuilt_warm_start_begins_with_the_losses_of_the_packaged_one(tmp_path, monkeypatch):
     rows, config = packaged.recipe()
     problems = CodeRL.read(rows)
+    seed_everything(0)
     method, real, calls = CodeRL.build(config, data=problems), ProgramModel.losses, []
 
     def losses(self, batch, vectors=None):

@@ -19,7 +19,8 @@ class Drawn(Sequence[Weighted]):
     Those sampled from the warm actor serve the first `round_length` positions; then each
     `round_length` positions are served by programs sampled anew (`Config.resample_every`). A round
     with fewer programs than positions goes round them again, in another random order. With
-    `replay` a round's programs are those of all samplings until then.
+    `replay` a round's programs are those of all samplings until then. A sampling that a budget in
+    seconds does not allow any more is left out.
 
     Args:
         experience: samples and weighs.
@@ -57,7 +58,8 @@ class Drawn(Sequence[Weighted]):
     def _turn_to(self, round_: int, begins: bool) -> None:
         experience, programs = self.experience, self.first
         if round_:
-            programs = experience.weighted(self._samples(round_, begins)) or self._nothing()
+            samples = self._samples(round_, begins)
+            programs = experience.weighted(samples) or self._nothing()
         seed = seed_of(experience.run.seed, "drawn", round_)
         self._round, self._programs = round_, programs
         self._order = Order(len(programs), seed, shuffle=True)
@@ -68,6 +70,10 @@ class Drawn(Sequence[Weighted]):
         A round of all problems without replay depends on no other.
         """
         config = self.experience.config
+        while not self.experience.affords(round_):
+            round_, book = round_ - 1, False
+        if not round_:
+            return self.known[0]
         if config.explore == "all" and not config.replay:
             return self.experience.resample(round_, book)
         for turn in range(len(self.known), round_ + 1):

@@ -151,16 +151,16 @@ class Experience:
             known: what was sampled before; where it solves a problem, `explore="unsolved"` passes
                 the problem over.
         """
-        name, candidates = f"resampled-{round_:04d}", self.candidates(known)
+        candidates = self.candidates(known)
         size = self._at_most(self.config.resample_problems, len(candidates))
         problems = [candidates[(round_ * size + i) % len(candidates)] for i in range(size)]
-        folder = self.run.folder / "artefacts" / name
+        folder = self._resampled(round_)
 
         def seal(partial: Path, spent: Spent) -> None:
             (partial / "spent.json").write_text(json.dumps(spent.by_purpose))
 
         if not self.run.world.share(folder.exists()):
-            make, num_pieces = self._sampling(problems, name, self._num_samples(size))
+            make, num_pieces = self._sampling(problems, folder.name, self._num_samples(size))
             with self.run.whole():
                 self.run.make_together(folder, num_pieces, make, seal, "sample")
         found = _read_pieces(folder)
@@ -169,6 +169,21 @@ class Experience:
             self.run.rebook(json.loads((folder / "spent.json").read_text()))
             self._log(found, [*known, *found], self._busy() - before)
         return found
+
+    def affords(self, round_: int) -> bool:
+        """Whether a sampling is there already, or what is left of the time is enough for it.
+
+        A run with a budget in seconds would overrun it by a sampling that begins at its end, and
+        would not learn from it.
+        """
+        limit, cost = self.run.limit, self._busy() / max(round_, 1)
+        if limit is None or limit.unit != "seconds" or self._resampled(round_).exists():
+            return True
+        return not round_ or limit.amount - self.run.spent.total("seconds") > 2 * cost
+
+    def _resampled(self, round_: int) -> Path:
+        """Where the samples of a round of the last phase are kept."""
+        return self.run.folder / "artefacts" / f"resampled-{round_:04d}"
 
     def candidates(self, known: Sequence[Sample]) -> list[Problem]:
         """The problems to sample for, in turn: all, or those that nothing solves yet, if any."""

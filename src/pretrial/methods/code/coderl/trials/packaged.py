@@ -9,22 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pretrial.methods.code.coderl import CodeRL
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.trials.trial import trial, warm_config
-from pretrial.plain import plain
 from pretrial.train.loop import train
 from pretrial.train.run import Run
+from pretrial.train.seeds import seed_everything
 
 FOLDER = Path(__file__).parent / "warm_start"
 ORIGIN = "origin.json"
 SOLVED = 800  # training problems of the demonstration that have references
 FIRST_LOSSES = 3  # of the log that are kept, for a test to compare
 _PARTS = ("actor", ORIGIN)
+# Settings that decide what is made; the others are of later stages
+_DECIDING = (
+    *("architecture", "width", "num_layers", "num_heads", "feed_forward", "dropout_prob"),
+    *("vocab_size", "max_source", "max_target", "layout", "tabs", "schedule", "warmup"),
+    *("warmup_epochs", "warmup_lr", "warmup_batch_size"),
+)
 
 
 def recipe() -> tuple[list[dict[str, Any]], Config]:
@@ -36,7 +41,7 @@ def origin() -> dict[str, Any]:
     """What tells whether a warm start was made from this recipe."""
     rows, config = recipe()
     digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
-    return {"data": digest, "config": plain(asdict(config)), "seed": 0}
+    return {"data": digest, "seed": 0} | {name: getattr(config, name) for name in _DECIDING}
 
 
 def rebuild(work: Path) -> None:
@@ -47,6 +52,7 @@ def rebuild(work: Path) -> None:
     """
     rows, config = recipe()
     problems = CodeRL.read(rows)
+    seed_everything(0)
     method = CodeRL.build(config, data=problems)
     run = Run(work / "run", problems, seed=0)
     train(method, run)
