@@ -12,7 +12,6 @@ from pretrial.errors import UserError
 from pretrial.methods.code.codet5p import CodeT5p, Config
 from pretrial.methods.code.codet5p.network.t5 import TO_CODE, TO_TEXT, decoder_logits, task_ids
 from pretrial.methods.code.codet5p.stages.plan import stages
-from pretrial.methods.code.codet5p.trials import search_of, trial
 from pretrial.models.architectures.seq2seq import encode_texts
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
@@ -156,24 +155,6 @@ def test_instructions_are_tuned_on_the_response_only(tmp_path):
     assert stage.optim.lr == made.config.instruct_lr
     batch = stage.module.batch([stage.data[3]], torch.Generator())
     assert made.tokenizer.decode(batch["labels"][0], skip_special_tokens=True) == "3 + 1"
-
-
-def test_the_trial_is_well_formed():
-    made = trial()
-    assert made.reference().name == "queue"
-    assert not made.arm("queue").config.matching
-    assert made.arm("in-batch").config.queue_size == 0
-    assert {arm.name for arm in made.choose()} == {
-        "matching",
-        "queue",
-        "in-batch",
-        "bm25",
-        "random",
-    }
-    assert {c.metric for c in trial(about="objectives").claims_of(trial(about="objectives").arms)}
-    search = search_of(CodeT5p.sample_rows(), 5)
-    bm25 = made.measure("bm25", type("Found", (), {"test": search}), 0)
-    assert sum(bm25["mrr"]) / 5 > 0.5
 
 
 def test_special_tokens_written_in_code_are_text(method):

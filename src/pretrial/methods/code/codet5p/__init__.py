@@ -69,7 +69,7 @@ CARD = Card(
     year=2023,
     arxiv="2305.07922",
     summary="One encoder-decoder for code that embeds, matches, writes, and completes",
-    baseline="the same encoder with negatives from the batch alone",
+    baseline="the same second stage with contrast alone",
     abilities=("search", "encode", "match", "generate", "complete"),
     fields=(
         Field("code", "a function or a file"),
