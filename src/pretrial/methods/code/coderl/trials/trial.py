@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pretrial.compare.kit.arms import ablations
 from pretrial.compare.trial import Arm, Context, Data, Gate, Role, Trial, Tuning
 from pretrial.data.builtin.miniapps import mini_apps
 from pretrial.errors import UserError
@@ -17,14 +18,18 @@ from pretrial.evaluate.result import Result
 from pretrial.methods.code.coderl import CodeRL
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.trials.nearest import NearestReference
+from pretrial.methods.code.coderl.trials.search import search_trial
 from pretrial.sandbox import Outcome
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 
 OUTCOMES = [outcome for outcome in Outcome if outcome >= 0]
-SECONDS = 150  # of one arm: about 300 steps with four samplings on one core
+SECONDS = 300  # of one arm: about 600 steps with eight samplings on one core
 TESTS_ONLY = "pass@1 on problems with tests only"
+_REFERENCES = 800  # for which `Config.small` has its epochs of warm-up
+_COURSE = ("explore", "replay", "returns", "token_weights", "resample_problems", "checker_on")
+_SEARCHED = 150  # test problems that the searches write many programs for
 _NUM_TESTS_ONLY = 300  # training problems without references that are measured too
 _WARM_ONLY: dict[str, Any] = {
     "rl_steps": 0,
@@ -53,9 +58,10 @@ def trial(
     num_test: int = 300,
     num_samples: int = 20,
     warm_start: str = "",
-    with_search: bool = False,
+    which: Literal["course", "search"] = "course",
+    tiny: bool = False,
 ) -> Trial:
-    """Puts CodeRL on trial on generated problems.
+    """Does learning from tests beat more imitation? Or: does critic sampling beat plain sampling?
 
     Args:
         num_train: training problems.
@@ -64,12 +70,15 @@ def trial(
         num_samples: programs a test problem for pass@1 and pass@5.
         warm_start: folder of a model to go on from; "" teaches one by imitation first, for each
             seed.
-        with_search: also train the parts of critic sampling in the arm of CodeRL.
+        which: what is on trial: the course of training, or the search of a trained model, whose
+            trial has a record of its own.
+        tiny: a network and data small enough for a test, and a few steps instead of seconds.
     """
-    bare = warm_config(solved)
-    last = replace(bare, warmup_epochs=0.0, rl_steps=Config.small().rl_steps)
-    small = Config.small()
-    searching = {"checker_epochs": small.checker_epochs, "repair_epochs": small.repair_epochs}
+    if tiny:
+        num_train, solved, num_test, num_samples = 16, 12, 4, 5
+    base, budget = (_tiny(), Budget(4)) if tiny else (Config.small(), Budget(SECONDS, "seconds"))
+    bare = warm_config(solved, base)
+    last = replace(bare, warmup_epochs=0.0, rl_steps=base.rl_steps)
 
     def data() -> Data:
         made = problems_of(num_train, solved, num_test)
@@ -82,14 +91,20 @@ def trial(
     def measure(method: Any, data: Data, seed: int) -> dict[str, Any]:
         return measured(method, data, seed, num_samples)
 
+    warm = partial(_warm_start, bare, data, warm_start)
+    if which == "search":
+        searched = replace(
+            last, checker_epochs=base.checker_epochs, repair_epochs=base.repair_epochs
+        )
+        return search_trial(searched, data, min(num_test, _SEARCHED), budget, warm)
     return Trial(
         question="From the same warm start, does learning from unit tests beat more imitation?",
         data=data,
-        arms=_arms(last, searching if with_search else {}, measure),
+        arms=_arms(last),
         measure=measure,
         metric="pass@1",
         direction="higher",
-        budget=Budget(SECONDS, "seconds"),
+        budget=budget,
         useful=0.02,
         gate=Gate(trivial=("nearest",), ceiling=1.0),
         tuning=Tuning((1e-3, 2e-3, 4e-3), "rl_lr"),
@@ -98,16 +113,25 @@ def trial(
             ("coderl", "cross-entropy", "pass@5", "higher"),
             ("coderl", "cross-entropy", TESTS_ONLY, "higher"),
         ),
-        prepare=partial(_warm_start, bare, data, warm_start),
+        counted=("train",) if tiny else (),
+        prepare=warm,
         packages=("sklearn",),
         notes=_NOTES,
     )
 
 
-def warm_config(solved: int) -> Config:
+def warm_config(solved: int, base: Config | None = None) -> Config:
     """The settings of the warm start: as many steps of imitation whatever the references."""
+    base = base or Config.small()
+    epochs = base.warmup_epochs * _REFERENCES / solved
+    return replace(base, warmup_epochs=epochs, **_WARM_ONLY)
+
+
+def _tiny() -> Config:
+    """Our course at the size of a test."""
     small = Config.small()
-    return replace(small, warmup_epochs=small.warmup_epochs * 800 / solved, **_WARM_ONLY)
+    course = {name: getattr(small, name) for name in _COURSE}
+    return replace(Config.tiny(), warmup_epochs=0.1, rl_steps=4, round_programs=16, **course)
 
 
 def problems_of(num_train: int, solved: int, num_test: int) -> Any:
@@ -148,44 +172,42 @@ def _warm_start(
     return run.spent
 
 
-def _arms(last: Config, searching: dict[str, Any], measure: Any) -> tuple[Arm, ...]:
-    """The sides, which differ in the last phase; `searching` has what critic sampling needs."""
+def _arms(last: Config) -> tuple[Arm, ...]:
+    """The sides, which differ in the last phase."""
+    published = last.as_published()
 
-    def arm(name: str, label: str, role: Role, base: Config = last, **changes: Any) -> Arm:
-        trains = changes.get("rl_steps", base.rl_steps) > 0
-        config = replace(base, **changes)
-        return Arm(name, label, role, "coderl", config, trains=trains, default=role != "ablation")
+    def side(name: str, label: str, role: Role, config: Config) -> Arm:
+        return Arm(name, label, role, "coderl", config, trains=config.has_last_phase)
 
     def nearest(context: Context) -> Any:
-        answers = NearestReference(CodeRL.read(context.data.train))
-        return measure(answers, context.data, context.run.seed)
+        return NearestReference(CodeRL.read(context.data.train))
 
-    def ablation(name: str, label: str, base: Config, **changes: Any) -> Arm:
-        return arm(name, label, "ablation", base, **changes)
-
-    published, ones = last.as_published(), replace(last, token_weights="ones")
+    imitation = replace(last, objective="cross-entropy")
+    rejection = replace(last, objective="rejection")
+    ours, theirs = ablations("coderl", last), ablations("coderl", published)
+    plain = ablations("coderl", replace(last, token_weights="ones"))
     return (
-        arm("coderl", "CodeRL, resampled with replay", "method", **searching),
-        arm("cross-entropy", "more imitation", "baseline", objective="cross-entropy"),
-        arm("published", "CodeRL as published", "control", published),
-        arm("rejection", "rejection fine-tuning, resampled", "control", objective="rejection"),
-        arm("no-references", "CodeRL without references", "control", ce_weight=0.0),
-        arm("warm", "warm start", "control", rl_steps=0, rl_epochs=0.0),
+        side("coderl", "CodeRL, resampled with replay", "method", last),
+        side("cross-entropy", "more imitation", "baseline", imitation),
+        side("published", "CodeRL as published", "control", published),
+        side("rejection", "rejection fine-tuning, resampled", "control", rejection),
+        side("no-references", "without references", "control", replace(last, ce_weight=0.0)),
+        side("warm", "warm start", "control", replace(last, rl_steps=0)),
         Arm("nearest", "nearest reference", "control", run=nearest, trains=False),
         # What our course is made of
-        ablation("once", "sampled once", last, resample_every=0),
-        ablation("no-replay", "without replay", last, replay=False),
-        ablation("explore-all", "sampling solved problems too", last, explore="all"),
-        ablation("ones", "returns without credit", ones),
-        ablation("critic", "credit by the paper's critic", last, token_weights="critic"),
-        ablation("group", "group mean (GRPO)", ones, returns="group"),
-        ablation("leave-one-out", "mean of the others (RLOO)", ones, returns="leave-one-out"),
-        ablation("share", "share of tests, group mean", ones, returns="group", reward="share"),
-        ablation("clip", "clipped as PPO", last, clip=0.2),
-        ablation("kl", "held near to the warm start", last, kl_weight=0.05),
+        ours("once", "sampled once", resample_every=0),
+        ours("no-replay", "without replay", replay=False),
+        ours("explore-all", "sampling solved problems too", explore="all"),
+        plain("ones", "returns without credit"),
+        ours("critic", "credit by the paper's critic", token_weights="critic"),
+        plain("group", "group mean (GRPO)", returns="group"),
+        plain("leave-one-out", "mean of the others (RLOO)", returns="leave-one-out"),
+        plain("share", "share of tests, group mean", returns="group", reward="share"),
+        ours("clip", "clipped as PPO", clip=0.2),
+        ours("kl", "held near to the warm start", kl_weight=0.05),
         # What the paper's course is made of
-        ablation("absolute", "as published, no baseline", published, returns="absolute"),
-        ablation("published-ones", "as published, weights 1", published, token_weights="ones"),
-        ablation("linear", "as published, falling weights", published, token_weights="linear"),
-        ablation("rl-only", "as published, policy gradient only", published, ce_weight=0.0),
+        theirs("absolute", "as published, no baseline", returns="absolute"),
+        theirs("published-ones", "as published, weights 1", token_weights="ones"),
+        theirs("linear", "as published, falling weights", token_weights="linear"),
+        theirs("rl-only", "as published, policy gradient only", ce_weight=0.0),
     )
