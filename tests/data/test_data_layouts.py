@@ -237,7 +237,7 @@ def test_mbpp_plus_has_its_tests_in_a_script() -> None:
     assert problem.tests.function == "inc"
     wrong = "def inc(x):\n    return 2"
     verdicts = run_programs([(text, problem.tests) for text in (row["code"], wrong)], workers=1)
-    assert [verdict.tests for verdict in verdicts] == [(True, True), (True, False)]
+    assert [verdict.tests for verdict in verdicts] == [(True,) * 11, (True, False)]
     (problem,) = read_problems([{**row, "test_list": []}])
     assert problem.tests.script == row["test"]
 

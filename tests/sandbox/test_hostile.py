@@ -50,7 +50,8 @@ def test_stated_class(path, runner, isolation):
     assert not strays(runner)
 
 
-LOOP = Tests("assert", "add", script="for n in range(3):\n    assert add(1, n) == 1 + n\n")
+COUNTED = "for n in (1, len([add(1, 1)])):\n    assert add(1, n) == 1 + n\n"
+LEFT = Tests("assert", "add", script=COUNTED)
 FIND = """import sys
 frame = sys._getframe()
 while 'job' not in frame.f_locals:
@@ -63,7 +64,7 @@ add = None
 def test_an_object_that_lies_passes_only_what_cannot_be_taken_out_of_a_script(runner):
     # What is left of a script has the documented weakness; tests and verdicts are marked.
     program = read(Path(__file__).parent / "hostile" / "always_equal.txt", "").program
-    every = (TESTS["assert"], TESTS["call"], LOOP)
+    every = (TESTS["assert"], TESTS["call"], LEFT)
     verdicts = runner.run([(program, tests) for tests in every])
     assert [verdict.passed for verdict in verdicts] == [False, False, True]
     assert [verdict.shares_process for verdict in verdicts] == [False, False, True]
@@ -72,7 +73,7 @@ def test_an_object_that_lies_passes_only_what_cannot_be_taken_out_of_a_script(ru
 
 def test_a_program_that_finds_the_token_passes_only_what_cannot_be_taken_out(runner):
     # Documented as well: the script shares the interpreter, frames and all, with the program.
-    verdicts = runner.run([(FIND, tests) for tests in (TESTS["assert"], LOOP)])
+    verdicts = runner.run([(FIND, tests) for tests in (TESTS["assert"], LEFT)])
     assert [verdict.passed for verdict in verdicts] == [False, True]
 
 

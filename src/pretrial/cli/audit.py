@@ -11,6 +11,7 @@ from pathlib import Path
 from pretrial.cli import data, options, runs
 from pretrial.data.problems.audit import Report, audit
 from pretrial.data.problems.audit.findings import CHECKS
+from pretrial.data.reading import sources
 from pretrial.errors import UserError
 from pretrial.sandbox import Limits
 
@@ -55,9 +56,13 @@ def audit_command(argv: Sequence[str]) -> int:
     given = options.parse(Auditing, rest, prog=f"{prog} {source}")
     if given.mutants < 0 or given.seconds <= 0:
         raise UserError("--mutants must not be negative, and --seconds be positive")
-    rows = data.load(data.Source(source, fields=given.fields, split=given.split, limit=given.limit))
+    if given.out is not None:
+        runs.make_folder(given.out.parent)  # which would be a pity to fail at the end
+    fields = data.renamed(data.Source(source, fields=given.fields))
+    rows = sources.load(source, fields=fields, split=given.split or None, skip_bad=True)
     report = audit(
-        rows,
+        rows[: given.limit or None],
+        skipped=rows.skipped,
         num_mutants=given.mutants,
         limits=Limits(seconds=given.seconds),
         seed=given.seed,
@@ -70,7 +75,6 @@ def audit_command(argv: Sequence[str]) -> int:
         print("\r\033[K", end="", file=sys.stderr)
     print(_text(report, given.show))
     if given.out is not None:
-        runs.make_folder(given.out.parent)
         text = json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n"
         runs.write_text(given.out, text)
         print(f"{given.out} holds all findings")
@@ -94,7 +98,8 @@ def _text(report: Report, show: int) -> str:
         lines.append(f"{severity:5}  {count:5}  {words} [{check}]")
         found = [each for each in report.findings if each.check == check]
         for each in found if show < 0 else found[:show]:
-            lines.append(f"                 {each.problem}: {each.message}")
+            name = f"{each.problem}: " if each.problem else ""
+            lines.append(f"                 {name}{each.message}")
         if 0 < show < count:
             lines.append(f"                 and {count - show} more: --show -1, or --out FILE")
     wrong = len(report.wrong)

@@ -141,7 +141,7 @@ class Reader:
         if tests.shares_process and not self._shared:
             raise UserError(
                 f"{name} has asserts that are checked within the program's own process, where it"
-                " can forge a pass (asserts in loops, of two computed values, by functions of the"
+                " can forge a pass (of two computed values, in loops over such, by functions of the"
                 " script): write them as `assert f(args) == value`, leave the problem out, or set"
                 " allow_shared"
             )

@@ -7,9 +7,10 @@ that compares what the program gives with a constant, only the program's side is
 comes back over the pipe as plain data and is compared here. So a program can neither read what is
 expected nor pretend to be equal to it, and every such assert is a test of its own.
 
-What cannot be taken apart runs as it stands: asserts in loops, comparisons of two values that are
-computed, calls of the script's own functions that check something. `Parts.rest` says so. All of it
-counts as one test, and its passing rests on the program's honesty.
+Loops over constants are written out before, see `written_out`. What cannot be taken apart runs as
+it stands: asserts in other loops, comparisons of two values that are computed, calls of the
+script's own functions that check something. `Parts.rest` says so. All of it counts as one test, and
+its passing rests on the program's honesty.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pretrial.sandbox.expected import Relation, Says
 from pretrial.sandbox.inside.wire import SHOWN
 from pretrial.sandbox.literals import parse_python, parses, short_numbers
 from pretrial.sandbox.script_names import ScriptNames
+from pretrial.sandbox.written_out import write_out
 
 _RELATIONS: dict[type[ast.cmpop], Relation] = {
     ast.Eq: "==",
@@ -91,6 +93,10 @@ def take_apart(script: str, function: str = "") -> Parts:
     try:
         tree = parse_python(script)
         assert isinstance(tree, ast.Module)
+        if write_out(tree):
+            script = ast.unparse(tree)
+            tree = parse_python(script)
+            assert isinstance(tree, ast.Module)
         return _Script(tree, _as_parsed(script)).parts()
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return Parts(script, rest=True)  # each program then reports the error

@@ -86,7 +86,7 @@ FAULTY = {
         call("lax", "def f(x):\n    return x + 1 if x > 0 else 0\n", ([1], [2]), (2, 3))
     ],
     "can_be_forged": [
-        script("loop", "def f(x):\n    return x\n", "for n in range(3):\n    assert f(n) == n\n")
+        script("loop", "def f(x):\n    return x\n", "for n in (f(1), 2):\n    assert f(n) == n\n")
     ],
     "slow": [call("slow", SLOW, ([3],), (6,))],
 }
@@ -185,6 +185,9 @@ def test_the_command(tmp_path, capsys):
     assert main(["audit", str(bad), "--workers", "1", "--out", str(found)]) == 1
     assert "test 2: got 2, expected 3" in capsys.readouterr().out
     assert json.loads(found.read_text())["findings"][0]["check"] == "reference_fails"
+    good.write_text(f"{good.read_text()}{{broken\n")
+    assert main(["audit", str(good), "--workers", "1", "--mutants", "0"]) == 1
+    assert "good.jsonl, line 3 is not JSON" in capsys.readouterr().out
     for words in (["audit"], ["audit", str(tmp_path / "none")], ["audit", str(good), "--x"]):
         assert main(words) == 2
     assert main(["audit", str(good), "--seconds", "0"]) == 2

@@ -21,6 +21,7 @@ from pretrial.sandbox.references import limits_after, seconds_of
 from pretrial.sandbox.tests import Tests
 
 _FACTOR, _FLOOR = 5.0, 0.3  # a mutant's time, by that of its reference; at least so many seconds
+_ADVICE = ": mend the line, or leave bad rows out with --skip-bad"
 _SLOW = 0.25  # of the time limit
 Progress = Callable[[str, int, int], None]
 
@@ -47,6 +48,7 @@ class _Case:
 def audit(
     rows: Sequence[dict[str, Any]] | Sequence[Problem],
     *,
+    skipped: Sequence[str] = (),
     num_mutants: int = 12,
     limits: Limits | None = None,
     seed: int = 0,
@@ -57,6 +59,7 @@ def audit(
 
     Args:
         rows: in any layout that `problems_of` reads, or problems.
+        skipped: why other rows could not even be read.
         num_mutants: of each problem's reference, at most.
         limits: of the references.
         seed: draws the mutants.
@@ -68,6 +71,8 @@ def audit(
     """
     began = time.monotonic()
     report, base = Report(), limits or Limits(seconds=10.0)
+    for reason in skipped:
+        report.add("", "unreadable", reason.removesuffix(_ADVICE))
     cases = _read(rows, report)
     told = progress or (lambda *_: None)
     with Runner(**options) as runner:
