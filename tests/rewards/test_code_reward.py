@@ -170,6 +170,12 @@ def test_a_deadline_is_kept_and_what_was_judged_is_not_lost():
         assert reward([ADD], tests=[CALL]) == [1.0]
 
 
+def test_without_a_deadline_a_slow_program_is_a_zero():
+    with CodeReward(workers=1, limits=Limits(seconds=0.3)) as reward:
+        assert reward([SLOW, "while True:\n    pass\n", ADD], tests=[CALL] * 3) == [0, 0, 1]
+        assert reward.compute_score("x", SLOW, as_json(CALL)) == 0.0
+
+
 def lost():
     return Verdict(Outcome.RUNTIME_ERROR, "signal", f"{LOST}: broken pipe", tests=(False,))
 

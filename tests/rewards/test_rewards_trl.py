@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from pretrial.rewards import CodeReward, as_json
+from pretrial.rewards import CodeReward, as_json, text_of
 from pretrial.sandbox.tests import Tests
 
 trl = pytest.importorskip("trl")
@@ -24,12 +24,14 @@ def tokenizer():
     made = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="a"))
     made.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     made.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(
+    fast = PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", padding_side="left"
     )
+    fast.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    return fast
 
 
-@pytest.mark.parametrize("form", ["plain", "async"])
+@pytest.mark.parametrize("form", ["plain", "async", "chat"])
 def test_two_steps_of_grpo(form, tmp_path):
     words = tokenizer()
     config = LlamaConfig(
@@ -49,12 +51,14 @@ def test_two_steps_of_grpo(form, tmp_path):
 
     class Counting(CodeReward):
         def score(self, completions, prompts=None, **columns):
-            programs = [f"print({text.count('a') % 2})" for text in completions]
+            texts = map(text_of, completions)
+            programs = [f"print({text.count('a') % 2})" for text in texts]
             scored = super().score(programs, prompts, **columns)
             seen.extend(each.reward for each in scored)
             return scored
 
-    rows = [{"prompt": PROMPT, "tests": tests, "level": n} for n in range(4)]
+    prompt = [{"role": "user", "content": PROMPT}] if form == "chat" else PROMPT
+    rows = [{"prompt": prompt, "tests": tests, "level": n} for n in range(4)]
     options = trl.GRPOConfig(
         output_dir=str(tmp_path),
         per_device_train_batch_size=4,
@@ -73,7 +77,7 @@ def test_two_steps_of_grpo(form, tmp_path):
     with Counting(mode="share", workers=1, fence="none") as reward:
         trainer = trl.GRPOTrainer(
             model=LlamaForCausalLM(config),
-            reward_funcs=reward if form == "plain" else reward.asynchronous,
+            reward_funcs=reward.asynchronous if form == "async" else reward,
             args=options,
             train_dataset=datasets.Dataset.from_list(rows),
             processing_class=words,

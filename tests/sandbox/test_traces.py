@@ -8,6 +8,7 @@ import pytest
 
 from pretrial.sandbox import Limits, Outcome, Runner, TestResult, Verdict
 from pretrial.sandbox.faults import LOST
+from pretrial.sandbox.kept import Kept
 from pretrial.sandbox.outcome import NOT_RUN, PASSED
 from pretrial.sandbox.tests import Tests
 
@@ -97,3 +98,21 @@ def test_a_verdict_of_a_lost_worker_is_not_kept(monkeypatch):
         assert runner.run([(program, CALL)])[0].passed
     assert lost.trace(2) == (NOT_RUN, NOT_RUN)
     assert TestResult(Outcome.PASSED_TEST).passed
+
+
+def test_verdicts_with_many_faults_take_their_room():
+    kept = Kept()
+    fault = TestResult(Outcome.FAILED_TEST, WRONG)
+    for key in "abc":
+        kept.put(key, Verdict(Outcome.FAILED_TEST, faults=dict.fromkeys(range(3), fault)), [], 9)
+    assert kept.get("a") is None
+    assert kept.get("b")
+    kept.put("d", Verdict(Outcome.PASSED_TEST), [], 9)
+    kept.put("d", Verdict(Outcome.PASSED_TEST), [], 9)  # the same again takes no more
+    assert kept.get("c")
+    assert kept.get("b")
+    kept.put("e", Verdict(Outcome.PASSED_TEST), [], 9)
+    assert kept.get("d") is None
+    kept.put("f", Verdict(Outcome.PASSED_TEST), [], 9)
+    assert kept.get("c") is None
+    assert all(map(kept.get, "bef"))

@@ -33,7 +33,8 @@ class Serving:
         port: 0 takes a free one.
         queue: programs that may wait at the same time; further requests get 429.
         body_mb: largest request, in MiB.
-        deadline: seconds after which a request is answered whatever has been judged by then.
+        deadline: seconds after which a request is answered whatever has been judged by then; 0 is
+            as long as the limits of its programs allow.
         seconds: for the tests of one program together.
         memory_mb: of one program, in MiB.
         workers: programs that run at the same time; 0 is one for each core.
@@ -51,7 +52,7 @@ class Serving:
     port: int = 8300
     queue: int = 4096
     body_mb: int = 64
-    deadline: float = 300.0
+    deadline: float = 0.0
     seconds: float = 4.0
     memory_mb: int = 512
     workers: int = 0
@@ -71,7 +72,7 @@ def serve_rewards(argv: Sequence[str]) -> int:
         allow_shared=given.allow_shared,
         trace=given.trace,
         limits=Limits(seconds=given.seconds, memory_mb=given.memory_mb),
-        deadline=given.deadline,
+        deadline=given.deadline or None,
         workers=given.workers or None,
         isolation=given.isolation,
         packages=given.allow_packages,

@@ -14,7 +14,8 @@ from pretrial.rewards.scoring import Scored
 _MOST = 256  # programs of one batch
 _THREADS = 2  # so that short programs need not wait behind a batch with a slow one
 
-Run = Callable[[Sequence[Item], float], Iterator[tuple[int, Scored]]]
+Run = Callable[[Sequence[Item], float | None], Iterator[tuple[int, Scored]]]
+Asked = tuple[Item, float | None, Future[Scored]]
 
 
 class Batcher:
@@ -26,15 +27,13 @@ class Batcher:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._waiting: queue.SimpleQueue[tuple[Item, float, Future[Scored]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._waiting: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(_THREADS)]
         for thread in self._threads:
             thread.start()
 
-    def result(self, item: Item, seconds: float) -> Scored:
-        """The score of one item, after at most so many seconds."""
+    def result(self, item: Item, seconds: float | None) -> Scored:
+        """The score of one item, after at most so many seconds; None sets no limit of its own."""
         future: Future[Scored] = Future()
         self._waiting.put((item, seconds, future))
         try:
@@ -57,7 +56,7 @@ class Batcher:
             if over:
                 return
 
-    def _next(self) -> tuple[list[tuple[Item, float, Future[Scored]]], bool]:
+    def _next(self) -> tuple[list[Asked], bool]:
         """What waits, after at least one thing has come; and whether that was the last."""
         first = self._waiting.get()
         batch = [first] if first is not None else []
@@ -73,10 +72,11 @@ class Batcher:
             batch.append(following)
         return batch, False
 
-    def _do(self, batch: Sequence[tuple[Item, float, Future[Scored]]]) -> None:
+    def _do(self, batch: Sequence[Asked]) -> None:
         left = dict(enumerate(batch))
         try:
-            seconds = max(seconds for _, seconds, _ in batch)
+            given = [seconds for _, seconds, _ in batch if seconds is not None]
+            seconds = max(given) if len(given) == len(batch) else None
             for place, scored in self._run([item for item, _, _ in batch], seconds):
                 left.pop(place)[2].set_result(scored)
         except BaseException as error:  # goes to those who wait for it

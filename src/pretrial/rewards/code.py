@@ -21,6 +21,7 @@ from pretrial.rewards.judging import judged
 from pretrial.rewards.scoring import MODES, Mode, NoVerdictError, Scored
 from pretrial.sandbox import Limits, Runner
 
+_SPARE = 60.0  # seconds, for workers to start
 _ASYNC_THREADS = 32  # batches that one event loop may wait for at the same time
 
 
@@ -45,7 +46,8 @@ class CodeReward:
             process, where a dishonest program can forge a pass; without it they are refused.
         limits: of one program, its tests together.
         deadline: seconds after which a batch is answered whatever has been judged by then; programs
-            without a verdict get None.
+            without a verdict get None. By default as long as the limits of its programs allow, so
+            that none is None because it, or another one, was slow.
         trace: run all tests of a program, also where the first wrong one decides its reward.
         name: by which trainers log it.
         columns: names of columns, where they differ: {"tests": ..., "problem_id": ..., "weights":
@@ -70,7 +72,7 @@ class CodeReward:
         continue_prompt: bool = False,
         allow_shared: bool = False,
         limits: Limits | None = None,
-        deadline: float = 300.0,
+        deadline: float | None = None,
         trace: bool = False,
         name: str = "code_reward",
         columns: Mapping[str, str] | None = None,
@@ -78,7 +80,7 @@ class CodeReward:
     ) -> None:
         if mode not in MODES:
             raise UserError(f"mode is one of {', '.join(MODES)}, not {mode!r}; {_near(mode)}")
-        if not deadline > 0:
+        if deadline is not None and not deadline > 0:
             raise UserError(f"deadline is a positive number of seconds, not {deadline!r}")
         self.__name__ = name
         self.mode, self.limits, self.deadline = mode, limits or Limits(), deadline
@@ -228,7 +230,9 @@ class CodeReward:
 
     # --- inside ---
 
-    def _scored(self, items: Sequence[Item], seconds: float) -> Iterator[tuple[int, Scored]]:
+    def _scored(self, items: Sequence[Item], seconds: float | None) -> Iterator[tuple[int, Scored]]:
+        if seconds is None:  # each program may run twice, the second time alone
+            seconds = _SPARE + 2 * len(items) * (self.limits.seconds + 1.0)
         return judged(self._start(), items, self.limits, self.mode, time.monotonic() + seconds)
 
     def _tell(self, scored: Any) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +19,7 @@ from pretrial.sandbox.host import Worker
 from pretrial.sandbox.isolation import check_level, start_best
 from pretrial.sandbox.jobs import Job, Pair, limits_of, pairs_of
 from pretrial.sandbox.judge import Prepared, Trial, judge, prepare
+from pretrial.sandbox.kept import Kept
 from pretrial.sandbox.limits import Limits
 from pretrial.sandbox.outcome import Verdict
 from pretrial.sandbox.packages import find_packages, names_of
@@ -28,7 +27,7 @@ from pretrial.sandbox.pool import Pool
 from pretrial.sandbox.tests import Tests
 
 RUNNER_VERSION = f"2/{sys.version_info.major}.{sys.version_info.minor}"
-CACHE_SIZE = 1 << 16  # verdicts kept in memory
+CACHE_SIZE = 1 << 16  # verdicts kept in memory, and faults of their tests
 BUSY_SHARE = 0.8  # a timeout that used this share of its time on the processor is final
 
 
@@ -100,7 +99,7 @@ class Runner:
         }
         first = start_best(isolation, preamble, **self._room)
         self.isolation = first.isolation
-        self._cache: OrderedDict[str, tuple[Verdict, list[int]]] = OrderedDict()
+        self._kept = Kept()
         self._own([first])
 
     def __enter__(self) -> Runner:
@@ -121,7 +120,7 @@ class Runner:
         self._process = os.getpid()
         self._workers = [*started, *others]
         self._pool = Pool(self._workers)
-        self._lock = threading.Lock()  # of the cache
+        self._kept.unlock()
 
     def run(
         self,
@@ -168,13 +167,13 @@ class Runner:
             work = self._plan(pairs, each, until)
             todo = []
             for item in work:
-                if (kept := self._kept(item)) is None:
+                if (kept := self._kept.get(item.key)) is None:
                     todo.append(item)
                 else:
                     yield from self._given(item, *kept, pairs)
             for done, (item, verdict) in enumerate(self._run(todo, until), start=1):
                 if not is_lost(verdict):
-                    self._keep(item, verdict)
+                    self._kept.put(item.key, verdict, item.lines, CACHE_SIZE)
                 if progress:
                     progress(done, len(todo))
                 yield from self._given(item, verdict, item.lines, pairs)
@@ -244,20 +243,6 @@ class Runner:
         return Trial(worker, item.program, item.tests, *shared)
 
     # --- the cache ---
-
-    def _keep(self, item: Work, verdict: Verdict) -> None:
-        with self._lock:
-            self._cache[item.key] = (verdict, item.lines)
-            while len(self._cache) > CACHE_SIZE:
-                self._cache.popitem(last=False)
-
-    def _kept(self, item: Work) -> tuple[Verdict, list[int]] | None:
-        """The verdict of `item` and the lines of its program, if it was judged before."""
-        with self._lock:
-            if item.key not in self._cache:
-                return None
-            self._cache.move_to_end(item.key)
-            return self._cache[item.key]
 
     def _given(
         self, item: Work, verdict: Verdict, lines: list[int], pairs: list[Pair]
