@@ -93,6 +93,17 @@ def test_what_is_stale_is_held_and_what_is_not_is_left(tmp_path, monkeypatch, ca
     assert "0 trials to hold: none" in capsys.readouterr().out
 
 
+def test_records_of_the_first_schema_are_held_at_the_settings_of_today() -> None:
+    """But each for the trial of its method that it is of."""
+    old = {"code": "", "setting": {"slugs": ["mp3"], "options": {"track": "words", "data": "x"}}}
+    assert holding._options("mp3-words", old) == {"track": "words"}
+    assert holding._options("mp3", old) == {}
+    gone = {"code": "", "setting": {"slugs": ["coderl"], "options": {"with_search": True}}}
+    assert holding._options("coderl", gone) == {}
+    new = {**gone, "code": "0123", "setting": {"slugs": ["coderl"], "options": {"solved": 9}}}
+    assert holding._options("coderl", new) == {"solved": 9}
+
+
 def test_all_methods_want_a_clean_commit(monkeypatch, capsys) -> None:
     monkeypatch.setattr(holding, "commit", lambda: "0123456789ab+")
     assert main(["trial", "--all-methods"]) == 2

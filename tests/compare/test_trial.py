@@ -14,6 +14,7 @@ import pytest
 from made_records import make_record
 
 from pretrial import discover
+from pretrial.cli.holding import require_known
 from pretrial.compare import record as records
 from pretrial.compare import worker
 from pretrial.compare.audit import Account, audit
@@ -505,9 +506,17 @@ RECORDS = sorted(
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_every_record_can_be_held_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PRETRIAL_METHODS")
-    setting = Setting.from_json(json.loads(path.read_text("utf-8"))["setting"])
-    trial = setting.make()
-    assert [trial.arm(name).name for name in setting.arms] == list(setting.arms)
+    record = json.loads(path.read_text("utf-8"))
+    setting = Setting.from_json(record["setting"])
+    told = ""
+    try:
+        require_known(record, setting)
+    except UserError as error:
+        told = str(error)
+    if record["schema"] > 1:
+        assert told == ""
+    else:  # a trial that was set up anew before it was held again says so
+        assert not told or "set up anew since this record was made, at commit" in told
 
 
 def test_an_option_that_a_trial_has_not_is_named() -> None:

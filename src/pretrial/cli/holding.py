@@ -127,12 +127,30 @@ def again(argv: Sequence[str]) -> None:
     parsed = options.parse(RepeatOptions, argv, prog="pretrial trial")
     old = records.read(parsed.again)
     setting = Setting.from_json(old["setting"])
+    require_known(old, setting)
     new = hold_and_write(
         setting, Placement(_AGAIN, parsed.on, parsed.workers), parsed.out, old["command"]
     )
     shutil.rmtree(_AGAIN / setting.lead)  # so that the next time is no mere look-up
     changes = records.changes(old, new)
     print("\n".join(changes) if changes else "every metric and verdict is as it was")
+
+
+def require_known(record: Mapping[str, Any], setting: Setting) -> None:
+    """Checks that a record's trial is still asked in this way.
+
+    Raises:
+        UserError: an option or an arm is gone; it names the commit that has them.
+    """
+    try:
+        trial = setting.make()
+        for name in setting.arms:
+            trial.arm(name)
+    except UserError as error:
+        raise UserError(
+            f"{error}. The trial was set up anew since this record was made, at commit"
+            f" {', '.join(record['commits'])}; `pretrial trial {setting.lead}` holds today's"
+        ) from error
 
 
 def all_methods(argv: Sequence[str]) -> None:
@@ -177,10 +195,30 @@ def stale(folder: Path) -> list[tuple[str, Setting]]:
             )
     left = []
     for name, record in sorted(found.items(), key=lambda item: item[1]["wall_seconds"]):
-        setting = Setting(tuple(record["setting"]["slugs"]), record["setting"]["options"])
+        setting = Setting(tuple(record["setting"]["slugs"]), _options(name, record))
         if record.get("provisional", True) or record["code"] != setting.code(setting.make()):
             left.append((name, setting))
     return left
+
+
+def _options(name: str, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options that a record's trial is held with.
+
+    Of one that was made by the rules of before, only the option that tells a method's trials apart:
+    the others are the defaults of then.
+    """
+    options: Mapping[str, Any] = record["setting"]["options"]
+    if record.get("code"):
+        return options
+    slugs = tuple(record["setting"]["slugs"])
+    for chosen in ({key: value} for key, value in options.items()):
+        try:
+            trial = Setting(slugs, chosen).make()
+        except UserError:  # it has no such option any more
+            continue
+        if trial.name and name == f"{slugs[0]}-{trial.name}":
+            return chosen
+    return {}
 
 
 @contextmanager
