@@ -5,23 +5,28 @@ import json
 import pytest
 import torch
 
+from pretrial.compare.trial import Context
+from pretrial.compare.worker import split_values
 from pretrial.errors import UserError
 from pretrial.methods.code.unixcoder import Config, UniXcoder
-from pretrial.methods.code.unixcoder.trials import Lexical, cut_lines, make_data, measure, trial
+from pretrial.methods.code.unixcoder.network import logits_of, states_of
+from pretrial.methods.code.unixcoder.trials import make_data, passages, token_probs, trial
+from pretrial.train.loop import train
+from pretrial.train.run import Run
 
 ROWS = [row for row in UniXcoder.sample_rows() if row["code"]]
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """150 documented functions in 15 modules, and one that is not documented."""
+    """300 documented functions in 60 modules, and one that is not documented."""
     rows = [
         {
             "code": f'def f_{number}(x):\n    """Add {number} to x and double it."""\n'
             f"    y = x + {number}\n    return 2 * y\n",
-            "module": f"m{number % 15}",
+            "module": f"m{number % 60}",
         }
-        for number in range(150)
+        for number in range(300)
     ]
     rows.append({"code": "def g(x):\n    return x\n", "module": "m1"})
     file = tmp_path_factory.mktemp("code") / "code.jsonl"
@@ -31,13 +36,20 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(source):
-    return make_data(source, num_functions=12, num_problems=5, num_lines=6)
+    return make_data(source, num_functions=12, num_problems=5)
 
 
-def test_no_module_is_on_both_sides_and_no_docstring_is_left_in_code(data):
-    train = {row["code"] for row in data.train}
-    assert not train & set(data.test.functions.documents)
-    assert len({row["group"] for row in data.train}) < 15
+@pytest.fixture(scope="module")
+def method(data):
+    torch.manual_seed(0)
+    return UniXcoder.build(Config.tiny(), data=UniXcoder.read(data.train)).eval()
+
+
+def test_no_module_is_on_two_sides_and_no_docstring_is_left_in_code(data):
+    sides = [{row["group"] for row in data.train}]
+    sides += [{group for _, group in functions} for functions in data.test.functions]
+    assert all(sides)
+    assert sum(map(len, sides)) == len(set.union(*sides))
     for row in data.train:
         assert '"""' not in row["code"]
         assert row["comment"].startswith("Add ")
@@ -54,51 +66,70 @@ def test_programs_of_one_problem_are_looked_for_and_never_the_query_itself(data)
         assert relevant
 
 
-def test_a_cut_line_put_together_is_the_line():
-    codes = [row["code"] for row in ROWS]
-    lines = cut_lines(codes, 5)
-    assert len(lines.prompts) == len(lines.ends) == 5
-    for code, prompt, end in zip(codes, lines.prompts, lines.ends, strict=False):
-        assert code.startswith(prompt + end)
-        assert len(prompt.split("\n")[-1].split()) == 1  # one word of the line is given
-        assert len(end.split()) >= 2
-        assert "\n" in prompt
-        assert "\n" not in end
+def test_the_code_is_predicted_after_its_comment_token_by_token(method, data):
+    asked = passages(method, data.test.functions[1][:3])
+    for passage, (fragment, group) in zip(asked, data.test.functions[1], strict=False):
+        assert passage.group == group
+        text = method.tokens.text_of(passage.ids[:-1])
+        assert fragment.bare.startswith(text)
+        assert passage.num_bytes == len(text.encode())
+        assert method.tokens.text_of(passage.given).strip() in fragment.said
+    found = token_probs(method, asked)
+    for passage, probs in zip(asked, found, strict=True):
+        ids = [*method.sampler.prefix("<decoder-only>"), *passage.given, *passage.ids]
+        row = torch.tensor([ids])
+        with torch.no_grad():
+            states = states_of(method.network, row, torch.ones_like(row).bool(), "causal")
+            wanted = logits_of(method.network, states)[0].softmax(-1)[:-1]
+        wanted = wanted.gather(1, row[0, 1:, None])[-len(passage.ids) :, 0]
+        torch.testing.assert_close(torch.tensor(probs).float(), wanted, atol=1e-5, rtol=1e-4)
 
 
-def test_all_metrics_have_an_item_each(data):
-    torch.manual_seed(0)
-    method = UniXcoder.build(Config.tiny(), data=UniXcoder.read(data.train)).eval()
-    before = {name: weight.clone() for name, weight in method.network.state_dict().items()}
-    found = measure(method, data, seed=0)
-    assert len(found["code_map"]) == len(data.test.programs.queries)
-    assert len(found["search_mrr"]) == len(data.test.functions.queries)
-    assert len(found["line_exact_match"]) == len(found["line_edit_similarity"]) == 6
-    assert all(0 <= value <= 1 for values in found.values() for value in values)
-    for name, weight in method.network.state_dict().items():  # what is measured is left as it was
-        assert torch.equal(weight, before[name])
-
-
-def test_words_alone_are_a_control(data):
+def test_a_tiny_trial_measures_all_arms(source, tmp_path):
     pytest.importorskip("bm25s")
-    found = measure(Lexical(), data, seed=0)
-    assert found.keys() == {"code_map", "search_mrr"}
-    assert len(found["search_mrr"]) == len(data.test.functions.queries)
+    made = trial(data=source, num_functions=12, num_problems=5, tiny=True)
+    data = made.data()
+    prepared = tmp_path / "prepared"
+    prepared.mkdir()
+    made.prepare(0, prepared)
+    for arm in made.choose():
+        run = Run(tmp_path / arm.name, data.train, budget=made.budget, quiet=True)
+        if arm.run:
+            subject = arm.run(Context(run, data, prepared))
+        else:
+            run = run.over(UniXcoder.read(run.data))
+            subject = UniXcoder.build(arm.config, source=prepared, data=run.data)
+            before = [weight.clone() for weight in subject.network.parameters()]
+            if arm.trains:
+                train(subject, run)
+            pairs = zip(before, subject.network.parameters(), strict=True)
+            assert arm.trains == any(not torch.equal(*pair) for pair in pairs)
+            subject.eval()
+        metrics, items, groups = split_values(made.measure(subject, data, 0))
+        assert ("own_bits" in metrics) == (arm.name != "counts")
+        assert 0 < metrics["code_bits"] < 8
+        assert 0 <= metrics["code_map"] <= 1
+        assert len(items["code_bits"]) == len(data.test.functions[1])
+        assert len(set(groups["code_map"])) == len(set(groups["code_map"]) & set(range(5)))
 
 
 def test_arms_differ_in_what_they_are_called_for():
-    arms = {arm.name: arm.config for arm in trial().arms if arm.config}
+    made = trial()
+    arms = {arm.name: arm.config for arm in made.arms if arm.config}
     assert not arms["unimodal"].contrastive
     assert not arms["unimodal"].cross_generation
     assert arms["unimodal"].multimodal == arms["unixcoder"].unimodal
     assert arms["no-ast"].ast == "none"
     assert arms["dfs"].ast == "dfs"
     assert not arms["no-comments"].comments
-    assert trial().reference().name == "unimodal"
+    assert made.reference().name == "unimodal"
+    assert set(made.gate.trivial) == {"counts", "before", "random"}
+    assert made.claims_of(made.arms)[0] == ("unixcoder", "unimodal", "code_bits", "lower")
+    assert made.useful > 0
 
 
 def test_too_little_code_is_refused(tmp_path):
     file = tmp_path / "few.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     with pytest.raises(UserError, match="12 documented functions"):
-        make_data(str(file), 5, 5, 5)
+        make_data(str(file), 5, 5)

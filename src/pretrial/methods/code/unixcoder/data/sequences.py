@@ -146,7 +146,7 @@ class Sampler:
 
     def _left_to_right(self, content: list[int]) -> Sample:
         ids = self.wrapped("<decoder-only>", content[-(self.config.max_length - _NUM_AROUND) :])
-        return _continued(ids, 3)
+        return continued(ids, 3)
 
     def _denoise(self, content: list[int], generator: torch.Generator) -> Sample:
         content = content[: self._longest_denoised(len(content))]
@@ -162,7 +162,7 @@ class Sampler:
             source += [*content[start:first], mask, *content[first + length : end]]
             target += [mask, *content[first : first + length]]
         source = self.wrapped("<encoder-decoder>", source)
-        return _continued([*source, *target, self.vocabulary.sep], len(source))
+        return continued([*source, *target, self.vocabulary.sep], len(source))
 
     def _num_spans(self, length: int) -> int:
         wanted = max(int(length * self.config.span_ratio / self.config.span_length), 1)
@@ -181,7 +181,7 @@ class Sampler:
         given, wanted = (comment, code) if self._swapped(generator) else (code, comment)
         source = self.described(given)
         mask, sep = self.vocabulary.masks[0], self.vocabulary.sep
-        return _continued([*source, mask, *wanted, sep], len(source))
+        return continued([*source, mask, *wanted, sep], len(source))
 
     def _swapped(self, generator: torch.Generator) -> bool:
         """Whether comment and code are exchanged."""
@@ -192,7 +192,7 @@ class Sampler:
         return self.wrapped("<encoder-decoder>", [self.vocabulary.masks[0], *content])
 
 
-def _continued(ids: list[int], source_length: int) -> Sample:
+def continued(ids: list[int], source_length: int) -> Sample:
     """A sequence in which all behind its source is predicted from what stands before it."""
     positions = list(range(source_length - 1, len(ids) - 1))
     return Sample(ids, ids, source_length, positions, [place + 1 for place in positions])
