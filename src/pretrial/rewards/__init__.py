@@ -15,6 +15,7 @@ This package imports neither torch nor a trainer.
 from pretrial.rewards.code import CodeReward
 from pretrial.rewards.completions import Fence, program_in, text_of
 from pretrial.rewards.given_tests import as_json, read_tests
+from pretrial.rewards.remote import RemoteReward
 from pretrial.rewards.scoring import Mode, NoVerdictError, Scored
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Fence",
     "Mode",
     "NoVerdictError",
+    "RemoteReward",
     "Scored",
     "as_json",
     "program_in",
