@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ import pytest
 from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
 from pretrial.rewards import CodeReward, NoVerdictError, as_json
+from pretrial.rewards.items import Item
 from pretrial.sandbox import Limits, Outcome, Runner, Verdict
 from pretrial.sandbox.faults import LOST
 from pretrial.sandbox.tests import Tests
@@ -289,12 +289,20 @@ def test_what_trl_logs(share):
     assert seen.extra == {"code_reward/outcome": ["PASSED_TEST", "FAILED_TEST"]}
 
 
-def test_closing_ends_the_threads():
-    reward = CodeReward(workers=1)
+@pytest.mark.filterwarnings("ignore:.*None, not 0")
+def test_closing_ends_the_threads_and_what_waits():
+    reward = CodeReward(workers=1, limits=Limits(seconds=30.0))
     reward.compute_score("x", ADD, as_json(CALL))
-    mine = reward._batches()._threads
-    reward.close()
+    batches = reward._batches()
+    mine = batches._threads
+    with ThreadPoolExecutor(5) as threads:
+        given = (SLOW, as_json(CALL), None, -1.0)
+        asked = [threads.submit(reward.compute_score, "x", *given) for _ in range(5)]
+        time.sleep(0.5)  # the first ones run, others wait
+        reward.close()
+        assert [each.result(timeout=20) for each in asked] == [-1.0] * 5
     for thread in mine:
         thread.join(timeout=10)
     assert not any(thread.is_alive() for thread in mine)
-    assert threading.active_count() < 50
+    assert reward._runner is None
+    assert batches.result(Item(ADD, CALL, None), None).reason == "the reward was closed"

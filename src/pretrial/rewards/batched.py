@@ -13,6 +13,7 @@ from pretrial.rewards.scoring import Scored
 
 _MOST = 256  # programs of one batch
 _THREADS = 2  # so that short programs need not wait behind a batch with a slow one
+_CLOSED = "the reward was closed"
 
 Run = Callable[[Sequence[Item], float | None], Iterator[tuple[int, Scored]]]
 Asked = tuple[Item, float | None, Future[Scored]]
@@ -26,7 +27,7 @@ class Batcher:
     """
 
     def __init__(self, run: Run) -> None:
-        self._run = run
+        self._run, self._closed = run, False
         self._waiting: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(_THREADS)]
         for thread in self._threads:
@@ -36,6 +37,8 @@ class Batcher:
         """The score of one item, after at most so many seconds; None sets no limit of its own."""
         future: Future[Scored] = Future()
         self._waiting.put((item, seconds, future))
+        if self._closed and future.cancel():  # the threads may have gone before it came
+            return Scored(None, _CLOSED, item.program)
         try:
             return future.result(timeout=seconds)
         except LateError:
@@ -43,7 +46,8 @@ class Batcher:
             return Scored(None, f"no verdict within {seconds:g} s", item.program)
 
     def close(self) -> None:
-        """End the threads once they have done what waits."""
+        """End the threads; what waits gets no score."""
+        self._closed = True
         for _ in self._threads:
             self._waiting.put(None)
 
@@ -51,7 +55,10 @@ class Batcher:
         while True:
             batch, over = self._next()
             wanted = [each for each in batch if each[2].set_running_or_notify_cancel()]
-            if wanted:
+            if self._closed:
+                for item, _, future in wanted:
+                    future.set_result(Scored(None, _CLOSED, item.program))
+            elif wanted:
                 self._do(wanted)
             if over:
                 return
