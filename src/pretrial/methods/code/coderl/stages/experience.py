@@ -124,7 +124,6 @@ class Experience:
         for start in range(0, len(chosen), _CHUNK):
             problems = chosen[start : start + _CHUNK]
             name = f"{kept_as}-{start // _CHUNK:03d}"
-
             make, num_pieces = self._sampling(problems, name, num_samples)
             found += _read_pieces(self.run.once_in_pieces(name, num_pieces, make))
         counts = outcome_counts(s for s in found if not s.greedy)
@@ -167,7 +166,12 @@ class Experience:
         if book:
             before = self._busy()
             self.run.rebook(json.loads((folder / "spent.json").read_text()))
-            self._log(found, [*known, *found], self._busy() - before)
+            said = self._log(found, [*known, *found], self._busy() - before)
+            self.run.say(
+                f"sampled anew: {said['share_passed']:.0%} of {said['programs']} pass; of"
+                f" {said['with_tests_only']} problems with tests only {said['solved_by_tests']}"
+                " are solved"
+            )
         return found
 
     def affords(self, round_: int) -> bool:
@@ -208,20 +212,22 @@ class Experience:
         rows = [self.run.spent.by_purpose.get(name, {}) for name in ("sample", "execute")]
         return sum(row.get("seconds", 0.0) for row in rows)
 
-    def _log(self, found: Sequence[Sample], known: Sequence[Sample], seconds: float) -> None:
+    def _log(
+        self, found: Sequence[Sample], known: Sequence[Sample], seconds: float
+    ) -> dict[str, float]:
         """A row of metrics: what was written, and which problems without reference it solves."""
         without = {p.id for p in self.problems if not p.solutions}
         solved = {s.problem for s in known if s.passed} & without
         drawn = [s for s in found if not s.greedy]
-        self.run.log(
-            {
-                "programs": len(drawn),
-                "seconds": seconds,
-                "share_passed": sum(s.passed for s in drawn) / max(len(drawn), 1),
-                "solved_by_tests": len(solved),
-                "with_tests_only": len(without),
-            }
-        )
+        row: dict[str, float] = {
+            "programs": len(drawn),
+            "seconds": seconds,
+            "share_passed": sum(s.passed for s in drawn) / max(len(drawn), 1),
+            "solved_by_tests": len(solved),
+            "with_tests_only": len(without),
+        }
+        self.run.log(row)
+        return row
 
     def _sampling(
         self, problems: Sequence[Problem], name: str, num_samples: int
