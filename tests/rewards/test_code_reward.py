@@ -13,10 +13,11 @@ import pytest
 
 from pretrial.data.problems.problem import Problem
 from pretrial.errors import UserError
-from pretrial.rewards import CodeReward, NoVerdictError, as_json
+from pretrial.rewards import CodeReward, NoVerdictError, as_json, judging
 from pretrial.rewards.items import Item
 from pretrial.sandbox import Limits, Outcome, Runner, Verdict
 from pretrial.sandbox.faults import LOST
+from pretrial.sandbox.kept import Kept
 from pretrial.sandbox.tests import Tests
 
 CALL = Tests("call", "add", ([1, 2], [3, 4], [0, 0]), (3, 7, 0))
@@ -199,24 +200,49 @@ def scripted(monkeypatch, steps):
 
 
 @pytest.mark.parametrize(
-    ("steps", "reward"),
+    ("steps", "reward", "jobs"),
     [
-        (["raise", "run"], 1.0),
-        (["lose", "run"], 1.0),
-        (["raise"], None),
-        (["lose"], None),
-        (["lose the program"], 0.0),
+        (["raise", "raise", "run"], 1.0, [1, 1, 1]),
+        (["lose", "run"], 1.0, [1, 2]),  # the second time beside an honest program
+        (["lose", "raise", "run"], 1.0, [1, 2, 2]),
+        (["raise"], None, [1] * 6),
+        (["lose"], None, [1, 2]),
+        (["lose the program"], 0.0, [1, 2]),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*None, not 0")
 def test_a_failure_of_the_sandbox_is_tried_again_and_never_a_zero(
-    steps, reward, share, monkeypatch
+    steps, reward, jobs, share, monkeypatch
 ):
+    monkeypatch.setattr(judging, "_PAUSE", 0.001)
     calls = scripted(monkeypatch, steps)
     [scored] = share.score([ADD], tests=[CALL])
     assert scored.reward == reward
-    assert calls == [1, 2]  # the second time beside an honest program
+    assert calls == jobs
     assert (scored.reason == "") is (reward is not None)
+
+
+def test_workers_that_are_killed_from_outside_cost_no_reward(share):
+    programs = [f"def add(a, b):\n    return a + b + 0 * {n}\n" for n in range(60)]
+    killed = []
+
+    def kill(reward):
+        [worker] = reward._runner._workers
+        time.sleep(0.05)
+        for _ in range(3):
+            if (process := worker._process) is not None:
+                process.kill()
+                killed.append(process.pid)
+            time.sleep(0.5)
+
+    with CodeReward(mode="share", workers=1) as reward, ThreadPoolExecutor(1) as threads:
+        killing = threads.submit(kill, reward)
+        while not killing.done():
+            programs = [f"{program}# again" for program in programs]
+            reward._runner._kept = Kept()  # nothing is known of them
+            assert reward(programs, tests=[CALL] * 60) == [1.0] * 60
+        killing.result()
+    assert killed
 
 
 def test_the_event_loop_goes_on(share):

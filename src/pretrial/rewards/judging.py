@@ -13,7 +13,9 @@ from pretrial.sandbox.faults import is_lost
 from pretrial.sandbox.host import RefusedError
 from pretrial.sandbox.tests import Tests
 
-_TRIES = 2  # of what got no verdict, or lost its worker; within each, a runner tries a loss twice
+_TRIES = 2  # of what lost its worker; within each, a runner tries twice
+_FAILURES = 6  # of starting workers, before nothing is hoped for
+_PAUSE = 0.1  # seconds after the first of them; doubled each time
 _NO_PROGRAM = Verdict(
     Outcome.COMPILE_ERROR, "no_program", "the completion holds no Python program", phase="compile"
 )
@@ -47,10 +49,11 @@ def judged(
             left[place] = item
     reason = "the sandbox failed"
     lost: dict[int, Verdict] = {}
-    for attempt in range(_TRIES):
+    tries = failures = 0
+    while left and tries < _TRIES and failures < _FAILURES and time.monotonic() < until:
         places = [*left]
         jobs = [(left[place].program or "", left[place].tests) for place in places]
-        witness = len(jobs) if attempt else None
+        witness = len(jobs) if tries else None
         if witness is not None:
             jobs.append(_witness())
         healthy, lost = False, {}
@@ -63,11 +66,15 @@ def judged(
                 else:
                     place = places[number]
                     yield place, _scored(left.pop(place), verdict, mode)
-        except (OSError, EOFError, RefusedError) as error:
+        except (OSError, EOFError, RefusedError) as error:  # a worker could not be started
             reason = f"the sandbox failed: {error or type(error).__name__}"
-        if not left or time.monotonic() >= until:
-            break
-        if witness is not None and healthy:
+            if runner.closed:
+                break
+            time.sleep(max(0.0, min(_PAUSE * 2**failures, until - time.monotonic())))
+            failures += 1
+            continue
+        tries += 1
+        if witness is not None and healthy and time.monotonic() < until:
             for place in lost:
                 yield place, _scored(left.pop(place), lost[place], mode)
     late = time.monotonic() >= until

@@ -99,7 +99,7 @@ class Runner:
         }
         first = start_best(isolation, preamble, **self._room)
         self.isolation = first.isolation
-        self._kept = Kept()
+        self.closed, self._kept = False, Kept()
         self._own([first])
 
     def __enter__(self) -> Runner:
@@ -109,7 +109,8 @@ class Runner:
         self.close()
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers, for good."""
+        self.closed = True
         for worker in self._workers:
             worker.close()
 
