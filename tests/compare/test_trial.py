@@ -332,6 +332,19 @@ def test_no_recommendation_below_the_floor() -> None:
     assert recommendation(record).startswith("Take b")
 
 
+def test_the_cheapest_is_not_named_where_it_is_below_the_floor() -> None:
+    record = ranking_record({"a": 0.50, "b": 0.51}, {"a": 10.0, "b": 40.0}, 0.1)
+    record["useful"]["value"] = 0.0
+    best, other = rank(record)
+    assert (best.name, other.name, other.told_apart) == ("b", "a", False)
+    record["arms"].append({**make_record("toy")["arms"][2], "label": "TF-IDF", "seeds": [9001]})
+    record["gate"] = {"trivial": {"random": other.mean.value}}
+    sentence = recommendation(record)
+    assert "it is also the cheapest of those that beat the trivial answers, so take it" in sentence
+    record["gate"]["trivial"]["random"] = 0.4
+    assert "the cheapest of them is a (0.25 times the seconds of b)" in recommendation(record)
+
+
 def test_few_seeds_recommend_nothing() -> None:
     record = ranking_record({"a": 0.5, "b": 0.8}, {"a": 1, "b": 2}, 0.01)
     record["setting"]["seeds"] = [0, 1]

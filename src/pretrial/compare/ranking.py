@@ -247,14 +247,16 @@ def _sentence(record: Row, ranked: Sequence[Ranked]) -> str:
             f" {record['metric']} (interval of the smallest lead, adjusted for the looks,"
             f" {lead.low:.3g} to {lead.high:.3g}, {seeds} seeds)."
         )
-    cheap = min([best, *near], key=lambda r: r.cost)
+    usable = [best, *(r for r in near if not _below_floor(record, r))]
+    cheap = min(usable, key=lambda r: r.cost)
+    them = "them" if len(usable) > len(near) else "those that beat the trivial answers"
     so_far = "about equal to" if all(r.about_equal for r in near) else "not told apart from"
     start = f"{best.label} came first by {record['metric']}, but is {so_far} {_names(near)}"
     start += f" with {seeds} seeds at this budget"
     if cheap is best:
-        return f"{start}; it is also the cheapest of them, so take it."
+        return f"{start}; it is also the cheapest of {them}, so take it."
     return (
-        f"{start}; the cheapest of them is {cheap.label}"
+        f"{start}; the cheapest of {them} is {cheap.label}"
         f" ({cheap.cost / best.cost:.2g} times the {best.unit} of {best.label})."
     )
 

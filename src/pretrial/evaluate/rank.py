@@ -83,26 +83,6 @@ def point(scores: Sequence[float], answer: int) -> float:
     return float(scores[answer] == best) / sum(score == best for score in scores)
 
 
-def gain_points(method: Any, rows: Sequence[Any]) -> list[float]:
-    """For each row the `point` of its answer, ranked by what the prompt adds to a choice.
-
-    That is log p(choice | prompt) - log p(choice): the likelihood of a whole sentence hangs on its
-    length first.
-
-    Args:
-        method: with the ability `choice_scores`, as for `measure_rank`.
-        rows: with `input`, `choices` and `target`.
-    """
-    choices = [row["choices"] for row in rows]
-    after = method.choice_scores([row["input"] for row in rows], choices)
-    alone = method.choice_scores([""] * len(rows), choices)
-    gains = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(after, alone, strict=True)]
-    return [
-        point(scores, row["choices"].index(row["target"]))
-        for scores, row in zip(gains, rows, strict=True)
-    ]
-
-
 def task_accuracies(data: Sequence[Any], right: Sequence[float]) -> dict[str, tuple[float, float]]:
     """For each task its accuracy, the median over its prompts, and its chance."""
     prompts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))

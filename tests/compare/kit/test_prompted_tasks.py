@@ -14,6 +14,8 @@ def test_tasks_have_their_answer_among_the_choices():
     sort = next(row for row in rows if row["task"] == "sort")
     assert sort["target"].split() == sorted(sort["target"].split())
     assert rows == tasks.procedural(20, docstrings, 0)
+    assert all(tasks.task_of(row["input"]) == row["task"] for row in rows)
+    assert tasks.task_of("whatever") == ""
 
 
 def test_next_sentences_are_of_four_texts():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from pretrial.compare.kit import renamed
 from pretrial.errors import UserError
@@ -19,15 +21,16 @@ TEXT = '''def work_{0}(first, items):
     total = first * {0}  # a comment
     for item in items:
         total = total + item
-    size = len(items)
-    return total / size
+    return total
 '''
+LONG = TEXT.replace("    return", "    print(first, items)\n" * 4 + "    return")
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "code.jsonl"
     rows = [{"code": TEXT.format(i), "module": f"m{i // 4}"} for i in range(240)]
+    rows += [{"code": LONG.format(i), "module": f"m{i}"} for i in range(60)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
 
@@ -46,8 +49,16 @@ def test_functions_of_the_test_are_of_other_modules_and_bare(data):
     for text in (*trained, *functions.originals):
         assert "#" not in text
         assert "Adds" not in text
+        assert len(text) <= 130
     assert list(functions.variants) == [0, 1, 2, 4, 8]
     assert functions.variants[0] == functions.originals
+    assert {row["group"] for row in data.train}.isdisjoint(data.test.groups)
+    assert all(
+        f"work_{i}(" in text
+        for text, group in zip(functions.originals, data.test.groups, strict=True)
+        for i in [int(text.split("_")[1].split("(")[0])]
+        if f"m{i // 4}" == group
+    )
 
 
 def test_half_of_the_misuse_functions_are_wrong_and_the_renamed_keep_their_labels(data):
@@ -77,21 +88,36 @@ def test_arms_differ_in_what_they_are_named_after(source):
     assert "sample_lines" not in configs["preserving"].code_operators
     assert configs["no-mlm"].mlm_weight == 0
     assert {arm.name for arm in found.choose()} == {
-        "contrabert", "no-renaming", "mlm", "augmented", "before", "random",
+        "contrabert", "no-renaming", "mlm", "augmented", "before", "random", "shares", "neighbours",
     }  # fmt: skip
 
 
-def test_measures_are_one_value_a_function(data, source):
+def test_measures_are_one_value_a_function_and_modules_are_groups(data, source):
     config = trial(data=source, tiny=True).arm("contrabert").config
-    method = ContraBERT.build(config, data=ContraBERT.read(data.train))
+    method = ContraBERT.build(config, data=ContraBERT.read(data.train)).eval()
     results = renamed.measure(method, data, seed=0)
-    assert {name: len(values) for name, values in results.items()} == {
-        **{f"accuracy_{count}": 20 for count in (0, 1, 2, 4, 8)},
-        "misuse_accuracy": 20,
-        "misuse_renamed": 20,
-    }
-    # untrained vectors of functions that differ in one digit are hardly apart
-    assert sum(results["accuracy_0"]) > sum(results["accuracy_8"])
+    for name in (*(f"accuracy_{count}" for count in (0, 1, 2, 4, 8)), "renamed_token_accuracy"):
+        assert results[name].groups[: len(data.test.groups)]
+    assert len(results["accuracy_8"].values) == 20
+    assert set(results["renamed_nll"].groups) == set(data.test.groups)
+    assert len(results["misuse_accuracy"]) == len(results["misuse_renamed"]) == 20
+    before, after = (results[name].values for name in ("plain_nll", "renamed_nll"))
+    cost = sum(after) / len(after) - sum(before) / len(before)
+    assert results["renaming_cost"] == pytest.approx(cost)
+
+
+def test_counts_are_asked_for_the_same_tokens_as_the_encoders(data, source):
+    found = trial(data=source, tiny=True)
+    method = ContraBERT.build(found.arm("mlm").config, data=ContraBERT.read(data.train))
+    counts = found.arm("neighbours").run(SimpleNamespace(data=data))
+    windows = [[10, 11, 12, 13, 14, 15, 16] * 3] * 5
+    hidden = [
+        each.batch(windows, torch.Generator().manual_seed(0))["loss_mask"]
+        for each in (renamed._Naming(method), counts)
+    ]
+    assert torch.equal(*hidden)
+    results = renamed.measure(counts, data, seed=0)
+    assert set(results) == {"renamed_nll", "plain_nll", "renaming_cost", "renamed_token_accuracy"}
 
 
 def test_a_warm_start_is_prepared_for_all_arms(source, tmp_path):

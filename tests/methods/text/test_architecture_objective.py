@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from pretrial.compare.kit.curves import logged_curve
 from pretrial.compare.trial import Context
 from pretrial.data.windows.cutting import TokenWindows
 from pretrial.errors import UserError
-from pretrial.evaluate.rank import gain_points, measure_rank
+from pretrial.evaluate.rank import measure_rank
 from pretrial.evaluate.tasks import evaluate
 from pretrial.methods.text.architecture_objective import ArchitectureObjective, Config
 from pretrial.methods.text.architecture_objective.config import PAIRS
@@ -280,9 +279,9 @@ def test_both_stages_share_the_budget(tmp_path):
 
 def test_grid_has_six_arms_and_asks_for_what_none_was_trained_on():
     grid = trial(which="grid", tiny=True)
-    names = ["cd-flm", "cd-mlm", "nd-plm", "nd-mlm", "ed-plm", "ed-mlm", "random"]
+    names = ["cd-flm", "nd-plm", "nd-mlm", "ed-mlm", "random", "answers"]
     assert [arm.name for arm in grid.choose()] == names
-    configs = [arm.run.args[0] for arm in grid.choose()[:6]]
+    configs = [arm.run.args[0] for arm in grid.arms[:6]]
     assert [(each.architecture, each.objective) for each in configs] == SIX
     same = {replace(each, architecture="prefix_decoder", objective="masked_lm") for each in configs}
     assert len(same) == 1
@@ -294,6 +293,19 @@ def test_grid_has_six_arms_and_asks_for_what_none_was_trained_on():
     assert not taught & set(tasks.HELD_OUT)
     inputs = {row.get("input") for row in data.train}
     assert not any(row["input"] in inputs for rows in data.test.values() for row in rows)
+
+
+def test_the_grid_counts_the_answers_of_each_task(tmp_path):
+    grid = trial(which="grid", tiny=True)
+    data = grid.data()
+    run = Run(tmp_path, data.train, budget=Budget(600, "tokens"), quiet=True)
+    counts = grid.arm("answers").run(Context(run, data, None))
+    found = grid.measure(counts, data, 0)
+    assert set(found) == {
+        f"tuned_{name}_{what}" for name in ("held_out", "known") for what in ("nll", "accuracy")
+    }
+    [[yes, number]] = counts.choice_scores(["comparison: 3 more than 2"], [["yes", "4"]])
+    assert yes > number
 
 
 def test_grid_measures_before_and_after_fine_tuning(tmp_path):
@@ -314,15 +326,13 @@ def test_grid_measures_before_and_after_fine_tuning(tmp_path):
         weights["language_model.network.shared.weight"],
     )
     found = grid.measure(subject, few, 0)
-    names = ["next_sentence", "next_sentence_gain", "held_out"]
-    names += [f"tuned_{name}" for name in (*names, "known")]
-    assert list(found) == [f"{name}_accuracy" for name in names]
-    # a model that heeds no prompt gains by none, however long the choices are
-    blind = SimpleNamespace(
-        choice_scores=lambda _, choices: [[-float(len(c)) for c in each] for each in choices]
-    )
-    assert gain_points(blind, asked["next_sentence"]) == [0.25] * len(asked["next_sentence"])
-    assert found["held_out_accuracy"] == measure_rank(plain, asked["held_out"]).items["accuracy"]
+    names = ("tuned_held_out", "tuned_known", "next_sentence")
+    assert list(found) == [f"{name}_{what}" for name in names for what in ("nll", "accuracy")]
+    row = asked["known"][0]
+    [[score]] = subject.tuned.choice_scores([row["input"]], [[row["target"]]])
+    assert found["tuned_known_nll"][0] == pytest.approx(-score, rel=1e-4)
+    plainly = measure_rank(plain, asked["next_sentence"]).items["accuracy"]
+    assert found["next_sentence_accuracy"] == plainly
     tuned = measure_rank(subject.tuned, asked["held_out"]).items["accuracy"]
     assert found["tuned_held_out_accuracy"] == tuned
     assert plain.choice_scores(["a"], [["b", "c"]]) != subject.tuned.choice_scores(

@@ -99,7 +99,8 @@ class TokenCounts:
         mask_ratio: float = 0.15,
         neighbours: bool = True,
     ) -> None:
-        self.tokenizer, self.mask_ratio, self.neighbours = tokenizer, mask_ratio, neighbours
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self.mask_ratio, self.neighbours = mask_ratio, neighbours
         size = len(tokenizer)
         ordinary = np.ones(size)
         ordinary[tokenizer.all_special_ids] = 0.0
@@ -143,8 +144,8 @@ class _Counting:
         examples = kind.read(context.data.train)
         tokenizer = kind.vocabulary(self.config, examples)
         texts = [kind.text_of(each) for each in examples]
-        length = self.config.max_length
-        return TokenCounts(texts, tokenizer, length, neighbours=self.neighbours)
+        length, ratio = self.config.max_length, self.config.mask_ratio
+        return TokenCounts(texts, tokenizer, length, ratio, self.neighbours)
 
 
 def counts_arms(slug: str, config: Any) -> tuple[Arm, Arm]:

@@ -35,6 +35,7 @@ _WORDS = (
     "type",
 )
 _NUM_CHOICES = 4
+_NAMED = re.compile(r"^([\w-]+): |\(([\w-]+)\)\?$")
 
 
 def procedural(number: int, docstrings: Sequence[Row], seed: int) -> list[Row]:
@@ -75,6 +76,12 @@ def _row(task: str, text: str, target: str, choices: list[str], rng: random.Rand
         "task": task,
         "prompt": "plain" if plain else "question",
     }
+
+
+def task_of(prompt: str) -> str:
+    """The task that a prompt of `procedural` names."""
+    found = _NAMED.search(prompt)
+    return (found[1] or found[2]) if found else ""
 
 
 def _orders(target: list[str], rng: random.Random) -> list[str]:

@@ -1,4 +1,4 @@
-"""ContraBERT on trial: do vectors of functions stand renaming, beyond what was trained on?"""
+"""ContraBERT on trial: does code still read well after its variables were renamed?"""
 
 from __future__ import annotations
 
@@ -7,32 +7,29 @@ from functools import partial
 
 from pretrial.compare.kit import renamed
 from pretrial.compare.kit.arms import ablations
+from pretrial.compare.kit.floors import counts_arms
 from pretrial.compare.kit.warm_starts import untrained, warm_start
-from pretrial.compare.trial import Arm, Trial
+from pretrial.compare.trial import Arm, Gate, Premise, Trial, Tuning
 from pretrial.methods.code.contrabert.config import Config
 from pretrial.methods.code.contrabert.data import CODE_OPERATORS
 from pretrial.train.budget import Budget
 
-_METRIC = "accuracy_8"
+_METRIC = "renamed_nll"
 _PRESERVING = tuple(name for name in CODE_OPERATORS if name != "sample_lines")
 _WITHOUT_RENAMING = tuple(name for name in CODE_OPERATORS if not name.startswith("rename"))
 
 _NOTES = (
-    "0.2 M parameters, pre-trained for half a minute on functions of Python's standard library; the"
-    " paper goes on from CodeBERT with 125 M.",
-    "All arms go on from the same encoder, one a seed, at equal FLOPs, the passes of the variants"
-    " and of the momentum encoder counted: ContraBERT takes less than half of the steps.",
-    "A function is found if the vector of its renamed form is nearer to its own than to those of"
-    " all others, which are of modules that no arm has read. Functions have four variables or more"
-    " that can be renamed; at 8, those with fewer have all renamed. New names are drawn from the"
-    " names of the other test functions, not from those that training draws from.",
-    "The arm without renaming is trained without the two operators that rename: what it gains was"
-    " not trained on.",
-    "Vectors are means over all tokens, in all arms: in a pilot the state of the first token, which"
-    " the method has by default, had learned little within the minutes that a trial has. Random"
-    " weights make such means a sum of random vectors of tokens, which is a strong control.",
-    "The peak learning rate is 2e-3 for all arms, and batches are of 32; neither was tuned."
-    " Temperature 0.07 is MoCo's; momentum and queue were set once, to fit the few steps.",
+    "0.1 M parameters, and functions of 40 to 130 characters of the standard library; the paper"
+    " goes on from CodeBERT with 125 M. All arms go on from one encoder a seed, at equal FLOPs, the"
+    " passes of the variants and of the momentum encoder counted.",
+    "Tested are functions of other modules, all of whose variables, two or more, have the names of"
+    " other test functions. The arm without renaming was never shown a renamed function. Nearest"
+    " vectors (`accuracy_8`) are shown beside: an earlier trial went by them, on longer functions,"
+    " where random weights (0.71) stood above the baseline (0.53).",
+    "How it was found, on pilot seeds of the baseline: windows of 96 tokens of functions of any"
+    " length ended at the shares of tokens in 1,000 steps, 4.0 nats, with vocabularies of 300 and"
+    " 1,500. Short functions with 30 % of their tokens hidden came to 2.47 and 2.40 nats, where"
+    " counts of neighbours reach 2.56, and renaming costs 0.13 and 0.16 of them.",
 )
 
 
@@ -40,47 +37,51 @@ def trial(
     *,
     data: str = "builtin:stdlib-code",
     num_functions: int = 300,
-    num_train: int = 4000,
+    num_train: int = 8000,
     num_misuse: int = 0,
-    pretrain_flops: float = 4e11,
+    pretrain_flops: float = 2.5e12,
     tiny: bool = False,
 ) -> Trial:
-    """An encoder goes on with variants or without, and is asked for functions that were renamed.
+    """An encoder goes on with variants or without, and reads functions that were renamed.
 
     Args:
         data: rows with `code`, and `comment` or `docstring`; rows with one `module` stay on one
             side of the split.
-        num_functions: functions to search among.
+        num_functions: most functions to be renamed.
         num_train: most functions to train on.
-        num_misuse: functions to learn to find a misused variable from; 0 leaves that task out.
+        num_misuse: functions to learn to find a misused variable from; 0 is none.
         pretrain_flops: of the encoder that all arms go on from.
         tiny: networks and data small enough for a test.
     """
-    config = Config.small()
+    config = replace(Config.small(), **renamed.SIZES)
     if tiny:
         config, num_functions, num_train, pretrain_flops = Config.tiny(), 40, 400, 1e9
     masking = replace(config, contrast_weight=0.0, mlm_on_variants=False)
     rows = partial(renamed.data, data, num_functions, num_train, num_misuse, draws="contrabert")
-
     return Trial(
-        question="After a function's variables were renamed, is its vector still the nearest to its"
-        " own, more often if the encoder went on with variants than with masked tokens alone?",
+        question="Are hidden tokens of functions whose variables were renamed named better, if the"
+        " encoder went on with variants than with masked tokens alone?",
         data=rows,
         arms=_arms(config, masking),
         measure=renamed.measure,
         metric=_METRIC,
-        direction="higher",
-        budget=Budget(2e9 if tiny else 6e11, "flops"),
+        direction="lower",
+        useful=0.01,
+        relative=True,
+        gate=Gate(("shares", "neighbours", "random")),
+        premise=Premise("renaming_cost", 0.02, "the baseline loses by renaming"),
+        tuning=Tuning((2e-3, 4e-3, 8e-3)),
+        first_seed=100,
+        budget=Budget(2e9 if tiny else 1e12, "flops"),
         claims=(
-            ("contrabert", "mlm", _METRIC, "higher"),
-            ("no-renaming", "mlm", _METRIC, "higher"),
-            ("contrabert", "augmented", _METRIC, "higher"),
-            ("contrabert", "mlm", "accuracy_1", "higher"),
-            ("contrabert", "random", _METRIC, "higher"),
+            ("contrabert", "mlm", _METRIC, "lower"),
+            ("no-renaming", "mlm", _METRIC, "lower"),
+            ("contrabert", "augmented", _METRIC, "lower"),
+            ("contrabert", "mlm", "renaming_cost", "lower"),
         ),
         counted=("train",),
         prepare=partial(warm_start, "contrabert", masking, rows, Budget(pretrain_flops, "flops")),
-        notes=_NOTES,
+        notes=() if tiny else _NOTES,
     )
 
 
@@ -98,6 +99,7 @@ def _arms(config: Config, masking: Config) -> tuple[Arm, ...]:
         Arm("augmented", "masked tokens, in variants too", "control", "contrabert", augmented),
         Arm("before", "before going on", "control", "contrabert", masking, trains=False),
         Arm("random", "random weights", "control", run=random_weights, trains=False),
+        *counts_arms("contrabert", masking),
         ablation("code-only", "operators on code", text_operators=()),
         ablation("text-only", "operators on comments", code_operators=()),
         ablation("preserving", "operators that keep meaning", **preserving),
