@@ -246,6 +246,14 @@ def test_compare_looks_and_shows_the_floor(tmp_path) -> None:
     assert [each.name for each in rank(record)] == ["line", "curve"]
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_the_floor_is_shown_before_anything_is_trained(tmp_path, capsys) -> None:
+    options = {"useful": 0.01, "gate": True, "steps": 12}
+    hold(Setting(("line", "curve"), options), Placement(tmp_path / "runs", workers=1))
+    done = [line for line in capsys.readouterr().out.splitlines() if "/" in line and "seed" in line]
+    assert [line.split()[1] for line in done[:3]] == ["raw,", "raw,", "line,"]
+
+
 def test_failing_arm_is_named_with_its_log(tmp_path) -> None:
     given = Setting(("line",), {"fail": True, "steps": 8}, (0,))
     with pytest.raises(UserError, match=r"line, seed 0 failed: this arm cannot be measured.*log"):

@@ -2,8 +2,9 @@
 
 A trial runs in this order, each step as jobs in processes of their own:
 
-1. every arm chooses its learning rate on a pilot seed, where the trial has a `tuning`;
-2. the baseline and the trivial arms run on two pilot seeds: the gate and the premise;
+1. the trivial arms run on two pilot seeds, and every arm chooses its learning rate on the first of
+   them, where the trial has a `tuning`;
+2. the baseline runs on both: the gate and the premise;
 3. the primary pair runs on seeds 0, 1, ... with looks at 5, 8, 12 and 16 of them;
 4. other methods and baselines run on five seeds, as do ablations that were named, and controls
    on two.
@@ -108,6 +109,8 @@ def _run(course: Course, arms: Sequence[Arm]) -> dict[str, Any]:
         return {"useful": 0.0 if trial.relative else trial.useful}
     floor = [trial.arm(name) for name in trial.gate.trivial]
     others = [arm for arm in arms if arm not in floor]
+    # what has to be beaten is cheap, and known before anything is paid for
+    course.run([(arm, seed) for seed in PILOTS for arm in floor if not arm.trains])
     if course.compares:
         course.tune(others)
         outcome = _pilots(course, trial.reference(), floor)
