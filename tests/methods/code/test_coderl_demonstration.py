@@ -98,7 +98,7 @@ def test_the_arms_differ_in_what_they_claim_to():
     )
     assert (published.resample_every, published.returns) == (0, "relative")
     sampled = published.sample_problems * (published.num_samples + 1)  # with the greedy one
-    assert sampled == pytest.approx(4 * ours.round_programs, rel=0.02)
+    assert sampled == pytest.approx(7.5 * ours.round_programs, rel=0.02)
     assert not arms["warm"].trains
     ablations = {n: a.config for n, a in arms.items() if a.role == "ablation"}
     assert len(set(map(repr, ablations.values()))) == len(ablations) == 14

@@ -239,10 +239,10 @@ class Config(TransformerSizes):
             warmup_batch_size=32,
             temperature=0.8,
             top_p=1.0,
-            resample_every=75,
+            resample_every=40,
             resample_problems=0,
             explore="unsolved",
-            round_programs=3400,
+            round_programs=1800,
             replay=True,
             critic_epochs=2,
             critic_lr=1e-3,
@@ -271,7 +271,7 @@ class Config(TransformerSizes):
             temperature=0.6,
             top_p=0.95,
             resample_every=0,
-            sample_problems=640,  # times 21 are as many programs as four rounds of `small`
+            sample_problems=640,  # times 21 are as many programs as eight rounds of `small`
             explore="all",
             round_programs=0,
             replay=False,

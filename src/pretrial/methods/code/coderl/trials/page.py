@@ -60,8 +60,8 @@ def _gains(page: Page, measured: Mapping[str, Measured], labels: Mapping[str, st
     page.heading("Does it help?")
     found = {
         labels[name]: {
-            "problems with tests only": m.tests_only.metrics[TESTS_ONLY],
-            **{f"unseen problems, {k}": m.unseen.metrics[k] for k in METRICS},
+            "tests only, pass@1": m.tests_only.metrics[TESTS_ONLY],
+            **{f"unseen, {k}": m.unseen.metrics[k] for k in METRICS},
         }
         for name, m in measured.items()
     }
@@ -70,7 +70,8 @@ def _gains(page: Page, measured: Mapping[str, Measured], labels: Mapping[str, st
     page.table(
         ["model", *columns],
         [[name, *values.values()] for name, values in found.items()],
-        caption="10 programs a problem, temperature 0.6; 95 % bootstrap intervals over problems.",
+        caption="Of training problems that have tests only, and of unseen problems. Temperature 0.6,"
+        " 95 % bootstrap intervals over problems.",
         strong=[len(found) - 1],
     )
     differences = {
