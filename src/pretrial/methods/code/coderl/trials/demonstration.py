@@ -69,7 +69,7 @@ def demo(*, out: Path = Path("runs/demo-coderl"), seed: int = 0, rebuild: bool =
         f"A T5 of 0.26 M parameters has imitated the {packaged.SOLVED} reference programs that"
         f" there are. For {only:,} more problems there are only tests. For"
         f" {_BUDGET.amount:.0f} seconds it now writes programs for them, runs them, and learns from"
-        " what passes; beside it a copy imitates further. About 5 minutes on 2 cores."
+        " what passes; beside it a copy imitates further. About 4 minutes on 2 cores."
     )
     where = engine.Placement(runs=out / "jobs", quiet=True)
     log = engine.job_folder(setting, trial, trial.arm("coderl"), seed, where.runs) / "run"
