@@ -70,7 +70,7 @@ def _gains(page: Page, measured: Mapping[str, Measured], labels: Mapping[str, st
     page.table(
         ["model", *columns],
         [[name, *values.values()] for name, values in found.items()],
-        caption="Of training problems that have tests only, and of unseen problems. Temperature 0.6,"
+        caption="Of training problems that have tests only, and of unseen ones. Temperature 0.6,"
         " 95 % bootstrap intervals over problems.",
         strong=[len(found) - 1],
     )
