@@ -122,7 +122,11 @@ def test_a_stop_ends_all_and_a_failure_one(tmp_path, monkeypatch, capsys) -> Non
     left = [("a", Setting(("line",), {"steps": 4})), ("line", Setting(("line",)))]
     monkeypatch.setattr(holding, "stale", lambda folder: left)
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "a.json").write_text("{}")
+    (tmp_path / "results" / "a.json").write_text(json.dumps(make_record("a")))
+    older = {**make_record("a"), "code": ""}  # it was held by the rules of before
+    (tmp_path / "results" / "older.json").write_text(json.dumps(older))
+    words = holding._words(tmp_path / "results" / "older.json", Setting(("line",), {"steps": 4}))
+    assert words == "line --steps 4"
     error: UserError = UserError("a job failed")
     assert main(["trial", "--all-methods"]) == 2
     assert begun == ["pretrial trial --again results/a.json", "pretrial trial line"]

@@ -167,8 +167,7 @@ def all_methods(argv: Sequence[str]) -> None:
     failed = []
     with _until(parsed.hours):
         for name, setting in left:
-            known = parsed.out / f"{name}.json"  # whose options are not those of today's default
-            command = f"pretrial trial {f'--again {known}' if known.exists() else setting.lead}"
+            command = f"pretrial trial {_words(parsed.out / f'{name}.json', setting)}"
             try:
                 hold_and_write(setting, Placement(parsed.runs, "local", parsed.workers),
                                parsed.out, command)  # fmt: skip
@@ -219,6 +218,14 @@ def _options(name: str, record: Mapping[str, Any]) -> Mapping[str, Any]:
         if trial.name and name == f"{slugs[0]}-{trial.name}":
             return chosen
     return {}
+
+
+def _words(path: Path, setting: Setting) -> str:
+    """What stands after `pretrial trial` to hold the trial of a record, or of a method without."""
+    if path.exists() and records.read(path)["code"]:
+        return f"--again {path}"  # whose options are not those of today's default
+    options = (f"--{name.replace('_', '-')} {value}" for name, value in setting.options.items())
+    return " ".join([setting.lead, *options])
 
 
 @contextmanager
