@@ -46,6 +46,8 @@ _NOTES = (
     " problems, and weighs tokens by a critic. The verdict speaks of the first.",
     "A T5 of 0.26 M parameters on generated problems of which few have references, far from the"
     " paper's 770 M on APPS. Where many have some, imitation gains as much (docs/coderl.md).",
+    "The references and the seconds were chosen after single runs of both sides on a pilot seed,"
+    " which does not count: with 800 references, or half the time, the gain was smaller.",
     "Rejection fine-tuning imitates the model's own passing programs, sampled as CodeRL does: it"
     " tells what comes of sampling from what comes of failed programs.",
 )
