@@ -36,6 +36,7 @@ from pretrial.methods.code.coderl.trials.trial import problems_of, warm_config
 from pretrial.rewards import CodeReward, as_json
 from pretrial.sandbox import Limits
 from pretrial.train.budget import Budget
+from pretrial.train.log import read_rows
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_everything
@@ -146,7 +147,7 @@ def coderl(
     run = Run(folder, problems, budget=Budget(seconds, "seconds"), seed=seed, quiet=True)
     train(method, run)
     run.close()
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+    rows = read_rows(folder / "metrics.jsonl")
     written = sum(row.get("programs", 0) for row in rows)
     return method, {
         "steps": int(run.spent.total("steps")),

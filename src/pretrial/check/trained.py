@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import tempfile
@@ -18,6 +17,7 @@ from transformers import PreTrainedModel
 from pretrial.check.contract import ContractError, Subject, explained, generator, require
 from pretrial.checkpoints.t5 import save_network
 from pretrial.train.checkpoint import weights_of
+from pretrial.train.log import read_rows
 from pretrial.train.loop import Stopped
 from pretrial.train.method import Method
 from pretrial.train.run import Run
@@ -129,5 +129,5 @@ def require_same_weights(one: Method, other: Method, mend: str) -> None:
 
 def _logged(folder: Path) -> list[dict[str, Any]]:
     """The rows of the log without what depends on the clock."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = read_rows(folder / "metrics.jsonl")
     return [{k: v for k, v in row.items() if "seconds" not in k} for row in rows]

@@ -18,7 +18,7 @@ from pretrial.rewards.batched import Batcher
 from pretrial.rewards.completions import Fence
 from pretrial.rewards.items import Item, Reader
 from pretrial.rewards.judging import judged
-from pretrial.rewards.scoring import MODES, Mode, NoVerdictError, Scored
+from pretrial.rewards.scoring import MODES, Mode, Scored, or_if_failed
 from pretrial.sandbox import Limits, Runner
 
 _SPARE = 60.0  # seconds, for workers to start
@@ -184,14 +184,8 @@ class CodeReward:
             columns["weights"] = [extra_info["weights"]]
         [item] = self._reader.items([solution_str], None, columns, own_names=True)
         scored = self._batches().result(item, self.deadline)
-        if scored.reward is not None:
-            return scored.reward
         self._tell([scored])
-        if score_if_failed is None:
-            raise NoVerdictError(
-                f"no verdict on a program ({scored.reason}): set score_if_failed to go on without"
-            )
-        return score_if_failed
+        return or_if_failed(scored.reward, score_if_failed, scored.reason)
 
     def check(self, **columns: Any) -> int:
         """Look at the tests of a data set before the training, so that none is refused in it.

@@ -14,7 +14,7 @@ from pretrial.errors import UserError
 from pretrial.rewards.completions import text_of
 from pretrial.rewards.given_tests import as_json
 from pretrial.rewards.items import NAMES
-from pretrial.rewards.scoring import NoVerdictError
+from pretrial.rewards.scoring import or_if_failed
 from pretrial.sandbox.tests import Tests
 
 _PAUSE = 0.2  # seconds before the first further try; doubled each time, up to
@@ -102,11 +102,7 @@ class RemoteReward:
         if isinstance(extra_info, Mapping) and extra_info.get("weights") is not None:
             columns["weights"] = [_plain(extra_info["weights"])]
         [reward] = self._ask({"completions": [solution_str], **columns})
-        if reward is not None:
-            return reward
-        if score_if_failed is None:
-            raise NoVerdictError("no verdict on a program: set score_if_failed to go on without")
-        return score_if_failed
+        return or_if_failed(reward, score_if_failed)
 
     def _ask(self, given: Mapping[str, list[Any]]) -> list[float | None]:
         """One request, again and again until it is answered or patience ends."""

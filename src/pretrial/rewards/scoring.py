@@ -75,6 +75,20 @@ def value_of(
     return 1.0 if all(passed) else right / math.fsum(weights)
 
 
+def or_if_failed(reward: float | None, score_if_failed: float | None, why: str = "") -> float:
+    """A reward, or what stands for one that there is not.
+
+    Raises:
+        NoVerdictError: there is neither; it says why.
+    """
+    if reward is not None:
+        return reward
+    if score_if_failed is None:
+        told = f" ({why})" if why else ""
+        raise NoVerdictError(f"no verdict on a program{told}: set score_if_failed to go on without")
+    return score_if_failed
+
+
 def check_weights(weights: Any, num_tests: int) -> list[float]:
     """The weights of a problem's tests as floats.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pretrial.errors import UserError
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
 @torch.no_grad()
@@ -37,6 +40,32 @@ def in_batches(
     found = [compute(examples[start : start + batch_size]).float().cpu() for start in starts]
     module.train(training)
     return torch.cat(found)
+
+
+@torch.no_grad()
+def each_by_length(
+    module: nn.Module,
+    items: Sequence[Item],
+    compute: Callable[[list[Item]], Sequence[Found]],
+    length: Callable[[Item], int],
+    batch_size: int = 64,
+) -> list[Found]:
+    """What `compute` gives for each item, in their order; batches hold items of like length.
+
+    Args:
+        module: computes it; it is in eval mode meanwhile, and as it was afterwards.
+        items: N of them.
+        compute: gives one result for each item of a batch.
+        length: of an item.
+        batch_size: items at a time.
+    """
+    training = module.training
+    module.eval()
+    found: dict[int, Found] = {}
+    for places in by_length(items, batch_size, length):
+        found |= zip(places, compute([items[i] for i in places]), strict=True)
+    module.train(training)
+    return [found[i] for i in range(len(items))]
 
 
 def by_length(

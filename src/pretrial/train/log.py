@@ -21,6 +21,11 @@ Row = Mapping[str, Any]
 _REFRESH_SECONDS = 0.1
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; one that is being written is left out."""
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+
+
 class Journal:
     """metrics.jsonl: one JSON object a line, each row once however often the run was stopped.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from pretrial.train.log import read_rows
 
 
 def logged_curve(folder: Path, name: str = "eval/loss") -> list[tuple[int, float]]:
@@ -13,5 +14,5 @@ def logged_curve(folder: Path, name: str = "eval/loss") -> list[tuple[int, float
         folder: of the run.
         name: of the metric.
     """
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = read_rows(folder / "metrics.jsonl")
     return sorted({row["step"]: row[name] for row in rows if name in row}.items())

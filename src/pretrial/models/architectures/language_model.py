@@ -40,7 +40,7 @@ from pretrial.models.decoding.write import write
 from pretrial.models.layers.attention_masks import additive_mask
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.device import to_device
-from pretrial.train.in_batches import by_length, in_batches
+from pretrial.train.in_batches import each_by_length, in_batches
 from pretrial.train.stage import Batch, Trainable
 
 
@@ -233,22 +233,18 @@ class ConditionalLM(LanguageModel):
         batch["counts"]["tokens"] = float(sum(map(len, rows)))
         return batch
 
-    @torch.no_grad()
     def nll(self, pairs: Sequence[Pair], batch_size: int = 64) -> list[Tensor]:
         """-log p in nats of every target token of each pair, in eval mode; the mode comes back."""
-        training = self.training
-        self.eval()
-        found: list[Tensor] = [torch.empty(0)] * len(pairs)
-        for places in by_length(pairs, batch_size, lambda pair: len(pair.inputs + pair.targets)):
-            batch = self._batch([pairs[i] for i in places], inputs_too=False)
-            batch = to_device(batch, self.network.device)
+
+        def compute(own: list[Pair]) -> Sequence[Tensor]:
+            batch = to_device(self._batch(own, inputs_too=False), self.network.device)
             labels = chosen_of(batch["labels"], batch)
             losses = cross_entropy(self.logits(batch).float(), labels, reduction="none")
-            sizes = [len(pairs[i].targets) for i in places]
-            for place, part in zip(places, losses.cpu().split(sizes), strict=True):
-                found[place] = part
-        self.train(training)
-        return found
+            return losses.cpu().split([len(pair.targets) for pair in own])
+
+        return each_by_length(
+            self, pairs, compute, lambda pair: len(pair.inputs + pair.targets), batch_size
+        )
 
 
 class TextToText(LanguageModel):

@@ -15,7 +15,7 @@ from pretrial.checkpoints.keys import load_strict
 from pretrial.checkpoints.t5 import is_tied, save_network
 from pretrial.methods.code.coderl.network.model import ProgramModel
 from pretrial.train.device import to_device
-from pretrial.train.in_batches import by_length
+from pretrial.train.in_batches import each_by_length
 from pretrial.train.stage import Batch, Trainable
 
 HEAD = "error_head."
@@ -86,7 +86,6 @@ class Critic(Trainable):
         loss = F.cross_entropy(logits, classes, reduction="sum") / count
         return {"loss": loss, "accuracy": right.detach()}
 
-    @torch.no_grad()
     def token_scores(self, programs: Sequence[Judged], batch_size: int = 64) -> list[Tensor]:
         """softmax(position logits)[label] of each program: a tensor [T] per program.
 
@@ -95,24 +94,26 @@ class Critic(Trainable):
         """
         return self._over(programs, batch_size, pooled=False)
 
-    @torch.no_grad()
     def program_scores(self, programs: Sequence[Judged], batch_size: int = 64) -> list[float]:
         """softmax(pooled logits)[label] of each program."""
         return [float(score) for score in self._over(programs, batch_size, pooled=True)]
 
     def _over(self, programs: Sequence[Judged], batch_size: int, pooled: bool) -> list[Tensor]:
         """Scores of `programs` in their order; batches hold programs of like length."""
-        training, device = self.training, next(self.parameters()).device
-        self.eval()
-        found: dict[int, Tensor] = {}
-        for rows in by_length(programs, batch_size, lambda p: len(p.source) + len(p.target)):
-            batch = to_device(self.batch([programs[i] for i in rows], torch.Generator()), device)
+        device = next(self.parameters()).device
+
+        def compute(own: list[Judged]) -> list[Tensor]:
+            batch = to_device(self.batch(own, torch.Generator()), device)
             logits = self.pooled_logits(batch) if pooled else self.position_logits(batch)
-            for row, index in enumerate(rows):
-                scores = logits[row].softmax(-1)[..., programs[index].label].cpu()
-                found[index] = scores if pooled else scores[batch["loss_mask"][row].cpu()]
-        self.train(training)
-        return [found[i] for i in range(len(programs))]
+            found = []
+            for judged, row, mask in zip(own, logits, batch["loss_mask"], strict=True):
+                scores = row.softmax(-1)[..., judged.label].cpu()
+                found.append(scores if pooled else scores[mask.cpu()])
+            return found
+
+        return each_by_length(
+            self, programs, compute, lambda p: len(p.source) + len(p.target), batch_size
+        )
 
     # The layout of the released critics: the model's own keys, and those of the head beside them
 

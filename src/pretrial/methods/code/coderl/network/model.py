@@ -22,7 +22,7 @@ from pretrial.models.decoding.sample import sample
 from pretrial.models.decoding.stop import StopTexts
 from pretrial.sandbox import Verdict
 from pretrial.train.device import to_device
-from pretrial.train.in_batches import by_length
+from pretrial.train.in_batches import each_by_length
 from pretrial.train.stage import Batch
 
 
@@ -202,21 +202,20 @@ class ProgramModel(LanguageModel):
         )
         return -losses.view_as(labels)
 
-    @torch.no_grad()
     def token_log_probs(
         self, pairs: Sequence[tuple[list[int], list[int]]], batch_size: int = 64
     ) -> list[Tensor]:
         """log p(w_t | w_<t, problem) of each (prompt, program): a tensor [T] a pair."""
-        training, device = self.training, next(self.parameters()).device
-        self.eval()
-        found: dict[int, Tensor] = {}
-        for rows in by_length(pairs, batch_size, lambda pair: len(pair[0]) + len(pair[1])):
-            batch = to_device(self.batch([pairs[i] for i in rows], torch.Generator()), device)
-            log_probs = self.log_probs(batch).cpu()
-            mask = batch["loss_mask"].cpu()
-            found |= {index: log_probs[row][mask[row]] for row, index in enumerate(rows)}
-        self.train(training)
-        return [found[i] for i in range(len(pairs))]
+        device = next(self.parameters()).device
+
+        def compute(own: list[tuple[list[int], list[int]]]) -> list[Tensor]:
+            batch = to_device(self.batch(own, torch.Generator()), device)
+            rows = zip(self.log_probs(batch).cpu(), batch["loss_mask"].cpu(), strict=True)
+            return [log_probs[mask] for log_probs, mask in rows]
+
+        return each_by_length(
+            self, pairs, compute, lambda pair: len(pair[0]) + len(pair[1]), batch_size
+        )
 
     # Imitation
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
+
+from pretrial.train.log import read_rows
 
 _EVERY = 0.5  # seconds between two looks into the log
 
@@ -61,9 +62,7 @@ class LiveLine:
 
 def rows_of(log: Path) -> list[dict[str, Any]]:
     """The rows of a log that are whole by now; none where it is not there."""
-    if not log.exists():
-        return []
-    return [json.loads(line) for line in log.read_text().split("\n")[:-1]]
+    return read_rows(log) if log.exists() else []
 
 
 def line_of(rows: list[dict[str, Any]], seconds: float) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from pretrial.methods.code.coderl import CodeRL
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.trials.trial import trial, warm_config
+from pretrial.train.log import read_rows
 from pretrial.train.loop import train
 from pretrial.train.run import Run
 from pretrial.train.seeds import seed_everything
@@ -72,5 +73,5 @@ def rebuild(work: Path) -> None:
 
 def first_losses(folder: Path) -> list[float]:
     """The first losses in the log of a run."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+    rows = read_rows(folder / "metrics.jsonl")
     return [row["loss"] for row in rows if "loss" in row][:FIRST_LOSSES]
