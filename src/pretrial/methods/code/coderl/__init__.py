@@ -134,7 +134,7 @@ class CodeRL(parts.Parts):
         if config.has_last_phase:
             yield from plan.reinforce(samples)
         if config.checker_on == "final" and (config.trains_checker or config.trains_repairer):
-            samples = plan.sample(final=True)
+            samples = plan.sample_at_the_end()
         if config.trains_checker:
             yield plan.train_critic("checker", samples)
         if config.trains_repairer:

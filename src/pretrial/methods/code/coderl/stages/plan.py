@@ -80,14 +80,12 @@ class Plan:
             stage.evaluate = self._evaluate()
         return stage
 
-    def sample(self, final: bool = False) -> list[Sample]:
-        """Programs of the actor as it is, and what became of them.
+    def sample_at_the_end(self) -> list[Sample]:
+        """Programs of the trained actor for all problems, for the parts of critic sampling."""
+        return self.experience.collect("final", self.experience.in_turn)
 
-        Args:
-            final: of all problems, for the parts of critic sampling.
-        """
-        if final:
-            return self.experience.collect("final", self.experience.in_turn)
+    def sample(self) -> list[Sample]:
+        """Programs of the warm actor and what became of them."""
         samples = self.experience.collect("samples", self.experience.candidates(()))
         self._left -= _SAMPLING_SHARE
         return samples

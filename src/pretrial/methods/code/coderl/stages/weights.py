@@ -91,9 +91,8 @@ def _by_prefixes(samples: Sequence[Sample], config: Config) -> list[Scored]:
 
 def _gains(samples: Sequence[Sample], config: Config) -> list[float]:
     """r(W) less what `returns` says."""
-    if config.reward == "outcome" and config.returns in ("relative", "absolute"):
-        relative = config.returns == "relative"
-        return [advantage(s.outcome, s.baseline if relative else None) for s in samples]
+    if config.returns == "relative":  # of outcomes, as `check` sees to
+        return [advantage(s.outcome, s.baseline) for s in samples]
     shared = config.reward == "share"
     returns = [_share(s) if shared else advantage(s.outcome) for s in samples]
     if config.returns == "absolute":

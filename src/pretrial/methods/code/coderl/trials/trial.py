@@ -14,7 +14,6 @@ from pretrial.compare.trial import Arm, Context, Data, Gate, Role, Trial, Tuning
 from pretrial.data.builtin.miniapps import mini_apps
 from pretrial.errors import UserError
 from pretrial.evaluate.passk import measure_programs
-from pretrial.evaluate.result import Result
 from pretrial.methods.code.coderl import CodeRL
 from pretrial.methods.code.coderl.config import Config
 from pretrial.methods.code.coderl.trials.nearest import NearestReference
@@ -150,12 +149,8 @@ def measured(method: Any, data: Data, seed: int, num_samples: int) -> dict[str, 
     how: dict[str, Any] = {"seed": seed, "seconds": 2.0}
     result = measure_programs(method, unseen, num_samples=num_samples, k=(1, 5), **how)
     known = measure_programs(method, tests_only, num_samples=4, k=(1,), **how)
-    return _metrics(result) | {TESTS_ONLY: known.items["pass@1"]}
-
-
-def _metrics(result: Result) -> dict[str, Any]:
     shares = {f"share of {o.name}": result.notes["outcomes"].get(o.name, 0.0) for o in OUTCOMES}
-    return dict(result.items) | shares
+    return {**result.items, **shares, TESTS_ONLY: known.items["pass@1"]}
 
 
 def _warm_start(
