@@ -319,7 +319,7 @@ TARGETS = {
     "run": Target(_run, json.dumps({"slug": "electra", "config": {"lr": 0.1},
                                     "arguments": {}, "num_examples": 1, "num_held_out": 1,
                                     "environment": {}, "commit": ""}).encode(),
-                  "pretrial.cli.runs"),
+                  "pretrial.api.runs"),
     "options": Target(_options, b"--batch-size\n4\n--lr=0.1", "pretrial.cli.options"),
     "budget": Target(_budget, b"2e6tokens", "pretrial.train.budget"),
     "config": Target(_config, b'{"model_type": "gpt2", "n_embd": 8, "vocab_size": 11}',

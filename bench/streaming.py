@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pretrial.cli.data import side_of
+from pretrial.api.data import side_of
 from pretrial.data.reading.indexed import DiskRows, write_index
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import Row

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from pretrial import discover
+from pretrial.api import data
 from pretrial.card import Card, Claim, Field
-from pretrial.cli import data, main, use
+from pretrial.cli import main, use
 from pretrial.convert.card import model_card
 from pretrial.errors import UserError
 

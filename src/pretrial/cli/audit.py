@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pretrial.cli import data, options, runs
+from pretrial.api import data, runs
+from pretrial.cli import options
 from pretrial.data.problems.audit import Report, audit
 from pretrial.data.problems.audit.findings import CHECKS
 from pretrial.data.reading import sources

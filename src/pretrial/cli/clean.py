@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrial.cli import data, options, runs
+from pretrial.api import data, runs
+from pretrial.cli import options
 from pretrial.data.as_json import as_json_line
 from pretrial.data.cleaning.cascade import Cascade, draw
 from pretrial.data.cleaning.cascade_stages import Options

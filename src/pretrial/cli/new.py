@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretrial import discover
-from pretrial.cli import options, runs
+from pretrial.api import runs
+from pretrial.cli import options
 from pretrial.errors import UserError
 
 _TEMPLATES = Path(discover.__file__).parent / "templates"

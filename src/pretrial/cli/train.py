@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from pretrial import discover
-from pretrial.checkpoints.keys import stored_dtype
-from pretrial.cli import data, on_disk, options, runs
+from pretrial.api import data, runs, training
+from pretrial.cli import options
 from pretrial.cli.dry_run import Target, dry_run
-from pretrial.data.reading.memory import check_fits
-from pretrial.data.splits import hold_out
-from pretrial.environment import commit, environment
 from pretrial.errors import UserError
-from pretrial.plain import plain
-from pretrial.train import checkpoint, loop
-from pretrial.train.budget import Budget, Spent
+from pretrial.train.budget import Spent
 from pretrial.train.hardware import Machine
-from pretrial.train.method import Method
-from pretrial.train.run import Run, seed_everything, seed_of
 
 
 @dataclass(frozen=True)
@@ -43,58 +35,6 @@ class Preset:
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
-    """What decides what is learnt; a run that goes on must be given the same.
-
-    Attributes:
-        init: name or folder of the checkpoint to start from; from scratch without one.
-        held_out: data kept aside for evaluation; without it a part of the data is.
-        held_out_split: of that data, where it has several.
-        held_out_ratio: share of the data that is kept aside where no --held-out is given.
-        budget: how much to train, such as 10m, 300steps or 2e6tokens.
-        seed: of all random choices.
-        dtype: bf16 computes in bfloat16 where that is safe; weights stay fp32.
-    """
-
-    init: str = ""
-    held_out: str = ""
-    held_out_split: str = ""
-    held_out_ratio: float = 0.1
-    budget: str = ""
-    seed: int = 0
-    dtype: Literal["fp32", "bf16"] = "fp32"
-
-    def parsed_budget(self) -> Budget | None:
-        """The budget, None where none was given."""
-        return Budget.parse(self.budget) if self.budget else None
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How and where the work is done.
-
-    Attributes:
-        out: folder of the run.
-        device: cpu, cuda, or auto.
-        compile: compile the losses with torch.compile.
-        shard: cut weights, gradients and optimiser states into parts over the processes of
-            torchrun instead of copying them.
-        trackers: where metrics go beside metrics.jsonl, such as tensorboard.
-        dry_run: print stages, shapes, parameters and memory; train nothing.
-        data_on_disk: leave the data on the disk and read rows when they are needed. The index of
-            the rows is kept in the run's folder.
-    """
-
-    out: Path
-    device: str = "auto"
-    compile: bool = False
-    shard: bool = False
-    trackers: tuple[str, ...] = ()
-    dry_run: bool = False
-    data_on_disk: bool = False
-
-
-@dataclass(frozen=True)
 class Hardware:
     """Devices that --dry-run plans for, before they are paid for.
 
@@ -110,7 +50,9 @@ class Hardware:
     gpu: str = "a100-80gb"
     utilisation: float = 0.4
 
-    def target(self, training: TrainingOptions, run_options: RunOptions) -> Target | None:
+    def target(
+        self, asked: training.TrainingOptions, run_options: training.RunOptions
+    ) -> Target | None:
         """What to plan for, None where nothing was asked.
 
         Raises:
@@ -124,7 +66,7 @@ class Hardware:
                 " torchrun --nproc-per-node"
             )
         machine = Machine.of(self.gpu, self.gpus, self.nodes, self.utilisation)
-        return Target(machine, run_options.shard, training.dtype == "bf16")
+        return Target(machine, run_options.shard, asked.dtype == "bf16")
 
 
 def train(argv: Sequence[str]) -> None:
@@ -132,34 +74,26 @@ def train(argv: Sequence[str]) -> None:
     slug, rest = options.first_word(argv, "pretrial train", "the slug of a method")
     loaded = discover.load(slug)
     parsed = _parse(loaded, rest)
-    source, training, run_options = parsed.source, parsed.training, parsed.run_options
-    target = parsed.hardware.target(training, run_options)
-    record = runs.Record(
-        slug=slug,
-        config=plain(parsed.config),
-        arguments=plain(source) | plain(training),
-        num_examples=0,
-        num_held_out=0,
-        environment=environment(),
-        commit=commit(),
-        init_dtype=stored_dtype(training.init) if training.init else "",
-    )
-    older = runs.Record.read(run_options.out) if runs.has_begun(run_options.out) else None
-    if older is not None:
-        record.check_options(older, run_options.out)
-    examples, held_out = _read(loaded, source, training, run_options)
-    record = dataclasses.replace(record, num_examples=len(examples), num_held_out=len(held_out))
-    if older is not None:
-        record.check_data(older, run_options.out)
+    source, run_options = parsed.source, parsed.run_options
+    target = parsed.hardware.target(parsed.training, run_options)
+    prepared = training.prepare(loaded, parsed.config, source, parsed.training, run_options)
     if run_options.dry_run:
-        # without a checkpoint to read, shapes are enough: no memory is taken for weights
-        with nullcontext() if training.init else torch.device("meta"):
-            method = _build(loaded, parsed.config, training, examples)
-        budget = training.parsed_budget()
-        dry_run(method, examples, held_out, budget, training.seed, target=target)
-    else:
-        method = _build(loaded, parsed.config, training, examples)
-        _train(method, record, examples, held_out, training, run_options)
+        _dry_run(prepared, target)
+        return
+    run = prepared.train(run_options)
+    if run.world.is_first:
+        out = run_options.out
+        told = f"the model is in {out / runs.MODEL}: pretrial predict, eval and export take {out}"
+        print(f"spent {_spent(run.spent)}; {told}")
+
+
+def _dry_run(prepared: training.Prepared, target: Target | None) -> None:
+    asked = prepared.training
+    # without a checkpoint to read, shapes are enough: no memory is taken for weights
+    with nullcontext() if asked.init else torch.device("meta"):
+        method = prepared.build()
+    examples, held_out = prepared.examples, prepared.held_out
+    dry_run(method, examples, held_out, asked.parsed_budget(), asked.seed, target=target)
 
 
 def _parse(loaded: discover.Loaded, argv: Sequence[str]) -> Any:
@@ -176,8 +110,8 @@ def _parse(loaded: discover.Loaded, argv: Sequence[str]) -> Any:
     parts = options.merge(
         preset=Preset,
         source=data.Source,
-        training=TrainingOptions,
-        run_options=RunOptions(out=Path("runs") / loaded.card.slug),
+        training=training.TrainingOptions,
+        run_options=training.RunOptions(out=Path("runs") / loaded.card.slug),
         hardware=Hardware,
         config=config,
     )
@@ -197,82 +131,6 @@ def _preset(loaded: discover.Loaded, name: str) -> Callable[..., Any]:
             f" check {slug} tells more of"
         )
     return getattr(loaded.config, name)
-
-
-def _read(
-    loaded: discover.Loaded, source: data.Source, training: TrainingOptions, run_options: RunOptions
-) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Examples to train on, and those held out."""
-    rows: Sequence[Any]
-    aside: Sequence[Any]
-    other = None
-    if training.held_out:
-        other = dataclasses.replace(source, data=training.held_out, split=training.held_out_split)
-    if run_options.data_on_disk:
-        share = 0.0 if other else training.held_out_ratio
-        rows, aside = on_disk.load(source, run_options.out, "data", share, training.seed)
-        if other is not None:
-            aside, _ = on_disk.load(other, run_options.out, "held-out", 0.0, training.seed)
-    else:
-        if not source.limit:
-            check_fits(source.data, data.stream_all(source))
-        rows = data.load(source)
-        if other is not None:
-            aside = data.load(other)
-        else:
-            rows, aside = hold_out(rows, training.held_out_ratio, training.seed)
-    examples = data.read(loaded.method, rows, source)
-    if not examples:
-        raise UserError(f"{source.data} leaves no example to train on: give more data")
-    return examples, data.read(loaded.method, aside, source) if aside else []
-
-
-def _build(
-    loaded: discover.Loaded, config: Any, training: TrainingOptions, examples: Sequence[Any]
-) -> Method:
-    """The method, the same in every process and at every start."""
-    seed_everything(seed_of(training.seed, "build"))
-    return loaded.method.build(config, source=training.init or None, data=examples)
-
-
-def _train(
-    method: Method,
-    record: runs.Record,
-    examples: Sequence[Any],
-    held_out: Sequence[Any],
-    training: TrainingOptions,
-    run_options: RunOptions,
-) -> None:
-    runs.make_folder(run_options.out)
-    run = Run(
-        run_options.out,
-        data=examples,
-        held_out=held_out,
-        budget=training.parsed_budget(),
-        seed=training.seed,
-        device=runs.device(run_options.device),
-        trackers=run_options.trackers,
-    )
-    if not runs.has_begun(run_options.out):
-        run.world.on_first(lambda: record.write(run_options.out))
-    loop.train(
-        method,
-        run,
-        autocast="bf16" if training.dtype == "bf16" else None,
-        compile=run_options.compile,
-        shard=run_options.shard,
-    )
-    model = run_options.out / runs.MODEL
-    run.world.on_first(lambda: _save(method, model))
-    if run.world.is_first:
-        told = f"the model is in {model}: pretrial predict, eval and export take {run_options.out}"
-        print(f"spent {_spent(run.spent)}; {told}")
-
-
-def _save(method: Method, folder: Path) -> None:
-    if not folder.exists():  # a finished run that is started again ends with the same model
-        with checkpoint.whole_folder(folder) as partial:
-            method.save(partial)
 
 
 def _spent(spent: Spent) -> str:

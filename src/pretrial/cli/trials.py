@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretrial import discover
-from pretrial.cli import data, options
+from pretrial.api import data
+from pretrial.cli import options
 from pretrial.cli.holding import again, all_methods, at_scales, hold_and_write
 from pretrial.compare import sequential
 from pretrial.compare.engine import Placement

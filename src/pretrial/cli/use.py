@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from pretrial import discover
-from pretrial.cli import data, options, runs
+from pretrial.api import data, runs
+from pretrial.cli import options
 from pretrial.errors import UserError, nearest
 from pretrial.files import whole_file
 from pretrial.train.method import Method

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pretrial.cli.data import Source
-from pretrial.cli.data import load as load_and_tell
+from pretrial.api.data import Source
+from pretrial.api.data import load as load_and_tell
 from pretrial.data.reading.sources import load
 from pretrial.errors import UserError
 

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from pretrial.cli import data, runs
+from pretrial.api import data, runs
 from pretrial.data.reading.indexed import DiskRows, check_index, write_index
 from pretrial.data.splits import side_of
 from pretrial.errors import UserError

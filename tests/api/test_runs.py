@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import pytest
 
-from pretrial.cli import runs
+from pretrial.api import runs
 from pretrial.errors import UserError
 from pretrial.plain import plain
 

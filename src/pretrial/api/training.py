@@ -1,0 +1,200 @@
+"""Training: rows in, a folder with a trained model out; the same call again goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pretrial import discover
+from pretrial.api import data, on_disk, runs
+from pretrial.checkpoints.keys import stored_dtype
+from pretrial.data.reading.memory import check_fits
+from pretrial.data.splits import hold_out
+from pretrial.environment import commit, environment
+from pretrial.errors import UserError
+from pretrial.plain import plain
+from pretrial.train import checkpoint, loop
+from pretrial.train.budget import Budget
+from pretrial.train.method import Method
+from pretrial.train.run import Run, seed_everything, seed_of
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What decides what is learnt; a run that goes on must be given the same.
+
+    Attributes:
+        init: name or folder of the checkpoint to start from; from scratch without one.
+        held_out: data kept aside for evaluation; without it a part of the data is.
+        held_out_split: of that data, where it has several.
+        held_out_ratio: share of the data that is kept aside where no --held-out is given.
+        budget: how much to train, such as 10m, 300steps or 2e6tokens.
+        seed: of all random choices.
+        dtype: bf16 computes in bfloat16 where that is safe; weights stay fp32.
+    """
+
+    init: str = ""
+    held_out: str = ""
+    held_out_split: str = ""
+    held_out_ratio: float = 0.1
+    budget: str = ""
+    seed: int = 0
+    dtype: Literal["fp32", "bf16"] = "fp32"
+
+    def parsed_budget(self) -> Budget | None:
+        """The budget, None where none was given."""
+        return Budget.parse(self.budget) if self.budget else None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How and where the work is done.
+
+    Attributes:
+        out: folder of the run.
+        device: cpu, cuda, or auto.
+        compile: compile the losses with torch.compile.
+        shard: cut weights, gradients and optimiser states into parts over the processes of
+            torchrun instead of copying them.
+        trackers: where metrics go beside metrics.jsonl, such as tensorboard.
+        dry_run: print stages, shapes, parameters and memory; train nothing.
+        data_on_disk: leave the data on the disk and read rows when they are needed. The index of
+            the rows is kept in the run's folder.
+    """
+
+    out: Path
+    device: str = "auto"
+    compile: bool = False
+    shard: bool = False
+    trackers: tuple[str, ...] = ()
+    dry_run: bool = False
+    data_on_disk: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before its first step: what was asked for, checked, and the examples.
+
+    Attributes:
+        loaded: the method.
+        config: its settings.
+        training: what decides what is learnt.
+        record: what `run.json` holds.
+        examples: to train on.
+        held_out: examples to evaluate on.
+    """
+
+    loaded: discover.Loaded
+    config: Any
+    training: TrainingOptions
+    record: runs.Record
+    examples: Sequence[Any]
+    held_out: Sequence[Any]
+
+    def build(self) -> Method:
+        """The method, the same in every process and at every start."""
+        seed_everything(seed_of(self.training.seed, "build"))
+        return self.loaded.method.build(
+            self.config, source=self.training.init or None, data=self.examples
+        )
+
+    def train(self, options: RunOptions) -> Run:
+        """Trains to the end and saves the model; a run that was stopped goes on."""
+        method = self.build()
+        runs.make_folder(options.out)
+        run = Run(
+            options.out,
+            data=self.examples,
+            held_out=self.held_out,
+            budget=self.training.parsed_budget(),
+            seed=self.training.seed,
+            device=runs.device(options.device),
+            trackers=options.trackers,
+        )
+        if not runs.has_begun(options.out):
+            run.world.on_first(lambda: self.record.write(options.out))
+        loop.train(
+            method,
+            run,
+            autocast="bf16" if self.training.dtype == "bf16" else None,
+            compile=options.compile,
+            shard=options.shard,
+        )
+        run.world.on_first(lambda: _save(method, options.out / runs.MODEL))
+        return run
+
+
+def prepare(
+    loaded: discover.Loaded,
+    config: Any,
+    source: data.Source,
+    training: TrainingOptions,
+    options: RunOptions,
+) -> Prepared:
+    """Reads the data, and makes sure that a run which has begun goes on as it began.
+
+    Args:
+        loaded: the method.
+        config: its settings.
+        source: the data.
+        training: what decides what is learnt.
+        options: how and where the work is done.
+
+    Raises:
+        UserError: the data cannot be read, or `options.out` holds another run.
+    """
+    record = runs.Record(
+        slug=loaded.card.slug,
+        config=plain(config),
+        arguments=plain(source) | plain(training),
+        num_examples=0,
+        num_held_out=0,
+        environment=environment(),
+        commit=commit(),
+        init_dtype=stored_dtype(training.init) if training.init else "",
+    )
+    older = runs.Record.read(options.out) if runs.has_begun(options.out) else None
+    if older is not None:
+        record.check_options(older, options.out)
+    examples, held_out = _read(loaded, source, training, options)
+    record = dataclasses.replace(record, num_examples=len(examples), num_held_out=len(held_out))
+    if older is not None:
+        record.check_data(older, options.out)
+    return Prepared(loaded, config, training, record, examples, held_out)
+
+
+def _read(
+    loaded: discover.Loaded, source: data.Source, training: TrainingOptions, run_options: RunOptions
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Examples to train on, and those held out."""
+    rows: Sequence[Any]
+    aside: Sequence[Any]
+    other = None
+    if training.held_out:
+        other = dataclasses.replace(source, data=training.held_out, split=training.held_out_split)
+    if run_options.data_on_disk:
+        share = 0.0 if other else training.held_out_ratio
+        rows, aside = on_disk.load(source, run_options.out, "data", share, training.seed)
+        if other is not None:
+            aside, _ = on_disk.load(other, run_options.out, "held-out", 0.0, training.seed)
+    else:
+        if not source.limit:
+            check_fits(source.data, data.stream_all(source))
+        rows = data.load(source)
+        if other is not None:
+            aside = data.load(other)
+        else:
+            rows, aside = hold_out(rows, training.held_out_ratio, training.seed)
+    examples = data.read(loaded.method, rows, source)
+    if not examples:
+        raise UserError(f"{source.data} leaves no example to train on: give more data")
+    return examples, data.read(loaded.method, aside, source) if aside else []
+
+
+def _save(method: Method, folder: Path) -> None:
+    if not folder.exists():  # a finished run that is started again ends with the same model
+        with checkpoint.whole_folder(folder) as partial:
+            method.save(partial)
