@@ -22,7 +22,7 @@ _COMMANDS = {
     "train": ("train a method on your data", "pretrial.cli.train:train"),
     "predict": ("use a trained run on new data", "pretrial.cli.use:predict"),
     "eval": ("measure a trained run on a task", "pretrial.cli.use:evaluate"),
-    "export": ("write a trained run as a folder other tools load", "pretrial.cli.use:export"),
+    "export": ("write a trained run as a folder other tools load", "pretrial.cli.export:export"),
     "trial": ("put a method on trial against its baseline", "pretrial.cli.trials:trial"),
     "compare": ("train several methods side by side, and rank them", "pretrial.cli.trials:compare"),
     "new": ("write a method of your own to begin with", "pretrial.cli.new:new"),

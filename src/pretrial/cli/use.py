@@ -1,4 +1,4 @@
-"""`predict`, `eval` and `export`: what a trained run is for.
+"""`predict` and `eval`: a trained run on new data.
 
 `predict` calls an ability of the method: the method of its class that a name in `CARD.abilities`
 names. It takes the examples, and its keyword-only parameters become options of the command line,
@@ -14,7 +14,6 @@ in the same way.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +32,6 @@ from pretrial.files import whole_file
 from pretrial.train.method import Method
 
 Row = Mapping[str, Any]
-_DTYPES = {"checkpoint": "", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 @dataclass(frozen=True)
@@ -138,50 +136,6 @@ def evaluate(argv: Sequence[str]) -> None:
     if parsed.output.out:
         text = json.dumps({"task": task.name, "run": str(folder), **result.to_dict()}, indent=1)
         runs.write_text(Path(parsed.output.out), text + "\n")
-
-
-def export(argv: Sequence[str]) -> None:
-    """Writes a trained run as a folder that transformers loads, or as a GGUF file."""
-    from pretrial.convert.export import export_gguf, export_model
-
-    folder, rest = options.first_word(argv, "pretrial export", "the folder of a run")
-    parsed = options.parse(ExportOptions, rest, prog=f"pretrial export {folder}")
-    runs.make_folder(parsed.to.parent)
-    record = runs.Record.read(Path(folder))
-    method = runs.load_method(record, Path(folder))
-    if parsed.to.suffix == ".gguf":
-        export_gguf(method, parsed.to, parsed.bits)
-        print(f"{parsed.to} holds the model, {parsed.to.stat().st_size / 1e6:.1f} MB")
-        return
-    card = discover.find(record.slug).card
-    usage = export_model(
-        method,
-        parsed.to,
-        card,
-        dataclasses.asdict(record),
-        data.note(str(record.arguments["data"])),
-        _DTYPES[parsed.dtype],
-    )
-    print(f"{parsed.to} holds the model")
-    if usage:
-        print(f"{parsed.to / 'README.md'} says how it is used")
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Where an exported model goes.
-
-    Attributes:
-        to: a folder that is not there yet; or for a language model of Llama's layout a file that
-            ends in .gguf, as llama.cpp and transformers read it.
-        bits: of the weights in a GGUF file.
-        dtype: of the weights in a folder; "checkpoint" is that of the checkpoint that the run
-            started from, and fp32 without one. Training is in fp32 whatever it was.
-    """
-
-    to: Path
-    bits: Literal[16, 8, 4] = 8
-    dtype: Literal["checkpoint", "fp32", "bf16", "fp16"] = "checkpoint"
 
 
 def _ability(loaded: discover.Loaded, name: str) -> str:
