@@ -17,7 +17,7 @@ from pretrial import discover
 from pretrial.compare.trial import Arm, Context
 from pretrial.corrupt.masks import mask_windows
 from pretrial.data.windows.cutting import TokenWindows
-from pretrial.errors import require_packages
+from pretrial.evaluate.floors import TfIdf
 from pretrial.train.stage import Batch
 
 _BYTES = 256
@@ -160,24 +160,6 @@ def counts_arms(slug: str, config: Any) -> tuple[Arm, Arm]:
         Arm("shares", "counts of tokens", "control", run=alone, trains=False),
         Arm("neighbours", "counts of neighbouring tokens", "control", run=beside, trains=False),
     )
-
-
-class TfIdf:
-    """Shares of words, weighted by how rare they are; measured like an encoder.
-
-    Args:
-        texts: to count in.
-    """
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        require_packages("sklearn")
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        self._words = TfidfVectorizer().fit(texts)
-
-    def encode(self, texts: Sequence[str]) -> Any:
-        """Vectors of the texts, a sparse matrix [N, words]."""
-        return self._words.transform(texts)
 
 
 def tfidf_arm() -> Arm:

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from pretrial.compare.kit.floors import TfIdf
 from pretrial.compare.trial import Data, Items, Values
 from pretrial.data.labels import labelled
 from pretrial.data.reading.sources import load
@@ -24,6 +23,7 @@ from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
 from pretrial.evaluate.examples import examples_of
 from pretrial.evaluate.finetune import best_rate, finetune
+from pretrial.evaluate.floors import TfIdf
 from pretrial.evaluate.labelled import split_labelled
 from pretrial.evaluate.probe import probe, probe_log_probs
 
@@ -125,7 +125,7 @@ def measure(
     """Per test text 1.0 where it was classified rightly, and whether one class is all it guesses.
 
     Args:
-        method: with the abilities `classifier` and `encode`; or `floors.TfIdf`.
+        method: with the abilities `classifier` and `encode`; or `evaluate.floors.TfIdf`.
         halves: rows to learn from, and to be tested on.
         seed: of the choice of labelled texts and of fine-tuning.
         num_labels: labelled texts to learn from.

@@ -8,10 +8,11 @@ from typing import Any
 from pretrial.compare.kit import edited_texts, encoder_trial
 from pretrial.compare.kit.arms import ablations
 from pretrial.compare.kit.encoder_trial import DOCSTRINGS, Task, data_of
-from pretrial.compare.kit.floors import TfIdf, TokenCounts
+from pretrial.compare.kit.floors import TokenCounts
 from pretrial.compare.kit.packages import group_of
 from pretrial.compare.kit.warm_starts import untrained, warm_start
 from pretrial.compare.trial import Arm, Data, Trial, Values
+from pretrial.evaluate.floors import TfIdf
 from pretrial.methods.text.e2s2.config import Config
 from pretrial.methods.text.e2s2.data import Views
 from pretrial.train.budget import Budget
