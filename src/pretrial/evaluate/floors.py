@@ -119,7 +119,10 @@ def floor_of(
     vectors = plain_vectors(train, test, kind, field or kind)
     linear = majority.log_probs
     if len(set(targets.tolist())) > 1:
-        linear = probe_log_probs(vectors[0], targets, vectors[1], len(place), scaled=kind != "text")
+        scaled = kind != "text"
+        linear = probe_log_probs(
+            vectors[0], targets.tolist(), vectors[1], len(place), scaled=scaled
+        )
     return majority, Floor(_NAMES[kind], linear, classes)
 
 
