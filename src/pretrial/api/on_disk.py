@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 from pretrial.api import data, runs
@@ -25,7 +24,7 @@ def load(
     The first process makes the index and holds the run's folder from then on.
 
     Args:
-        source: the data.
+        source: the data, a single source.
         out: folder of the run.
         name: of the index, unique in the run.
         held_out_ratio: share of the rows to set aside.
@@ -35,7 +34,7 @@ def load(
         UserError: there are no rows, one is broken, or the data has changed since the run began.
     """
     folder = out / _FOLDER / name
-    setting = asdict(source) | {"held_out_ratio": held_out_ratio, "seed": seed}
+    setting = source.arguments() | {"held_out_ratio": held_out_ratio, "seed": seed}
 
     def make() -> None:
         claim(out)
@@ -51,7 +50,7 @@ def load(
         with checkpoint.whole_folder(folder) as partial:
             write_index(
                 partial,
-                data.stream_all(source),
+                data.stream_one(source),
                 setting,
                 side_of(held_out_ratio, seed),
                 _PARTS,

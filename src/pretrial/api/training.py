@@ -12,6 +12,7 @@ from pretrial import discover
 from pretrial.api import data, on_disk, runs
 from pretrial.checkpoints.keys import stored_dtype
 from pretrial.data.reading.memory import check_fits
+from pretrial.data.rows import Row
 from pretrial.data.splits import hold_out
 from pretrial.environment import commit, environment
 from pretrial.errors import UserError
@@ -149,7 +150,7 @@ def prepare(
     record = runs.Record(
         slug=loaded.card.slug,
         config=plain(config),
-        arguments=plain(source) | plain(training),
+        arguments=source.arguments() | plain(training),
         num_examples=0,
         num_held_out=0,
         environment=environment(),
@@ -170,28 +171,35 @@ def _read(
     loaded: discover.Loaded, source: data.Source, training: TrainingOptions, run_options: RunOptions
 ) -> tuple[Sequence[Any], Sequence[Any]]:
     """Examples to train on, and those held out."""
-    rows: Sequence[Any]
-    aside: Sequence[Any]
-    other = None
+    ratio = 0.0 if training.held_out else training.held_out_ratio
+    parts = _sides(source, run_options, "data", ratio, training.seed)
+    aside = data.join(source, [side for _, side in parts], weighted=False)
     if training.held_out:
-        other = dataclasses.replace(source, data=training.held_out, split=training.held_out_split)
-    if run_options.data_on_disk:
-        share = 0.0 if other else training.held_out_ratio
-        rows, aside = on_disk.load(source, run_options.out, "data", share, training.seed)
-        if other is not None:
-            aside, _ = on_disk.load(other, run_options.out, "held-out", 0.0, training.seed)
-    else:
-        if not source.limit:
-            check_fits(source.data, data.stream_all(source))
-        rows = data.load(source)
-        if other is not None:
-            aside = data.load(other)
-        else:
-            rows, aside = hold_out(rows, training.held_out_ratio, training.seed)
-    examples = data.read(loaded.method, rows, source)
+        other = dataclasses.replace(
+            source, data=(training.held_out,), split=training.held_out_split
+        )
+        aside = _sides(other, run_options, "held-out", 0.0, training.seed)[0][0]
+    examples = data.read(loaded.method, data.join(source, [kept for kept, _ in parts]), source)
     if not examples:
-        raise UserError(f"{source.data} leaves no example to train on: give more data")
+        raise UserError(f"{source.name} leaves no example to train on: give more data")
     return examples, data.read(loaded.method, aside, source) if aside else []
+
+
+def _sides(
+    source: data.Source, options: RunOptions, name: str, held_out_ratio: float, seed: int
+) -> list[tuple[Sequence[Row], Sequence[Row]]]:
+    """Of each source the rows to train on and those held out."""
+    sides: list[tuple[Sequence[Row], Sequence[Row]]] = []
+    for number, one in enumerate(data.each_of(source)):
+        if options.data_on_disk:
+            index = f"{name}-{number + 1}" if number else name
+            sides.append(on_disk.load(one, options.out, index, held_out_ratio, seed))
+        else:
+            if not one.limit:
+                check_fits(one.name, data.stream_one(one))
+            rows = data.load_one(one)
+            sides.append(hold_out(rows, held_out_ratio, seed) if held_out_ratio else (rows, []))
+    return sides
 
 
 def _save(method: Method, folder: Path) -> None:

@@ -59,7 +59,7 @@ def audit_command(argv: Sequence[str]) -> int:
         raise UserError("--mutants must not be negative, and --seconds be positive")
     if given.out is not None:
         runs.make_folder(given.out.parent)  # which would be a pity to fail at the end
-    fields = data.renamed(data.Source(source, fields=given.fields))
+    fields = data.renamed(data.Source((source,), fields=given.fields))
     rows = sources.load(source, fields=fields, split=given.split or None, skip_bad=True)
     report = audit(
         rows[: given.limit or None],

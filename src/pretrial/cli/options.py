@@ -32,14 +32,14 @@ def parse(cls: type[T], argv: Sequence[str], *, prog: str, description: str = ""
         if option.startswith("--") and option not in {*known, "--help"}:
             raise UserError(f"{prog} has no option {option}; the nearest: {nearest(option, known)}")
     with _one_sentence(prog):
-        return tyro.cli(cls, args=list(argv), prog=prog, description=description)
+        return tyro.cli(cls, args=_gathered(cls, argv), prog=prog, description=description)
 
 
 def peek(cls: type[T], argv: Sequence[str], *, prog: str) -> T:
     """Reads some of the options, which decide what the others are, and passes over the rest."""
     with _one_sentence(prog):
         value, _ = tyro.cli(
-            cls, args=list(argv), prog=prog, add_help=False, return_unknown_args=True
+            cls, args=_gathered(cls, argv), prog=prog, add_help=False, return_unknown_args=True
         )
         return value
 
@@ -90,8 +90,17 @@ def first_word(argv: Sequence[str], prog: str, what: str) -> tuple[str, list[str
     return argv[0], list(argv[1:])
 
 
-def _names(cls: Any, prefix: str = "") -> Iterator[str]:
-    """Spellings of all options of a dataclass, nested ones as --outer.inner."""
+def _names(cls: Any) -> Iterator[str]:
+    """Spellings of all options of a dataclass."""
+    for option, kind in _options(cls):
+        yield option
+        if kind is bool:
+            parent, _, name = option.removeprefix("--").rpartition(".")
+            yield f"--{parent}{parent and '.'}no-{name}"
+
+
+def _options(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All options of a dataclass with their types, nested ones as --outer.inner."""
     hints = typing.get_type_hints(cls, include_extras=True)
     for field in dataclasses.fields(cls):
         hint = hints[field.name]
@@ -99,11 +108,27 @@ def _names(cls: Any, prefix: str = "") -> Iterator[str]:
         kind = typing.get_args(hint)[0] if merged else hint
         name = field.name.replace("_", "-")
         if dataclasses.is_dataclass(kind):
-            yield from _names(kind, prefix if merged else f"{prefix}{name}.")
-            continue
-        yield f"--{prefix}{name}"
-        if kind is bool:
-            yield f"--{prefix}no-{name}"
+            yield from _options(kind, prefix if merged else f"{prefix}{name}.")
+        else:
+            yield f"--{prefix}{name}", kind
+
+
+def _gathered(cls: Any, argv: Sequence[str]) -> list[str]:
+    """The words, in which an option of several values stands once, however often it was given."""
+    several = {option for option, kind in _options(cls) if typing.get_origin(kind) is tuple}
+    rest: list[str] = []
+    values: dict[str, list[str]] = {}
+    into = rest
+    for word in argv:
+        option, equals, value = word.partition("=")
+        if word.startswith("--"):
+            name = option.replace("_", "-")
+            into = values.setdefault(name, []) if name in several else rest
+            if name in several:
+                into += [value] if equals else []
+                continue
+        into.append(word)
+    return rest + [word for name, given in values.items() for word in (name, *given)]
 
 
 @contextlib.contextmanager

@@ -163,7 +163,7 @@ def _setting(slugs: tuple[str, ...], given: Mapping[str, Any], common: TrialOpti
             f" {', '.join(str(look.seeds) for look in sequential.LOOKS)}"
         )
     budget = Budget.parse(common.budget) if common.budget else None
-    fields = data.renamed(data.Source("", common.fields)) or {}
+    fields = data.renamed(data.Source((), common.fields)) or {}
     setting = Setting(slugs, given, (), (), budget, fields)
     if common.seeds:
         return dataclasses.replace(setting, seeds=setting.make().seeds(common.seeds))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import islice
@@ -55,6 +55,10 @@ class Rows(Sequence[Row]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    def expanded(self, make: Callable[[Row], Iterable[Row]]) -> Rows:
+        """What is made of each row, one after the other."""
+        return Rows((new for row in self for new in make(row)), self.source, self.skipped)
+
     def __repr__(self) -> str:
         return f"<{len(self)} rows of {self.source or 'data'}: {', '.join(field_names(self))}>"
 
@@ -66,6 +70,7 @@ class Stream(Iterable[Row]):
         source: where they come from, for messages.
         skipped: why rows were left out in the last iteration, as far as it has come.
         files: all that is read, in order; empty where the source is no file.
+        as_written: whether the rows are what stands in the files, but for the names of fields.
     """
 
     def __init__(
@@ -74,12 +79,14 @@ class Stream(Iterable[Row]):
         source: str = "",
         start: int = 0,
         files: Sequence[Path] = (),
+        as_written: bool = True,
     ) -> None:
         """`read(skipped)` gives the rows from the first on and appends reasons to `skipped`."""
         self._read = read
         self._start = start
         self.source = source
         self.files = tuple(files)
+        self.as_written = as_written
         self.skipped: list[str] = []
 
     def __iter__(self) -> Iterator[Row]:
@@ -88,7 +95,17 @@ class Stream(Iterable[Row]):
 
     def skip(self, count: int) -> Stream:
         """The same rows without the first `count`: where an interrupted reading goes on."""
-        return Stream(self._read, self.source, self._start + count, self.files)
+        start = self._start + count
+        return Stream(self._read, self.source, start, self.files, self.as_written)
+
+    def expanded(self, make: Callable[[Row], Iterable[Row]]) -> Stream:
+        """What is made of each row, one after the other."""
+
+        def read(skipped: list[str]) -> Iterator[Row]:
+            for row in self._read(skipped):
+                yield from make(row)
+
+        return Stream(read, self.source, files=self.files, as_written=False)
 
 
 class Mapped(Sequence[Any]):
@@ -294,26 +311,6 @@ def is_on_disk(data: object) -> bool:
 def field_names(rows: Iterable[Row]) -> list[str]:
     """Names of the fields of the first row."""
     return list(next(iter(rows), {}))
-
-
-def rename(row: Mapping[str, Any], fields: Mapping[str, str]) -> Row:
-    """The row with `fields[wanted]` called `wanted`; other fields stay.
-
-    Raises:
-        UserError: the row lacks a field that is to be renamed.
-    """
-    for wanted, found in fields.items():
-        if found not in row:
-            raise UserError(
-                f"--fields {wanted}={found}: there is no field {found!r}; found: {', '.join(row)}"
-            )
-    rest = {key: value for key, value in row.items() if key not in fields.values()}
-    return rest | {wanted: row[found] for wanted, found in fields.items()}
-
-
-def found_name(fields: Mapping[str, str] | None, wanted: str) -> str:
-    """What a field is called in the data that `rename` is given."""
-    return (fields or {}).get(wanted, wanted)
 
 
 def likely(wanted: str, found: Iterable[str]) -> str:

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any, overload
 
 from pretrial.data.reading.files import BadLineError, are_plain_lines, json_line, json_lines
-from pretrial.data.rows import Row, Rows, Stream, found_name, rename
+from pretrial.data.reading.naming import found_name, rename
+from pretrial.data.rows import Row, Rows, Stream
 from pretrial.errors import UserError
 
 _INDEX, _COPY = "index.json", "rows.jsonl"
@@ -135,7 +136,7 @@ def write_index(
         UserError: there are no rows, one is broken, or somebody writes to the files.
     """
     stamps = [_stamp(path) for path in rows.files]
-    in_place = bool(rows.files) and all(map(are_plain_lines, rows.files))
+    in_place = bool(rows.files) and rows.as_written and all(map(are_plain_lines, rows.files))
     skipped: list[str] = []
     if in_place:
         found = _in_place(rows.files, fields, skipped if skip_bad else None, folder / _COPY)

@@ -13,8 +13,9 @@ from pretrial.data.problems.apps import apps_folder_rows, apps_questions
 from pretrial.data.problems.quixbugs import is_quixbugs, quixbugs_rows
 from pretrial.data.reading.files import file_rows, is_data_file
 from pretrial.data.reading.folders import look_through
+from pretrial.data.reading.naming import fill, found_name, rename
 from pretrial.data.reading.pieces import in_pieces
-from pretrial.data.rows import Row, Rows, Stream, found_name, rename, require
+from pretrial.data.rows import Row, Rows, Stream, require
 from pretrial.errors import UserError, missing_package, nearest
 
 __all__ = ["Rows", "Stream", "load", "require"]
@@ -47,6 +48,7 @@ def load(
     source: str | Path,
     *,
     fields: Mapping[str, str] | None = None,
+    template: str = "",
     split: str | None = None,
     streaming: Literal[False] = False,
     skip_bad: bool = False,
@@ -56,6 +58,7 @@ def load(
     source: str | Path,
     *,
     fields: Mapping[str, str] | None = None,
+    template: str = "",
     split: str | None = None,
     streaming: Literal[True],
     skip_bad: bool = False,
@@ -64,6 +67,7 @@ def load(
     source: str | Path,
     *,
     fields: Mapping[str, str] | None = None,
+    template: str = "",
     split: str | None = None,
     streaming: bool = False,
     skip_bad: bool = False,
@@ -78,6 +82,7 @@ def load(
             Hugging Face data set ("owner/name" or "owner/name:config"), or "builtin:NAME", with
             options as in "builtin:mini-apps?split=test&seed=1".
         fields: new names, as {wanted: found}; those of a `Renamed` source without them.
+        template: what `text` is made of, see `rows.fill`; of the fields with their new names.
         split: of a data set, archive or folder: there the subfolder, or the files whose names begin
             with it.
         streaming: read while iterating, in flat memory, instead of all at once.
@@ -89,6 +94,9 @@ def load(
     name = str(source)
     if isinstance(source, Renamed):
         fields = fields or source.fields
+    if template:
+        rows = load(source, fields=fields, split=split, streaming=streaming, skip_bad=skip_bad)  # type: ignore[call-overload]
+        return rows.expanded(lambda row: in_pieces(fill(row, template)))
     if name.startswith("builtin:"):
         rows = _builtin(name, split)
         return _deliver(lambda skipped: iter(rows), name, fields, streaming)
@@ -167,7 +175,13 @@ def _folder(
         return _deliver(lambda skipped: apps_folder_rows(root), name, fields, streaming)
     if is_quixbugs(root):
         return _deliver(lambda skipped: quixbugs_rows(root), name, fields, streaming)
-    files = sorted(f for f in root.rglob("*") if f.is_file() and not f.name.startswith("."))
+    try:
+        files = sorted(f for f in root.rglob("*") if f.is_file() and not f.name.startswith("."))
+    except OSError as error:
+        raise UserError(
+            f"cannot read all of {root} ({error.filename}: {error.strerror}): give a folder that you"
+            " may read"
+        ) from error
     if split is not None and root is path:
         files = [file for file in files if file.name.startswith(split)]
         if not files:
