@@ -76,7 +76,7 @@ def test_a_folder_that_may_not_be_read_is_a_sentence(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "ends, words", [((":0.5", ""), "has none"), ((":0", ":1"), "a weight of --data is 0")]
+    ("ends", "words"), [((":0.5", ""), "has none"), ((":0", ":1"), "a weight of --data is 0")]
 )
 def test_weights_that_make_no_sense_are_refused(two, ends, words):
     with pytest.raises(UserError, match=words):
@@ -105,7 +105,7 @@ def test_a_text_is_made_of_several_fields(tmp_path, on_disk):
 
 
 @pytest.mark.parametrize(
-    "template, words",
+    ("template", "words"),
     [("{titel}", "the nearest: title"), ("{title", "is a brace itself"), ("title", "names no fi")],
 )
 def test_a_template_that_does_not_fit_is_refused(tmp_path, template, words):
@@ -158,3 +158,8 @@ def test_a_run_on_two_sources_says_both_and_goes_on(two, tmp_path, capsys):
     assert record["arguments"]["data"] == [f"{few}:0.5", f"{many}:0.5"]
     assert main([*words[:-1], f"{many}:0.4"]) == 2
     assert "holds a run with --data" in capsys.readouterr().err
+
+
+def test_the_card_notes_the_licence_of_each_built_in_source():
+    note = data.note(["builtin:stdlib-docstrings:0.5", "builtin:digits:0.3", "mine.jsonl:0.2"])
+    assert note.count("licence") == 2

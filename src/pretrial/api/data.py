@@ -242,12 +242,18 @@ def readable(method: Method, rows: Rows, source: Source, task: Any) -> Rows:
     return Rows([rows[place] for place in places], rows.source, numbers=numbers)
 
 
-def note(source: str) -> str:
-    """Where built-in data is from and its licence; "" for other data."""
-    if not source.startswith("builtin:"):
-        return ""
-    made = describe(source.removeprefix("builtin:").partition("?")[0])
-    return f"provenance of the data: {made.provenance}; licence: {made.licence}"
+def note(names: str | Sequence[str]) -> str:
+    """Where built-in data is from and its licence; "" for other data.
+
+    Args:
+        names: of the sources, as `run.json` has them.
+    """
+    notes = []
+    for name, _ in _weighted(Source((names,) if isinstance(names, str) else tuple(names))):
+        if name.startswith("builtin:"):
+            made = describe(name.removeprefix("builtin:").partition("?")[0])
+            notes.append(f"provenance of the data: {made.provenance}; licence: {made.licence}")
+    return "; ".join(dict.fromkeys(notes))
 
 
 def tell_skipped(source: Source, rows: Any) -> None:

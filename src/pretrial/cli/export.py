@@ -51,7 +51,7 @@ def export(argv: Sequence[str]) -> None:
         parsed.to,
         card,
         dataclasses.asdict(record),
-        data.note(str(record.arguments["data"])),
+        data.note(record.arguments["data"]),
         _DTYPES[parsed.dtype],
     )
     print(f"{parsed.to} holds the model")

@@ -179,8 +179,8 @@ def _folder(
         files = sorted(f for f in root.rglob("*") if f.is_file() and not f.name.startswith("."))
     except OSError as error:
         raise UserError(
-            f"cannot read all of {root} ({error.filename}: {error.strerror}): give a folder that you"
-            " may read"
+            f"cannot read all of {root} ({error.filename}: {error.strerror}): give a folder that"
+            " you may read"
         ) from error
     if split is not None and root is path:
         files = [file for file in files if file.name.startswith(split)]
