@@ -109,6 +109,7 @@ class _StageLoop:
             try:
                 with run.booking() as self.spent:
                     self._train()
+                run.callbacks.stage_ended(stage.name, self.module)
             finally:
                 run.stage = ""
                 self.request.deferred = False

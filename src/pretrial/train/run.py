@@ -17,6 +17,7 @@ from rich.console import Console
 from pretrial.errors import UserError
 from pretrial.train import checkpoint, distributed, log
 from pretrial.train.budget import Budget, Spent
+from pretrial.train.callbacks import Callbacks
 from pretrial.train.claim import claim, release
 from pretrial.train.seeds import seed_everything, seed_of
 
@@ -41,6 +42,7 @@ class Run:
         log_every: steps between two rows of metrics.
         measure_flops: count FLOPs also where no budget is in FLOPs.
         stage: name of the open stage, "" between stages.
+        callbacks: what a caller is told.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Run:
         save_every: Budget = _FIVE_MINUTES,
         log_every: int = 10,
         measure_flops: bool = False,
+        callbacks: Callbacks | None = None,
     ) -> None:
         self.folder = Path(folder)
         self._data = data
@@ -74,7 +77,9 @@ class Run:
         self.console = Console(quiet=quiet or not self.world.is_first)
         self.world.on_first(lambda: claim(self.folder))
         self.journal = log.Journal(self.folder / "metrics.jsonl", self._known_rows())
+        self.callbacks = callbacks if callbacks and self.world.is_first else Callbacks()
         self._trackers = log.make_trackers(trackers, self.folder) if self.world.is_first else []
+        self._trackers.append(self.callbacks)
 
     def _device(self, device: str | torch.device) -> torch.device:
         if device == "auto":
