@@ -131,7 +131,7 @@ def test_link_into_the_gallery_opens_the_method(at_gallery, pages) -> None:
     at_gallery.get(f"file://{pages}/index.html#method02")
     detail = at_gallery.find_element("css selector", "tr.detail")
     detail.find_element("link text", "The whole trial").click()
-    assert at_gallery.find_element("css selector", "h1").text.startswith("METHOD02")
+    assert at_gallery.find_element("css selector", "p.kicker").text.startswith("METHOD02")
 
 
 def test_slash_goes_to_search(at_gallery) -> None:
@@ -158,7 +158,7 @@ def test_fits_a_phone_in_both_modes(browser, pages, name, mode) -> None:
         light = [sum(int(v) for v in re.findall(r"\d+", colour)[:3]) for colour in (paper, ink)]
         assert abs(light[0] - light[1]) > 500  # of 765: readable
         assert (light[0] < light[1]) == (mode == "dark")
-        plots = browser.find_elements("css selector", "figure svg.plot")
+        plots = browser.find_elements("css selector", ".figures svg.plot")
         assert all(250 < plot.rect["width"] <= 360 for plot in plots if plot.is_displayed())
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
 
+from pretrial.compare.report.axes import x_ticks
 from pretrial.compare.report.markup import inline, python_lines, side_by_side
 from pretrial.compare.report.page import Page, Tag
-from pretrial.compare.report.plots import Bars, Curve, Dot, Lines, Points, Scatter, Stacked
-from pretrial.compare.report.svg import Scale, number, ticks
+from pretrial.compare.report.plots import Bars, Curve, Lines, Points, Stacked, sharing_axes
+from pretrial.compare.report.scatter import Dot, Scatter, place_labels
+from pretrial.compare.report.svg import Scale, number, text_width, tick_labels, ticks
 from pretrial.compare.stats import Interval
 
 PLOTS = {
@@ -70,7 +73,7 @@ def test_page_needs_no_network_and_escapes() -> None:
     assert not re.findall(r'(?:src|href)="(?!data:|https://example\.org)', html)
     assert "@import" not in html
     assert "url(" not in html
-    assert '0.5<span class="range">0.4 to 0.6</span>' in html
+    assert '<td class="number">0.50</td><td class="range">0.40 to 0.60</td>' in html
 
 
 def test_table_refuses_ragged_rows() -> None:
@@ -102,7 +105,7 @@ def test_side_by_side_marks_only_what_differs() -> None:
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(0, "0"), (0.12345, "0.123"), (-2, "\u22122"), (1234, "1\u2009234"), (2.5e6, "2.5M"),
-     (1.2e-5, "1.20e\u22125"), (float("nan"), "\u2013")],
+     (1.2e-5, "1.2e\u22125"), (float("nan"), "\u2013")],
 )  # fmt: skip
 def test_number(value: float, shown: str) -> None:
     assert number(value) == shown
@@ -112,3 +115,59 @@ def test_ticks_are_round_and_inside() -> None:
     assert ticks(0, 1) == [0, 0.25, 0.5, 0.75, 1]
     assert ticks(-0.03, 0.11) == [0, 0.05, 0.1]
     assert Scale(1, 1000, 0, 100, log=True).ticks() == [1, 10, 100, 1000]
+
+
+def test_curves_of_very_different_size_do_not_share_an_axis() -> None:
+    curves = {
+        "weighted": Curve([0, 1], [60, 50]),
+        "small": Curve([0, 1], [1.1, 1.0]),
+        "middle": Curve([0, 1], [2.5, 2]),
+        "nothing": Curve([0, 1], [0, 0]),
+    }
+    groups = [list(group) for group in sharing_axes(curves)]
+    assert groups == [["weighted"], ["small", "middle", "nothing"]]
+
+
+def test_labels_of_points_keep_clear_of_each_other() -> None:
+    points = {f"an arm named {i}": (200.0 + i, 120.0 + i) for i in range(8)}
+    frame = (40.0, 20.0, 360.0, 240.0)
+    boxes = list(place_labels(points, frame).values())
+    for i, (left, top, right, bottom) in enumerate(boxes):
+        assert frame[0] <= left <= right <= frame[2]
+        assert frame[1] <= top <= bottom <= frame[3]
+        for other in boxes[:i]:
+            assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+
+
+@pytest.mark.parametrize(("better", "mark"), [("higher", "higher is better →"), ("lower", "← l")])
+def test_effects_say_and_shade_which_side_is_better(better, mark) -> None:
+    drawn = Points({"a": Interval(0.1, -0.1, 0.3)}, "difference in accuracy", better=better).svg()
+    assert mark in drawn
+    assert "difference in accuracy" in drawn
+    d = re.search(r'd="M([\d.]+) [^"]*L([\d.]+) [\d.]+L[^"]*" class="better"', drawn)
+    zero = re.search(r'x1="([\d.]+)"[^>]*class="zero"', drawn)
+    assert d is not None
+    assert zero is not None
+    left, right = sorted((float(d[1]), float(d[2])))
+    assert float(zero[1]) == pytest.approx(left if better == "higher" else right, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [([2.5, 13.25, 0.04], ["2.500", "13.250", "0.040"]), ([1, 20, 3000], ["1", "20", "3\u2009000"]),
+     ([-0.5, 0.25], ["\u22120.500", "0.250"]), ([1e6, 2.0], ["1M", "2"])],
+)  # fmt: skip
+def test_numbers_of_a_column_have_the_same_decimals(values, shown) -> None:
+    html = Page("t").table(["x"], [[value] for value in values]).render()
+    assert re.findall(r'<td class="number">([^<]*)</td>', html) == shown
+
+
+def test_ticks_read_differently_and_have_room() -> None:
+    assert tick_labels([0.9975, 1.0, 1.0025]) == ["0.9975", "1.0000", "1.0025"]
+    found = x_ticks(Scale(0.99001, 0.99009, 150, 350))
+    assert len(found) >= 2
+    ends = [
+        (middle - text_width(label) / 2, middle + text_width(label) / 2)
+        for _, label, middle in found
+    ]
+    assert all(a[1] < b[0] for a, b in pairwise(ends))

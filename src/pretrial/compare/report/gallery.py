@@ -10,9 +10,10 @@ from typing import Any
 from pretrial.compare import sequential
 from pretrial.compare.ranking import cost_of, recommendation
 from pretrial.compare.report.markup import inline
-from pretrial.compare.report.page import Page, asset, cell
+from pretrial.compare.report.page import Page, asset
 from pretrial.compare.report.plots import Points
 from pretrial.compare.report.svg import MINUS, element, number
+from pretrial.compare.report.tables import cell
 from pretrial.compare.report.trial_page import curve_plots, headline, unit_name, verdict_tag
 from pretrial.compare.report.words import claim_sentence, explain
 from pretrial.compare.stats import Interval
@@ -29,6 +30,9 @@ _COLUMNS = (
     ("Effect", "number"),
     ("Cost", "wide number"),
 )
+_MARKER = (
+    '<svg class="marker" viewBox="0 0 10 10" aria-hidden="true"><path d="M3 1l4 4-4 4"/></svg>'
+)
 _VERDICTS = (*sequential.DECIDED, "undecided", "nothing learnt", "premise absent", "not tried")
 
 
@@ -43,6 +47,7 @@ def gallery(entries: Sequence[Entry], records: Sequence[Record]) -> Page:
     tried = sum(entry.card.slug in trials for entry in entries)
     page = Page(
         "Methods on trial",
+        headline=_headline([trials[e.card.slug] for e in entries if e.card.slug in trials]),
         lead=f"{len(entries)} published methods; {tried} put on trial against their baseline at an"
         " equal budget.",
     )
@@ -65,11 +70,18 @@ def gallery(entries: Sequence[Entry], records: Sequence[Record]) -> Page:
             [[f"[{r['title']}]({r['slug']}.html)", recommendation(r)] for r in comparisons],
         )
     page.footer(
-        "Effects are differences to the baseline, drawn so that right is the expected direction,"
-        " with intervals adjusted for the looks. Keys: / to search, Escape to clear, Enter to open"
-        " a method."
+        "Effects are differences to the baseline in the metric that is named, with intervals"
+        " adjusted for the looks; green ones are on the better side, red ones on the worse. Keys:"
+        " / to search, Escape to clear, Enter to open a method."
     )
     return page
+
+
+def _headline(tried: Sequence[Record]) -> str:
+    """How many trials came out how."""
+    verdicts = [record["verdict"] for record in tried]
+    counts = [f"{n} {verdict}" for verdict in _VERDICTS if (n := verdicts.count(verdict))]
+    return f"Of {len(tried)} methods on trial: {', '.join(counts)}." if tried else ""
 
 
 def _filters(entries: Sequence[Entry]) -> str:
@@ -112,8 +124,8 @@ def _row(entry: Entry, trials: Mapping[str, Record]) -> str:
     }
     data = "".join(f' data-{key}="{escape(value)}"' for key, value in keys.items())
     cells = (
-        (card.slug, f'<button type="button" aria-expanded="false">{escape(card.slug)}</button>'
-         f'<span class="soft">{escape(card.summary)}</span>'),
+        (card.slug, f'<button type="button" aria-expanded="false">{_MARKER}{escape(card.slug)}'
+         f'</button><span class="soft">{escape(card.summary)}</span>'),
         (entry.family, escape(entry.family)),
         (card.abilities[0] if card.abilities else "", escape(", ".join(card.abilities))),
         (card.year, str(card.year)),
@@ -130,28 +142,33 @@ def _row(entry: Entry, trials: Mapping[str, Record]) -> str:
 
 
 def _effect(claim: Record, interval: Interval) -> tuple[float, str]:
-    """How many half-widths of its interval the effect is, and a small drawing of it."""
+    """How many half-widths of its interval the effect is to the good, and a small drawing of it.
+
+    The drawing has the metric's own direction; its colour says whether that is the good one.
+    """
     sign = 1 if claim["expect"] == "higher" else -1
     value = number(interval.value)
-    shown = value if value.startswith(MINUS) or interval.value == 0 else f"+{value}"
+    signed = value if value.startswith(MINUS) or interval.value == 0 else f"+{value}"
+    shown = f'<span class="effect">{signed}</span>'
+    named = (
+        f'<span class="soft metric">{escape(claim["metric"])}, {claim["expect"]} is better</span>'
+    )
     if math.isnan(interval.low):
-        return -math.inf, f'<span class="effect">{shown}</span>'
-    low, high = sorted((sign * interval.low, sign * interval.high))
-    middle = sign * interval.value
-    span = max(abs(low), abs(high)) or 1.0
+        return -math.inf, shown + named
+    span = max(abs(interval.low), abs(interval.high)) or 1.0
 
     def x(v: float) -> float:
         return 45 + 40 * v / span
 
     drawn = element("line", x1=45, y1=2, x2=45, y2=16, cls="zero")
-    drawn += element("line", x1=x(low), y1=9, x2=x(high), y2=9, cls="whisker")
-    drawn += element("circle", cx=x(middle), cy=9, r=4, cls="mark")
+    drawn += element("line", x1=x(interval.low), y1=9, x2=x(interval.high), y2=9, cls="whisker")
+    drawn += element("circle", cx=x(interval.value), cy=9, r=4, cls="mark")
+    low, high = sorted((sign * interval.low, sign * interval.high))
     half = (high - low) / 2
-    title = f"{claim['metric']} {interval}"
-    return middle / half if half else math.inf, (
+    title = f"difference in {claim['metric']} {interval}, {claim['expect']} is better"
+    return sign * interval.value / half if half else math.inf, (
         f'<svg class="plot mini {_tone(low, high)}" viewBox="0 0 90 18" role="img"'
-        f' aria-label="{escape(title)}"><title>{escape(title)}</title>{drawn}</svg>'
-        f'<span class="effect">{shown}</span>'
+        f' aria-label="{escape(title)}"><title>{escape(title)}</title>{drawn}</svg>{shown}{named}'
     )
 
 
@@ -205,7 +222,8 @@ def _detail(entry: Entry, record: Record | None) -> str:
             )
             for c in own
         }
-        plots.append(Points(rows, f"difference in {found[0]['metric']}", title="Effect"))
+        label = f"difference in {found[0]['metric']}"
+        plots.append(Points(rows, label, title="Effect", better=found[0]["expect"]))
     drawn = "".join(f"<figure>{plot.svg()}</figure>" for plot in plots)
     seeds = max(len(arm["seeds"]) for arm in record["arms"])
     each = f"{number(record['budget']['amount'])} {unit_name(record['budget']['unit'])}"

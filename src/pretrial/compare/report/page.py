@@ -4,9 +4,12 @@
     from pretrial.compare.report.plots import Bars, Curve, Lines, Points, Stacked
     from pretrial.compare.stats import Interval
 
-    page = Page("CodeRL on mini-APPS", lead="Does reinforcement from unit tests help?")
-    page.heading("Result")
-    page.text("pass@1 rose from **31 %** to **38 %**; run `pretrial trial coderl` to see it again.")
+    page = Page(
+        "CodeRL on mini-APPS",
+        headline="pass@1 rose from 31 to 38 %",
+        lead="Does reinforcement from unit tests help?",
+    )
+    page.heading("Result").text("Run `pretrial trial coderl` to see it again.")
     page.table(
         ["arm", "pass@1", "verdict"],
         [
@@ -17,7 +20,11 @@
     )
     page.plot(
         Lines({"CodeRL": Curve([0, 50, 100], [0.31, 0.35, 0.38])}, "steps", "pass@1"),
-        Points({"CodeRL minus cross-entropy": Interval(0.07, 0.03, 0.11)}, "difference in pass@1"),
+        Points(
+            {"CodeRL minus cross-entropy": Interval(0.07, 0.03, 0.11)},
+            "difference in pass@1",
+            better="higher",
+        ),
         Stacked({"before": {"passed": 31, "failed": 69}, "after": {"passed": 38, "failed": 62}}),
     )
     page.code_side_by_side(before, after, titles=("before", "after"), caption="Problem 17")
@@ -29,18 +36,19 @@ call stand side by side where there is room.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
+from pretrial.compare.report import tables
 from pretrial.compare.report.markup import inline, side_by_side
-from pretrial.compare.report.svg import number
-from pretrial.compare.stats import Interval
+from pretrial.compare.report.tables import Cell, Tag, cell
+from pretrial.files import write_whole
+
+__all__ = ["Cell", "Page", "Plot", "Tag", "asset"]
 
 
 class Plot(Protocol):
@@ -48,17 +56,6 @@ class Plot(Protocol):
 
     def svg(self) -> str:
         """The plot as SVG text."""
-
-
-@dataclass(frozen=True)
-class Tag:
-    """A short word in a coloured pill: a verdict or an outcome."""
-
-    text: str
-    mood: Literal["good", "bad", "open", "plain"] = "plain"
-
-
-Cell = str | int | float | Interval | Tag | None
 
 
 @cache
@@ -70,9 +67,17 @@ def asset(name: str) -> str:
 class Page:
     """Collects parts and writes them as one HTML file; every method returns the page itself."""
 
-    def __init__(self, title: str, lead: str = "") -> None:
+    def __init__(self, title: str, lead: str = "", headline: str = "") -> None:
+        """Begins a page.
+
+        Args:
+            title: of what; where there is a headline, it stands small above it.
+            lead: under the headline, such as what was asked.
+            headline: what was found, in one sentence.
+        """
         self.title = title
         self.lead = lead
+        self.headline = headline
         self._parts: list[str] = []
         self._styles = [asset("page.css"), asset("plot.css")]
         self._scripts: list[str] = []
@@ -97,39 +102,14 @@ class Page:
         caption: str = "",
         strong: Sequence[int] = (),
     ) -> Self:
-        """A table; numbers and intervals stand right. `strong` lists the rows to stress."""
-        if any(len(row) != len(header) for row in rows):
-            raise ValueError("every row of a table needs one cell for each heading")
-        numeric = [
-            bool(rows) and all(isinstance(row[i], int | float | Interval | None) for row in rows)
-            for i in range(len(header))
-        ]
-        head = "".join(
-            f'<th scope="col"{_class(right)}>{inline(h)}</th>'
-            for h, right in zip(header, numeric, strict=True)
-        )
-        body = "".join(
-            ('<tr class="strong">' if i in strong else "<tr>")
-            + "".join(f"<td{_class(r)}>{cell(c)}</td>" for c, r in zip(row, numeric, strict=True))
-            + "</tr>"
-            for i, row in enumerate(rows)
-        )
-        shown = f"<caption>{inline(caption)}</caption>" if caption else ""
-        return self.html(
-            f'<div class="scroll" tabindex="0"><table>{shown}<thead><tr>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
-        )
+        """A table; see `tables.table`."""
+        return self.html(tables.table(header, rows, caption, strong))
 
     def plot(self, *plots: Plot, caption: str = "") -> Self:
-        """Plots side by side, with one caption under the last."""
-        last = len(plots) - 1
-        figures = (
-            f"<figure>{p.svg()}"
-            + (f"<figcaption>{inline(caption)}</figcaption>" if caption and i == last else "")
-            + "</figure>"
-            for i, p in enumerate(plots)
-        )
-        return self.html(f'<div class="figures">{"".join(figures)}</div>')
+        """Plots side by side, with one caption under them."""
+        figures = "".join(f"<figure>{plot.svg()}</figure>" for plot in plots)
+        shown = f'<p class="under">{inline(caption)}</p>' if caption else ""
+        return self.html(f'<div class="figures">{figures}</div>{shown}')
 
     def code_side_by_side(
         self,
@@ -178,12 +158,13 @@ class Page:
     def render(self) -> str:
         """The whole HTML."""
         lead = f'<p class="lead">{inline(self.lead)}</p>' if self.lead else ""
+        above = f'<p class="kicker">{inline(self.title)}</p>' if self.headline else ""
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             '<link rel="icon" href="data:,">'
             f"<title>{escape(self.title)}</title><style>{''.join(self._styles)}</style></head>\n"
-            f"<body><main><h1>{inline(self.title)}</h1>{lead}\n"
+            f"<body><main>{above}<h1>{inline(self.headline or self.title)}</h1>{lead}\n"
             + "\n".join(self._parts)
             + f"\n{self._footer}</main>"
             + "".join(f"<script>{code}</script>" for code in self._scripts)
@@ -191,30 +172,8 @@ class Page:
         )
 
     def write(self, path: Path) -> Path:
-        """Writes the page, makes its folder where needed, and returns the path."""
+        """Writes the page, whole or not at all, into a folder that is made; returns the path."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.render(), encoding="utf-8")
+        write_whole(path, self.render())
         return path
-
-
-def _class(right: bool) -> str:
-    return ' class="number"' if right else ""
-
-
-def cell(value: Cell) -> str:
-    """HTML of one table cell."""
-    if value is None:
-        return ""
-    if isinstance(value, Tag):
-        return f'<span class="tag {value.mood}">{inline(value.text)}</span>'
-    if isinstance(value, Interval):
-        if math.isnan(value.low):
-            return number(value.value)
-        return (
-            f"{number(value.value)}"
-            f'<span class="range">{number(value.low)} to {number(value.high)}</span>'
-        )
-    if isinstance(value, int | float):
-        return number(value)
-    return inline(value)

@@ -21,8 +21,8 @@ def scale_page(records: Sequence[Record]) -> Page:
     """The page of one trial's records, from the smallest budget to the largest."""
     first = records[0]
     unit = unit_name(first["budget"]["unit"])
-    page = Page(f"{first['title']}: does the gap grow?", lead=first["question"])
-    page.text(growth(records))
+    title = f"{first['title']}: does the gap grow?"
+    page = Page(title, lead=first["question"], headline=growth(records))
     rows: list[list[Cell]] = []
     gaps = {}
     for record in records:
@@ -35,8 +35,8 @@ def scale_page(records: Sequence[Record]) -> Page:
     page.table(["budget", f"difference in {first['metric']}", "verdict"], rows)
     plots: list[Any] = []
     if gaps:
-        label = f"difference in {first['metric']} ({first['direction']} is better)"
-        plots.append(Points(gaps, label, title="Gap", band=first["useful"]["value"]))
+        label, band = f"difference in {first['metric']}", first["useful"]["value"]
+        plots.append(Points(gaps, label, title="Gap", better=first["direction"], band=band))
     curves = _by_budget(records)
     if curves:
         plots.append(Lines(curves, unit, first["metric"], title="Arms"))

@@ -1,4 +1,8 @@
-"""Scales, ticks and elements of an SVG plot, drawn as text; colours come from the style sheet."""
+"""Scales, ticks and elements of an SVG plot, drawn as text; colours come from the style sheet.
+
+A plot is laid out here, without a browser, so widths of texts are estimates. They are those of
+DejaVu Sans, the widest of the fonts in the style sheet: what fits in it fits in the others.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,37 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
-WIDTH = 480  # user units; at this width a plot stays readable on a phone, scaled by about 0.7
+WIDTH = 360  # user units: a phone's column, so that 12 px stay 12 px there
 MINUS = "\u2212"
-_CHARACTER, _CAPITAL = 6.4, 8.2  # mean widths at 12 px, to lay out labels without a browser
+_SIZES = {4.2: "ijlI.,:;'|! ", 5.2: "ftr()[]/-", 12.0: "mwMW@%", 10.2: "+=<>\u2212\u2190\u2192"}
+_WIDTHS = {character: width for width, own in _SIZES.items() for character in own}
 
 
 def text_width(text: str) -> float:
-    """Estimated width of `text` at 12 px, in user units."""
-    return sum(_CAPITAL if c.isupper() or c in "mwMW@%" else _CHARACTER for c in text)
+    """Width of `text` at 12 px, in user units; rather too large than too small."""
+    return sum(_WIDTHS.get(c, 8.9 if c.isupper() else 7.7) for c in text)
+
+
+def fitted(text: str, width: float, lines: int = 1) -> list[str]:
+    """`text` broken at spaces into at most so many lines of `width`; what is left over is cut."""
+    found, words = [""], text.split()
+    for word in words:
+        longer = f"{found[-1]} {word}".strip()
+        if found[-1] and text_width(longer) > width and len(found) < lines:
+            found.append(word)
+        else:
+            found[-1] = longer
+    return [_cut(line, width + 0.1) for line in found]  # the width may be the text's own
+
+
+def _cut(text: str, width: float) -> str:
+    if text_width(text) <= width:
+        return text
+    while text and text_width(text + "\u2026") > width:
+        text = text[:-1]
+    return text.rstrip() + "\u2026"
 
 
 def number(value: float) -> str:
@@ -29,7 +55,8 @@ def number(value: float) -> str:
     if size >= 1e3:
         text = f"{value:,.0f}".replace(",", "\u2009")
     elif size and size < 1e-3:
-        text = f"{value:.2e}".replace("e-0", "e-")
+        digits, _, power = f"{value:.2e}".partition("e")
+        text = f"{float(digits):g}e{int(power)}"
     else:
         text = f"{value:.3g}"
     return text.replace("-", MINUS)
@@ -45,6 +72,16 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def tick_labels(values: Sequence[float]) -> list[str]:
+    """Labels of evenly spaced ticks, all with the same decimals, so that no two read alike."""
+    largest = max(map(abs, values), default=0)
+    step = min((b - a for a, b in pairwise(values)), default=0)
+    if not step >= 1e-4 or largest >= 1e4:
+        return [number(value) for value in values]
+    decimals = next(d for d in range(6) if abs(round(step, d) - step) < step * 1e-6)
+    return [f"{value:,.{decimals}f}".replace(",", "\u2009").replace("-", MINUS) for value in values]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -128,7 +165,8 @@ def legend(names: Sequence[tuple[str, str]], top: float) -> tuple[str, float]:
     """A legend in rows; `names` are (label, tone class). Returns it and the y below it."""
     parts, x, y = [], 0.0, top
     for label, tone in names:
-        width = 16 + text_width(label) + 16
+        label = fitted(label, WIDTH - 32)[0]
+        width = 16 + text_width(label) + 12
         if x and x + width > WIDTH:
             x, y = 0.0, y + 18
         swatch = element("rect", x=x, y=y - 9, width=10.0, height=10.0, rx=2, cls=f"bar {tone}")

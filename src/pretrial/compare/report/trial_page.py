@@ -10,11 +10,12 @@ import numpy as np
 
 from pretrial.compare import stats
 from pretrial.compare.numbers import interval_of
-from pretrial.compare.ranking import rank, recommendation
+from pretrial.compare.ranking import rank
+from pretrial.compare.report import words
 from pretrial.compare.report.page import Cell, Page, Tag
-from pretrial.compare.report.plots import Curve, Dot, Lines, Points, Scatter
+from pretrial.compare.report.plots import Curve, Lines, Points, sharing_axes
+from pretrial.compare.report.scatter import Dot, Scatter
 from pretrial.compare.report.svg import number
-from pretrial.compare.report.words import claim_sentence, explain
 from pretrial.compare.stats import Interval
 
 Record = Mapping[str, Any]
@@ -44,7 +45,7 @@ def verdict_tag(verdict: str | None) -> Tag:
 
 def trial_page(record: Record) -> Page:
     """The page of a record; `Page.write` or `Page.render` gives its HTML."""
-    page = Page(record["title"], lead=record["question"])
+    page = Page(record["title"], lead=record["question"], headline=words.headline(record))
     _answer(page, record)
     _looks(page, record)
     _effects(page, record)
@@ -76,22 +77,15 @@ def _labels(record: Record) -> dict[str, str]:
 
 
 def _answer(page: Page, record: Record) -> None:
+    """The claims, and what to do next where the verdict leaves that open."""
     labels, useful = _labels(record), record["useful"]["value"]
     rows: list[list[Cell]] = [
-        [verdict_tag(c["verdict"]), claim_sentence(c, labels, 0.0 if i else useful)]
+        [verdict_tag(c["verdict"]), words.claim_sentence(c, labels, 0.0 if i else useful)]
         for i, c in enumerate(record["claims"])
     ]
-    page.html('<div class="answer">')
-    if record["kind"] == "trial":
-        told = record["verdict"] in ("better", "worse")  # by the claim itself
-        for sentence in explain(record)[told:]:
-            page.text(sentence)
+    page.text(*words.beneath(record))
     if rows:
         page.table(["verdict", "claim"], rows, caption=_caption(rows))
-    if record["kind"] == "comparison":
-        page.html("</div>").heading("Recommendation").text(recommendation(record))
-        return
-    page.html("</div>")
 
 
 def _caption(rows: Sequence[object]) -> str:
@@ -133,9 +127,13 @@ def _looks(page: Page, record: Record) -> None:
     if rows:
         page.table(["", record["metric"], ""], rows)
     if looks:
-        label = f"difference in {record['metric']} ({record['direction']} is better)"
-        caption = "Intervals are adjusted for the looks; the band is what is too small to matter."
-        page.plot(Points(looks, label, title="Looks", band=useful["value"]), caption=caption)
+        label, better = f"difference in {record['metric']}", record["direction"]
+        caption = (
+            "Intervals are adjusted for the looks; the grey band is what is too small to matter,"
+            " the green side the better one."
+        )
+        plot = Points(looks, label, title="Looks", better=better, band=useful["value"])
+        page.plot(plot, caption=caption)
     tuning = record["tuning"]
     if tuning is not None:
         chosen = ", ".join(f"{labels.get(n, n)} {number(v)}" for n, v in tuning["chosen"].items())
@@ -153,8 +151,10 @@ def _effects(page: Page, record: Record) -> None:
         plots.append(
             Points(
                 {name: interval_of(c["difference"]) for name, c in named.items()},
-                f"difference in {metric} ({own[0]['expect']} is expected)",
+                f"difference in {metric}",
                 title="Effect",
+                better=own[0]["expect"],
+                word="better" if metric == record["metric"] else "expected",
                 tones={name: tone[c["arm"]] for name, c in named.items()},
             )
         )
@@ -163,14 +163,18 @@ def _effects(page: Page, record: Record) -> None:
     plots.append(
         Points(
             {label: stats.mean_interval(v) for label, v in values.items()},
-            f"{metric} ({record['direction']} is better)",
+            metric,
             title="Arms",
+            better=record["direction"],
             zero=False,
             tones={arm["label"]: tone[arm["name"]] for arm in record["arms"]},
             seeds=values,
         )
     )
-    caption = "Bars of effects are intervals adjusted for the looks, small dots single seeds"
+    caption = (
+        "Bars of effects are intervals adjusted for the looks, the green side is the better one;"
+        " small dots are single seeds"
+    )
     if any(arm["trains"] for arm in record["arms"]):  # else there is no cost
         plots.append(cost_plot(record))
         caption += "; the dotted line joins the arms that no other arm beats at a lower cost"
@@ -198,8 +202,7 @@ def _arms(page: Page, record: Record) -> None:
         for metric in metrics:
             values = arm["metrics"].get(metric)
             cells.append(stats.mean_interval(values) if values else None)
-        seeds = str(len(arm["seeds"]))
-        rows.append([*cells, seeds, arm["parameters"], float(np.mean(arm["seconds"]))])
+        rows.append([*cells, len(arm["seeds"]), arm["parameters"], float(np.mean(arm["seconds"]))])
     header = ["arm", "role", *metrics, "seeds", "parameters", "seconds a run"]
     strong = [i for i, arm in enumerate(record["arms"]) if arm["role"] == "method"]
     page.table(header, rows, caption="Means over seeds, 95 % intervals.", strong=strong)
@@ -211,10 +214,10 @@ def _arms(page: Page, record: Record) -> None:
             f"{labels[c['arm']]} against {labels[c['baseline']]}",
             c["metric"],
             interval_of(c["difference"]),
-            c["p"],
-            c["p_adjusted"],
+            _p(c["p"]),
+            _p(c["p_adjusted"]),
             _OVER[c["over"]],
-            str(c["seeds"]),
+            c["seeds"],
         ]
         for c in record["claims"]
     ]
@@ -224,6 +227,11 @@ def _arms(page: Page, record: Record) -> None:
         caption="Differences are paired by seed (and by item), their intervals adjusted for the"
         " looks; p of all claims but the first is corrected for their number by Holm's method.",
     )
+
+
+def _p(value: float) -> str:
+    """A p-value with three decimals, as they are usually given."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def curve_plots(record: Record, most: int = _MOST_CURVES) -> list[Lines]:
@@ -247,7 +255,8 @@ def curve_plots(record: Record, most: int = _MOST_CURVES) -> list[Lines]:
                 tone=tone[arm["name"]],
                 dashed=arm["role"] == "control",
             )
-        plots.append(Lines(curves, "steps" if unit == "seconds" else unit_name(unit), title=name))
+        x_label = "steps" if unit == "seconds" else unit_name(unit)
+        plots += [Lines(group, x_label, title=name) for group in sharing_axes(curves)]
     return plots
 
 

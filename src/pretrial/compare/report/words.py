@@ -7,10 +7,22 @@ from typing import Any
 
 from pretrial.compare import sequential
 from pretrial.compare.numbers import interval_of
-from pretrial.compare.ranking import floor
+from pretrial.compare.ranking import floor, recommendation
 from pretrial.compare.report.svg import number
 
 Record = Mapping[str, Any]
+
+
+def _first(text: str) -> tuple[str, str]:
+    """The first sentence, and the others."""
+    first, end, others = text.partition(". ")
+    return first + end.strip(), others
+
+
+def beneath(record: Record) -> list[str]:
+    """What stands under the headline: what else a comparison recommends, and what to do next."""
+    others = "" if record["kind"] == "trial" else _first(recommendation(record))[1]
+    return [text for text in (others, _next(record)) if text]
 
 
 def explain(record: Record) -> list[str]:
@@ -18,6 +30,32 @@ def explain(record: Record) -> list[str]:
     made = [record["verdict"] + ": " + _why(record)] if record["kind"] == "trial" else []
     following = _next(record)
     return [*made, *([following] if following else [])]
+
+
+def headline(record: Record) -> str:
+    """What was found, in a sentence that begins with the verdict; of a comparison what came out."""
+    if record["kind"] != "trial":
+        return _first(recommendation(record))[0]
+    verdict, claims = record["verdict"], record["claims"]
+    if verdict not in ("better", "worse") or not claims:
+        return f"{verdict.capitalize()}: {_why(record)}"
+    claim = claims[0]
+    arms = {arm["name"]: arm for arm in record["arms"]}
+    ours, theirs = (
+        f"{arms[claim[side]]['label']} {_mean(arms[claim[side]], claim['metric'])}"
+        for side in ("arm", "baseline")
+    )
+    interval = interval_of(claim["difference"])
+    side = "higher" if (verdict == "better") == (claim["expect"] == "higher") else "lower"
+    return (
+        f"{verdict.capitalize()}: {side} {claim['metric']}, {ours} against {theirs}; the difference"
+        f" is {number(interval.value)} ({number(interval.low)} to {number(interval.high)})."
+    )
+
+
+def _mean(arm: Record, metric: str) -> str:
+    values = arm["metrics"][metric]
+    return number(sum(values) / len(values))
 
 
 def claim_sentence(claim: Record, labels: Mapping[str, str], useful: float = 0.0) -> str:

@@ -38,7 +38,7 @@ def page_of(
         data: what it was made on.
         seconds: that it took.
     """
-    page = Page("CodeRL: learning to write programs from unit tests", lead=headline)
+    page = Page("CodeRL: learning to write programs from unit tests", headline=headline)
     _gains(page, measured, labels)
     _samplings(page, rows)
     page.heading("What became of the programs")
@@ -83,7 +83,12 @@ def _gains(page: Page, measured: Mapping[str, Measured], labels: Mapping[str, st
         if name != "coderl"
     }
     page.plot(
-        Points(differences, "CodeRL minus control", title="Paired differences, unseen problems")
+        Points(
+            differences,
+            "CodeRL minus control",
+            title="Paired differences, unseen problems",
+            better="higher",
+        )
     )
     page.bullets(*(f"{label}: {_verdict(value)}." for label, value in differences.items()))
     page.text(
