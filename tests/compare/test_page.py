@@ -7,6 +7,7 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
+from made_records import make_record
 
 from pretrial.compare.report.axes import x_ticks
 from pretrial.compare.report.markup import inline, python_lines, side_by_side
@@ -14,6 +15,7 @@ from pretrial.compare.report.page import Page, Tag
 from pretrial.compare.report.plots import Bars, Curve, Lines, Points, Stacked, sharing_axes
 from pretrial.compare.report.scatter import Dot, Scatter, place_labels
 from pretrial.compare.report.svg import Scale, number, text_width, tick_labels, ticks
+from pretrial.compare.report.trial_page import trial_page
 from pretrial.compare.stats import Interval
 
 PLOTS = {
@@ -171,3 +173,14 @@ def test_ticks_read_differently_and_have_room() -> None:
         for _, label, middle in found
     ]
     assert all(a[1] < b[0] for a, b in pairwise(ends))
+
+
+def test_a_trial_page_begins_with_what_was_found() -> None:
+    def first(record) -> str:
+        found = re.search("<h1>(.*?)</h1>", trial_page(record).render())
+        assert found is not None
+        return found[1]
+
+    assert first(make_record("toy", gain=0.4)).startswith("Better: higher accuracy, TOY 0.9")
+    assert first(make_record("toy", gain=-0.4)).startswith("Worse: lower accuracy, TOY 0.1")
+    assert first(make_record("toy", gain=0.02)) == "Undecided: 5 seeds cannot tell."

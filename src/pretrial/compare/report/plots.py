@@ -295,8 +295,8 @@ class Stacked:
             if share <= 0:
                 continue
             start, width = x(done), x(share) - x(0)
-            size = {"width": max(0.5, width - 1), "height": 26.0}
-            box = element("rect", x=start, y=y, cls="bar", **size)
+            inner = max(0.5, width - 1)
+            box = element("rect", x=start, y=y, width=inner, height=26.0, cls="bar")
             if width > 38:
                 box += text(start + width / 2, y + 17, f"{share:.0%}", "middle", "on")
             parts.append(hover(f"{label}, {name}: {share:.1%}", box, f"t{tone}"))

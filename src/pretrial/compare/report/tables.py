@@ -72,8 +72,8 @@ def _column(cells: Sequence[Cell]) -> _Column:
     numeric = bool(cells) and all(isinstance(c, int | float | Interval | None) for c in cells)
     if not numeric or all(c is None for c in cells):
         return _Column("", [f"<td>{cell(c)}</td>" for c in cells])
-    values = [c.value if isinstance(c, Interval) else c for c in cells]
-    known = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
+    values = [_value(c) for c in cells]
+    known = [v for v in values if v is not None and math.isfinite(v)]
     decimals = 0 if all(isinstance(v, int) for v in known) else decimals_of(known)
     wide = any(isinstance(c, Interval) and math.isfinite(c.low) for c in cells)
     made = []
@@ -81,15 +81,17 @@ def _column(cells: Sequence[Cell]) -> _Column:
         shown = "" if value is None else fixed(value, decimals)
         made.append(f'<td class="number">{shown}</td>')
         if wide:
-            known_ends = isinstance(found, Interval) and math.isfinite(found.low)
-            ends = _ends(found, decimals) if known_ends else ""
+            ends = ""
+            if isinstance(found, Interval) and math.isfinite(found.low):
+                ends = f"{fixed(found.low, decimals)} to {fixed(found.high, decimals)}"
             made[-1] += f'<td class="range">{ends}</td>'
     return _Column(' class="number" colspan="2"' if wide else ' class="number"', made)
 
 
-def _ends(found: Cell, decimals: int) -> str:
-    assert isinstance(found, Interval)
-    return f"{fixed(found.low, decimals)} to {fixed(found.high, decimals)}"
+def _value(found: Cell) -> int | float | None:
+    if isinstance(found, Interval):
+        return found.value
+    return found if isinstance(found, int | float) else None
 
 
 def decimals_of(values: Sequence[float]) -> int | None:
