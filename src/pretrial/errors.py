@@ -12,6 +12,7 @@ OPTIONAL: Mapping[str, tuple[str, str]] = {
     "bm25s": ("bm25s", "text"),
     "gguf": ("gguf", "code"),
     "jsonschema": ("jsonschema", "trial"),
+    "peft": ("peft", "lora"),
     "ray": ("ray", "cluster"),
     "scipy": ("scipy", "trial"),
     "sklearn": ("scikit-learn", "text"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "run.json"
 MODEL = "model"
+ADAPTER = "adapter"
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,21 @@ def load_method(record: Record, folder: Path) -> Method:
     loaded = discover.load(record.slug)
     config = read_config(loaded.config, record.config)
     return loaded.method.build(config, source=folder / MODEL).eval()
+
+
+def adapter_of(folder: Path) -> Path:
+    """The adapter that a run with LoRA has trained, in peft's layout.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = folder / ADAPTER
+    if not found.is_dir():
+        raise UserError(
+            f"{folder} holds no adapter: it was trained without --lora-rank, or has more than an"
+            " adapter can hold, as its training said at the end: export without --adapter"
+        )
+    return found
 
 
 def read_config(kind: Any, value: dict[str, Any]) -> Any:

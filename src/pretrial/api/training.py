@@ -19,6 +19,14 @@ from pretrial.errors import UserError
 from pretrial.plain import plain
 from pretrial.train import checkpoint, loop
 from pretrial.train.budget import Budget
+from pretrial.train.lora import (
+    NO_LORA,
+    LoraOptions,
+    adapt_method,
+    adapted_export,
+    merge,
+    save_adapter,
+)
 from pretrial.train.method import Method
 from pretrial.train.run import Run, seed_everything, seed_of
 
@@ -86,6 +94,7 @@ class Prepared:
         record: what `run.json` holds.
         examples: to train on.
         held_out: examples to evaluate on.
+        lora: adapters that are trained in place of a checkpoint; None trains it whole.
     """
 
     loaded: discover.Loaded
@@ -94,13 +103,17 @@ class Prepared:
     record: runs.Record
     examples: Sequence[Any]
     held_out: Sequence[Any]
+    lora: LoraOptions | None = None
 
     def build(self) -> Method:
         """The method, the same in every process and at every start."""
         seed_everything(seed_of(self.training.seed, "build"))
-        return self.loaded.method.build(
+        method = self.loaded.method.build(
             self.config, source=self.training.init or None, data=self.examples
         )
+        if self.lora is not None:
+            adapt_method(method, self.lora)
+        return method
 
     def train(self, options: RunOptions) -> Run:
         """Trains to the end and saves the model; a run that was stopped goes on."""
@@ -123,8 +136,9 @@ class Prepared:
             autocast="bf16" if self.training.dtype == "bf16" else None,
             compile=options.compile,
             shard=options.shard,
+            lora=self.lora,
         )
-        run.world.on_first(lambda: _save(method, options.out / runs.MODEL))
+        run.world.on_first(lambda: _save(method, run, self.training.init))
         return run
 
 
@@ -134,6 +148,7 @@ def prepare(
     source: data.Source,
     training: TrainingOptions,
     options: RunOptions,
+    lora: LoraOptions = NO_LORA,
 ) -> Prepared:
     """Reads the data, and makes sure that a run which has begun goes on as it began.
 
@@ -143,14 +158,17 @@ def prepare(
         source: the data.
         training: what decides what is learnt.
         options: how and where the work is done.
+        lora: adapters that are trained in place of the checkpoint.
 
     Raises:
-        UserError: the data cannot be read, or `options.out` holds another run.
+        UserError: the data cannot be read, `options.out` holds another run, or there is nothing
+            that adapters could be for.
     """
+    lora.check(training.init)
     record = runs.Record(
         slug=loaded.card.slug,
         config=plain(config),
-        arguments=source.arguments() | plain(training),
+        arguments=source.arguments() | plain(training) | (plain(lora) if lora.lora_rank else {}),
         num_examples=0,
         num_held_out=0,
         environment=environment(),
@@ -164,7 +182,8 @@ def prepare(
     record = dataclasses.replace(record, num_examples=len(examples), num_held_out=len(held_out))
     if older is not None:
         record.check_data(older, options.out)
-    return Prepared(loaded, config, training, record, examples, held_out)
+    adapters = lora if lora.lora_rank else None
+    return Prepared(loaded, config, training, record, examples, held_out, adapters)
 
 
 def _read(
@@ -202,7 +221,17 @@ def _sides(
     return sides
 
 
-def _save(method: Method, folder: Path) -> None:
-    if not folder.exists():  # a finished run that is started again ends with the same model
-        with checkpoint.whole_folder(folder) as partial:
-            method.save(partial)
+def _save(method: Method, run: Run, init: str) -> None:
+    """Writes the model, and beside it what an adapter has learned."""
+    if (run.folder / runs.MODEL).exists():
+        return  # a finished run that is started again ends with the same model
+    network = adapted_export(method)
+    if network is not None and not (run.folder / runs.ADAPTER).exists():
+        try:
+            with checkpoint.whole_folder(run.folder / runs.ADAPTER) as partial:
+                save_adapter(network, partial, init)
+        except UserError as error:  # the model is all there without it
+            run.say(f"{runs.ADAPTER} is left out: {error}")
+    merge(method)
+    with checkpoint.whole_folder(run.folder / runs.MODEL) as partial:
+        method.save(partial)

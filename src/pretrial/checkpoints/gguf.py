@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrial.checkpoints.guard import reading
+from pretrial.checkpoints.keys import mark_loaded
 from pretrial.errors import UserError, nearest
 
 # Name: the package, and the file in its folder. Its own `__init__` needs the `llm` tool, so the
@@ -70,4 +71,5 @@ def load_gguf(path_or_name: str | Path, dtype: str = "float32") -> tuple[Any, An
     model.__dict__["hf_quantizer"] = None
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
+    mark_loaded(model)
     return model.eval(), tokenizer

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 KeyMap = Sequence[tuple[str, str]]
+# Attribute of a network that was read from a checkpoint: the names of the weights that were there.
+LOADED = "loaded_weights"
 _SHOWN = 3
 
 
@@ -74,7 +76,26 @@ def load_pretrained(
     differences = _differences(missing, unexpected, shapes)
     if differences:
         raise UserError(_misfit(source, model_class.__name__, differences))
+    mark_loaded(model, report["missing_keys"])
     return model
+
+
+def mark_loaded(model: Any, missing: Iterable[str] = ()) -> None:
+    """Notes at a network which of its weights a checkpoint held.
+
+    Args:
+        model: the network.
+        missing: names of weights that it did not hold.
+    """
+    # tied weights have several names
+    there = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    setattr(model, LOADED, frozenset(there.difference(missing)))
+
+
+def mark_new(model: Any, names: Iterable[str]) -> None:
+    """Notes at a network that these weights are no longer those that a checkpoint held."""
+    if hasattr(model, LOADED):
+        setattr(model, LOADED, getattr(model, LOADED).difference(names))
 
 
 def load_tokenizer(source: str | Path) -> Any:

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pretrial.checkpoints.keys import mark_new
+
 _CONFIG = "config.json"
 
 
@@ -53,6 +55,9 @@ def resize_embeddings(network: Any, num_tokens: int) -> None:
     tied, num_known = is_tied(network), network.get_input_embeddings().num_embeddings
     with _said_to_be_tied(network.config, tied):
         network.resize_token_embeddings(num_tokens, mean_resizing=False)
+    grown = {network.get_input_embeddings(), network.get_output_embeddings()}
+    names = [name for name, module in network.named_modules() if module in grown]
+    mark_new(network, [f"{name}.weight" for name in names])
     if not tied and _tells_by_tying(network.config):
         # transformers draws the new rows as if states were scaled
         weight = network.get_output_embeddings().weight.data

@@ -25,22 +25,30 @@ class ExportOptions:
         bits: of the weights in a GGUF file.
         dtype: of the weights in a folder; "checkpoint" is that of the checkpoint that the run
             started from, and fp32 without one. Training is in fp32 whatever it was.
+        adapter: of a run with --lora-rank write what was trained alone, as peft reads it, and not
+            the whole model.
     """
 
     to: Path
     bits: Literal[16, 8, 4] = 8
     dtype: Literal["checkpoint", "fp32", "bf16", "fp16"] = "checkpoint"
+    adapter: bool = False
 
 
 def export(argv: Sequence[str]) -> None:
     """Writes a trained run as a folder that transformers loads, or as a GGUF file."""
-    from pretrial.convert.export import export_gguf, export_model
+    from pretrial.convert.export import export_adapter, export_gguf, export_model
 
     folder, rest = options.first_word(argv, "pretrial export", "the folder of a run")
     parsed = options.parse(ExportOptions, rest, prog=f"pretrial export {folder}")
     runs.make_folder(parsed.to.parent)
     record = runs.Record.read(Path(folder))
     method = runs.load_method(record, Path(folder))
+    if parsed.adapter:
+        found = runs.adapter_of(Path(folder))
+        export_adapter(found, parsed.to, method, str(record.arguments["init"]))
+        print(f"{parsed.to} holds the adapter: {parsed.to / 'README.md'} says how it is used")
+        return
     if parsed.to.suffix == ".gguf":
         export_gguf(method, parsed.to, parsed.bits)
         print(f"{parsed.to} holds the model, {parsed.to.stat().st_size / 1e6:.1f} MB")

@@ -17,6 +17,7 @@ from pretrial.cli.dry_run import Target, dry_run
 from pretrial.errors import UserError
 from pretrial.train.budget import Spent
 from pretrial.train.hardware import Machine
+from pretrial.train.lora import LoraOptions
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def train(argv: Sequence[str]) -> None:
     parsed = _parse(loaded, rest)
     source, run_options = parsed.source, parsed.run_options
     target = parsed.hardware.target(parsed.training, run_options)
-    prepared = training.prepare(loaded, parsed.config, source, parsed.training, run_options)
+    prepared = training.prepare(
+        loaded, parsed.config, source, parsed.training, run_options, parsed.lora
+    )
     if run_options.dry_run:
         _dry_run(prepared, target)
         return
@@ -111,6 +114,7 @@ def _parse(loaded: discover.Loaded, argv: Sequence[str]) -> Any:
         preset=Preset,
         source=data.Source,
         training=training.TrainingOptions,
+        lora=LoraOptions,
         run_options=training.RunOptions(out=Path("runs") / loaded.card.slug),
         hardware=Hardware,
         config=config,

@@ -86,5 +86,34 @@ def model_card(
     )
 
 
+def adapter_card(base: str, kind: type) -> str:
+    """Markdown for an adapter: what it belongs to and how it is used.
+
+    Args:
+        base: name or folder of the checkpoint.
+        kind: class of the network.
+    """
+    named = f"base_model: {json.dumps(base)}\n" if not Path(base).exists() else ""
+    return f"""---
+library_name: peft
+{named}tags:
+- pretrial
+- lora
+---
+
+# A LoRA adapter
+
+It holds what was trained beside the checkpoint `{base}`, which is needed too:
+
+```python
+from peft import PeftModel
+from {kind.__module__.partition(".models.")[0]} import {kind.__name__}
+
+base = {kind.__name__}.from_pretrained({base!r})
+model = PeftModel.from_pretrained(base, folder).eval()  # folder: where this file lies
+```
+"""
+
+
 def _shell(value: Any) -> str:
     return shlex.join(map(str, value if isinstance(value, list) else [value]))

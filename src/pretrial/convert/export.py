@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel
 
 from pretrial.card import Card
 from pretrial.checkpoints.t5 import save_network
-from pretrial.convert.card import model_card
+from pretrial.convert.card import adapter_card, model_card
 from pretrial.convert.gguf_write import Bits, write_gguf
 from pretrial.convert.vit import reading_colours
 from pretrial.errors import UserError
@@ -82,6 +83,29 @@ def export_model(
         text = model_card(card, record, data_note, library, loader, usage)
         (partial / "README.md").write_text(text, encoding="utf-8")
     return usage
+
+
+def export_adapter(adapter: Path, folder: Path, method: Method, base: str) -> None:
+    """Writes what a run with LoRA has trained beside its checkpoint, as peft reads it.
+
+    Args:
+        adapter: the folder that the run keeps it in.
+        folder: where it goes; must not exist.
+        method: the trained method, for its tokenizer.
+        base: the checkpoint that it belongs to.
+
+    Raises:
+        UserError: the folder exists.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists already: give --to a folder that does not")
+    with whole_folder(folder) as partial:
+        shutil.copytree(adapter, partial, dirs_exist_ok=True)
+        tokenizer = _tokenizer(method)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(partial)
+        text = adapter_card(base, type(method.export()))
+        (partial / "README.md").write_text(text, encoding="utf-8")
 
 
 def export_gguf(method: Method, path: Path, bits: Bits) -> None:

@@ -29,6 +29,8 @@ from pretrial.train.stage import Trainable
 
 Tensors = dict[str, Tensor]
 STATE = "state.json"
+# Attribute of a network with adapters: names of the weights that stay as the checkpoint had them.
+BASE = "adapted_base"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BROKEN = (errno.EIO, errno.EROFS)
 
@@ -216,17 +218,33 @@ def frozen_prefixes(module: nn.Module) -> tuple[str, ...]:
     )
 
 
+def base_names(module: nn.Module) -> set[str]:
+    """Names of the weights that adapters leave as the checkpoint had them."""
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, network in module.named_modules(remove_duplicate=False)
+        for name in getattr(network, BASE, ())
+    }
+
+
+def _kept(module: nn.Module) -> Tensors:
+    """The variables that checkpoints hold: not those of frozen modules, nor what adapters keep."""
+    frozen, base = frozen_prefixes(module), base_names(module)
+    return {
+        name: tensor
+        for name, tensor in module.state_dict(keep_vars=True).items()
+        if not name.startswith(frozen) and name not in base
+    }
+
+
 def weights_of(module: nn.Module) -> Tensors:
     """Parameters and buffers on the CPU, without those of frozen modules.
 
+    Where a network has adapters, these are held and not what they leave as it is.
+
     Tied parameters stay one tensor under several names.
     """
-    frozen = frozen_prefixes(module)
-    own = {
-        name: tensor
-        for name, tensor in module.state_dict(keep_vars=True).items()
-        if not name.startswith(frozen)
-    }
+    own = _kept(module)
     single = {id(tensor): tensor for tensor in own.values()}
     copies = dict(zip(single, wholes(list(single.values())), strict=True))
     copies = {key: tensor.cpu() for key, tensor in copies.items()}
@@ -239,12 +257,7 @@ def load_weights(module: nn.Module, tensors: Tensors, origin: Path) -> None:
     Raises:
         UserError: names or shapes do not match; it names them.
     """
-    frozen = frozen_prefixes(module)
-    own = {
-        name: tensor
-        for name, tensor in module.state_dict(keep_vars=True).items()
-        if not name.startswith(frozen)
-    }
+    own = _kept(module)
     shared = own.keys() & tensors.keys()
     problems = [
         *_listed("not in the checkpoint", own.keys() - shared),

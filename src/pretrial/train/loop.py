@@ -26,6 +26,7 @@ from pretrial.train.early import Watch
 from pretrial.train.ema import Average
 from pretrial.train.gradients import ComputeOptions, Gradients, Precision
 from pretrial.train.log import Bar
+from pretrial.train.lora import LoraOptions, adapt, adapt_method
 from pretrial.train.method import Method
 from pretrial.train.modules import align, freeze
 from pretrial.train.optim import Optimizers
@@ -46,6 +47,7 @@ def train(
     autocast: Precision = None,
     compile: bool = False,
     shard: bool = False,
+    lora: LoraOptions | None = None,
 ) -> None:
     """Trains all stages of a method, from where the run's folder stands.
 
@@ -57,12 +59,16 @@ def train(
         shard: shards weights, gradients and optimiser states over the processes (FSDP2) instead of
             copying them (DDP) while a stage is open; with one process it changes nothing. Between
             stages and during evaluations every process holds the weights whole.
+        lora: trains adapters beside what was read from a checkpoint; see `lora`. They are still
+            there afterwards.
 
     Raises:
         Stopped: by Ctrl-C or SIGTERM; everything needed to go on is on the disk.
         UserError: what the user can mend, such as a NaN or a full disk.
     """
     options = ComputeOptions(autocast, compile, shard)
+    if lora is not None:
+        adapt_method(method, lora)
     method.to(run.device)
     names = set()
     with listening() as request:
@@ -70,6 +76,8 @@ def train(
             if stage.name in names:
                 raise UserError(f"two stages are called {stage.name!r}: rename one")
             names.add(stage.name)
+            if lora is not None:  # a stage may train a network that the method had not before
+                adapt(stage.module, lora)
             _StageLoop(stage, run, options, request).run_whole()
 
 

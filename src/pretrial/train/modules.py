@@ -11,9 +11,15 @@ _ALIGNMENT = 64  # bytes, of torch's own memory on the CPU
 
 
 def freeze(module: nn.Module) -> None:
-    """Puts all `frozen` modules inside into eval mode and without gradients."""
+    """Puts all `frozen` modules inside into eval mode and without gradients.
+
+    What adapters leave as it is has none either.
+    """
     for prefix in checkpoint.frozen_prefixes(module):
         module.get_submodule(prefix.removesuffix(".")).eval().requires_grad_(False)
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    for name in checkpoint.base_names(module):
+        parameters[name].requires_grad_(False)
 
 
 def align(module: nn.Module) -> None:

@@ -170,7 +170,7 @@ class FurtherPretraining(FinetunedMethod):
             if number:
                 self.frozen["teacher"] = copy.deepcopy(self.learner)
                 if config.start == "initial":  # and not from the teacher's weights
-                    self.learner.load_state_dict(self.initial.state_dict())
+                    self.learner.load_state_dict(self.initial.state_dict(keep_vars=True))
             yield self._pretraining(name, run, Budget(share, budget.unit))
         if config.finetune_ratio:
             yield self.finetuning(run, Budget(budget.amount * config.finetune_ratio, budget.unit))
