@@ -20,6 +20,7 @@ from pretrial.rewards.items import Item, Reader
 from pretrial.rewards.judging import judged
 from pretrial.rewards.scoring import MODES, Mode, Scored, or_if_failed
 from pretrial.sandbox import Limits, Runner
+from pretrial.sandbox.limits import WALL_FACTOR
 
 _SPARE = 60.0  # seconds, for workers to start
 _ASYNC_THREADS = 32  # batches that one event loop may wait for at the same time
@@ -225,8 +226,8 @@ class CodeReward:
     # --- inside ---
 
     def _scored(self, items: Sequence[Item], seconds: float | None) -> Iterator[tuple[int, Scored]]:
-        if seconds is None:  # each program may run twice, the second time alone
-            seconds = _SPARE + 2 * len(items) * (self.limits.seconds + 1.0)
+        if seconds is None:  # so that it ends even if every program uses all that it may
+            seconds = _SPARE + len(items) * (WALL_FACTOR * self.limits.seconds + 1.0)
         return judged(self._start(), items, self.limits, self.mode, time.monotonic() + seconds)
 
     def _tell(self, scored: Any) -> None:

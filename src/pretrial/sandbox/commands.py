@@ -24,7 +24,7 @@ import stat
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -204,8 +204,7 @@ class TestCommand:
             "command": self.command,
             "environment": self._environment,
             "changes": _pack({path: self._changed(path, text) for path, text in changed.items()}),
-            "seconds": limits.seconds,
-            "limits": {**asdict(limits), "cpu_seconds": limits.cpu_seconds},
+            **limits.of_job(),
             "report_bytes": 1 << 16,
             "output_bytes": limits.output_kb << 10,
             "token": "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from pretrial.sandbox.host import Worker
@@ -20,8 +20,7 @@ def compile_batch(worker: Worker, programs: list[str], _: Any) -> list[Any]:
         {
             "kind": "fingerprint",
             "programs": programs,
-            "seconds": limits.seconds,
-            "limits": {**asdict(limits), "cpu_seconds": limits.cpu_seconds},
+            **limits.of_job(),
             "report_bytes": 1 << 28,
             "output_bytes": 0,
         },

@@ -172,7 +172,7 @@ class Worker:
             self.kill()  # it would answer for the job that was sent along with the last one
         if self._process is None:
             self.start()
-        deadline = time.monotonic() + job["seconds"] + GRACE_SECONDS
+        deadline = time.monotonic() + job["wall"] + GRACE_SECONDS
         try:
             if job is not self._ahead:
                 self._submit(job, tests)
@@ -185,7 +185,7 @@ class Worker:
             timed_out = time.monotonic() >= deadline
             self.kill()
             reason = "timeout" if timed_out else "lost"
-            return Ended(reason, wall=job["seconds"], words=str(error))
+            return Ended(reason, wall=job["wall"], words=str(error))
 
     def _submit(self, job: dict[str, Any], tests: bytes | None, at_most: float = math.inf) -> bool:
         """Send a job, if it is not larger than `at_most` bytes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pretrial.errors import UserError
@@ -72,15 +72,13 @@ class Trial:
 
     def job(self, **more: Any) -> dict[str, Any]:
         """One run, as the worker reads it."""
-        limits = {**asdict(self.limits), "cpu_seconds": self.limits.cpu_seconds}
         return {
             "kind": self.tests.kind,
             "program": self.program,
             "function": self.tests.function,
             "stop": self.stop,
             "token": secrets.token_hex(16),
-            "seconds": max(0.01, self.limits.seconds - self.wall),
-            "limits": limits,
+            **self.limits.of_job(self.cpu, self.wall),
             "report_bytes": self.limits.output_kb * 1024,
             "output_bytes": self.limits.output_kb * 1024,
             **more,

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+import sys
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from pretrial.errors import UserError
+
+WALL_FACTOR = 10  # a program that gets a tenth of a core still has its time
+LEAST_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -13,8 +18,10 @@ class Limits:
     """What one program may use.
 
     Attributes:
-        seconds: for all the tests of a program together; wall clock, and CPU time rounded up to
-            whole seconds (the kernel counts no finer).
+        seconds: of the processor, for all the tests of a program together, so that a busy machine
+            changes no verdict. A test that waits, as for a sleep, has as much by the clock; and
+            `WALL_FACTOR` times as much is the end of everything. Where the kernel does not tell
+            what another process has used (macOS), all is by the clock.
         memory_mb: address space in MiB, of each process.
         output_kb: standard output, or all the values a program returns, in KiB; raised to twice the
             size of the expected output where that is larger.
@@ -31,6 +38,15 @@ class Limits:
             raise UserError("the limits of a program must be positive numbers")
         if self.memory_mb < 64:
             raise UserError("memory_mb must be at least 64, which the interpreter itself needs")
+
+    def of_job(self, cpu: float = 0.0, wall: float = 0.0) -> dict[str, Any]:
+        """What a worker is told, after a program has used so much in earlier runs."""
+        used = cpu if sys.platform == "linux" else wall
+        return {
+            "seconds": max(LEAST_SECONDS, self.seconds - used),
+            "wall": max(LEAST_SECONDS, WALL_FACTOR * self.seconds - wall),
+            "limits": {**asdict(self), "cpu_seconds": self.cpu_seconds},
+        }
 
     @property
     def cpu_seconds(self) -> int:

@@ -323,10 +323,11 @@ def _num_cores() -> int:
 def _was_held_up(verdict: Verdict, limits: Limits) -> bool:
     """May something else be to blame?
 
-    A program that ran out of time without having had the processor for most of it, or that lost its
-    worker, which others can end as well.
+    A program that lost its worker, which others can end as well; and where time is by the clock,
+    one that ran out of it without having had the processor for most of it.
     """
-    waited = verdict.cpu_seconds < BUSY_SHARE * limits.seconds
+    by_clock = sys.platform != "linux"
+    waited = by_clock and verdict.cpu_seconds < BUSY_SHARE * limits.seconds
     return (verdict.subtype == "timeout" and waited) or is_lost(verdict)
 
 

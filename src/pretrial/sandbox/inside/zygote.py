@@ -33,6 +33,7 @@ from typing import Any
 
 # The folder of this file leaves the search path once its neighbours are imported.
 import cage
+import clock
 import folders
 import forks
 import harness
@@ -192,7 +193,7 @@ class Zygote:
             reason ("", "timeout", "output_limit" or "stopped"), signal, status, cpu and wall
             seconds.
         """
-        deadline = start + job["seconds"]
+        time_left = clock.Clock(pid, job["seconds"], job["wall"]).left
         room = {report: job["report_bytes"], output: job["output_bytes"]}
         gathered = bytearray()
         reason = ""
@@ -202,11 +203,11 @@ class Zygote:
                 poll.register(fd, select.POLLIN)
         gone: tuple[int, int, resource.struct_rusage | None] = (0, 0, None)
         while not gone[0]:
-            left = deadline - time.monotonic()
-            if left <= 0 and not reason:
+            left = 1.0 if reason else time_left()
+            if left <= 0:
                 reason = "timeout"
                 self.kill(pid)
-            for fd, _ in poll.poll(max(1, left * 1000) if not reason else 1000):
+            for fd, _ in poll.poll(max(1, left * 1000)):
                 if fd == self.wake:
                     os.read(self.wake, 512)
                     gone = os.wait4(pid, os.WNOHANG)
