@@ -19,9 +19,10 @@ from pretrial.compare import record as records
 from pretrial.compare.engine import Placement, hold
 from pretrial.compare.jobs import StoppedError
 from pretrial.compare.numbers import interval_of
-from pretrial.compare.ranking import recommendation
+from pretrial.compare.ranking import floors, headline, recommendation
 from pretrial.compare.report.words import explain
-from pretrial.compare.setting import Setting
+from pretrial.compare.setting import Setting, check_init
+from pretrial.compare.started import start_of
 from pretrial.environment import commit
 from pretrial.errors import UserError
 from pretrial.train.budget import Budget
@@ -79,6 +80,8 @@ def hold_and_write(
 
     if placement.workers < 0:
         raise UserError("--workers is a number of processes, such as 2, or 0 for one a core")
+    if setting.start.init:
+        check_init(setting)
     _check_writable(placement.runs, "--runs")
     _check_writable(out, "--out")
     with disk_explained(placement.runs):
@@ -107,11 +110,13 @@ def _check_writable(folder: Path, option: str) -> None:
 
 
 def summary(record: Mapping[str, Any]) -> list[str]:
-    """The outcome in a few lines."""
+    """The outcome in a few lines; of a comparison first whether anything beats the floor."""
     lines = ["", record["question"]]
-    for arm in record["arms"]:
-        values = arm["metrics"][record["metric"]]
-        lines.append(f"  {arm['label']:<32} {record['metric']} {sum(values) / len(values):.4g}")
+    if record["kind"] == "comparison" and (told := headline(record)):
+        lines.append(told)
+    for arm, mean in _best_first(record):
+        where = ", the floor" if arm["name"] in floors(record) else ""
+        lines.append(f"  {arm['label']:<32} {record['metric']} {mean:.4g}{where}")
     for claim in record["claims"]:
         interval = interval_of(claim["difference"])
         text = f"  {claim['arm']} - {claim['baseline']}, {claim['metric']}: {interval}"
@@ -120,6 +125,17 @@ def summary(record: Mapping[str, Any]) -> list[str]:
     if record["kind"] == "comparison":
         lines.append(recommendation(record))
     return lines
+
+
+def _best_first(record: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], float]]:
+    """Arms with their mean: as they stand in a trial, the best first in a comparison."""
+    found = []
+    for arm in record["arms"]:
+        values = arm["metrics"][record["metric"]]
+        found.append((arm, sum(values) / len(values)))
+    if record["kind"] == "comparison":
+        found.sort(key=lambda pair: pair[1], reverse=record["direction"] == "higher")
+    return found
 
 
 def again(argv: Sequence[str]) -> None:
@@ -194,7 +210,12 @@ def stale(folder: Path) -> list[tuple[str, Setting]]:
             )
     left = []
     for name, record in sorted(found.items(), key=lambda item: item[1]["wall_seconds"]):
-        setting = Setting(tuple(record["setting"]["slugs"]), _options(name, record))
+        setting = Setting(
+            tuple(record["setting"]["slugs"]),
+            _options(name, record),
+            fields=dict(record["setting"].get("fields", {})),
+            start=start_of(record["setting"]),
+        )
         if record.get("provisional", True) or record["code"] != setting.code(setting.make()):
             left.append((name, setting))
     return left

@@ -16,11 +16,14 @@ from pretrial.cli import options
 from pretrial.cli.holding import again, all_methods, at_scales, hold_and_write
 from pretrial.compare import sequential
 from pretrial.compare.engine import Placement
+from pretrial.compare.kit.on_labels import ABILITIES, METRICS
 from pretrial.compare.making import make_one
 from pretrial.compare.setting import Setting
+from pretrial.compare.started import Start
 from pretrial.errors import UserError
 from pretrial.train.budget import Budget
 
+_LOOKED_AT = 200  # rows, for labels
 _PLACES = ("--out", "--runs", "--on", "--workers")
 
 
@@ -33,6 +36,9 @@ class TrialOptions:
         budget: of one arm with one seed, such as 10m, 300steps or 1e12flops; the trial's own
             without it.
         fields: where the data names its fields otherwise, pairs such as text=body.
+        init: checkpoint that all arms start from, instead of the trial's own start.
+        preset: size of all arms: tiny, small or base; the trial's own without it.
+        lr: learning rate of all arms, which then do not choose one; 0 lets them choose.
         out: folder for the record and the page.
         runs: folder for the runs; a trial that was stopped goes on from it.
         on: local, or ray for a cluster that sees the folder of the runs.
@@ -42,6 +48,9 @@ class TrialOptions:
     seeds: int = 0
     budget: str = ""
     fields: tuple[str, ...] = ()
+    init: str = ""
+    preset: Literal["", "tiny", "small", "base"] = ""
+    lr: float = 0.0
     out: Path = Path("results")
     runs: Path = Path("runs/trials")
     on: Literal["local", "ray"] = "local"
@@ -65,6 +74,19 @@ class ArmOptions:
     arms: str = ""
     all: bool = False
     scale: bool = False
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """What methods side by side are asked.
+
+    Attributes:
+        labels: ask for the labels of the data, after fine-tuning (finetune) or by a linear
+            classifier on frozen vectors (probe); no measures as the trial of the first method
+            does. auto asks for labels where your data has some, and no --task is given.
+    """
+
+    labels: Literal["auto", "no", "probe", "finetune"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -96,8 +118,8 @@ def trial(argv: Sequence[str]) -> None:
         raise UserError(f"{slug} has no trial of its own")
     parsed, given = _parse(f"pretrial trial {slug}", rest, loaded.trial, arms=ArmOptions)
     names = tuple(name for name in parsed.arms.arms.split(",") if name)
-    arms = make_one(slug, given).choose(names, parsed.arms.all)
     setting = _setting((slug,), given, parsed.common)
+    arms = setting.make().choose(names, parsed.arms.all)
     setting = dataclasses.replace(setting, arms=tuple(arm.name for arm in arms))
     place, command = parsed.common.placement(), _command("trial", argv)
     if parsed.arms.scale:
@@ -118,8 +140,11 @@ def compare(argv: Sequence[str]) -> None:
     lead = next((found for slug in slugs if (found := discover.load(slug)).trial), None)
     if lead is None or lead.trial is None:
         raise UserError(f"none of {', '.join(slugs)} has a trial: compare methods that have one")
-    parsed, given = _parse("pretrial compare", rest, lead.trial)
-    setting = _setting(slugs, given, parsed.common)
+    parsed, given = _parse("pretrial compare", rest, lead.trial, asked=LabelOptions)
+    labels = parsed.asked.labels
+    if labels == "auto":
+        labels = _way_of(slugs, given, parsed.common, lead.trial, rest)
+    setting = _setting(slugs, given, parsed.common, "" if labels == "no" else labels)
     place = parsed.common.placement()
     hold_and_write(setting, place, parsed.common.out, _command("compare", argv))
 
@@ -156,7 +181,41 @@ def _parse(
     return parsed, vars(parsed.trial)
 
 
-def _setting(slugs: tuple[str, ...], given: Mapping[str, Any], common: TrialOptions) -> Setting:
+def _way_of(
+    slugs: Sequence[str],
+    given: Mapping[str, Any],
+    common: TrialOptions,
+    function: Callable[..., Any],
+    argv: Sequence[str],
+) -> str:
+    """How methods are asked for the labels of the user's data; "no" where they are not.
+
+    The trial of the first method measures something else, the data has labels, and no --task says
+    what is wanted.
+    """
+    default = inspect.signature(function).parameters.get("data")
+    source = given.get("data")
+    named = any(word.split("=")[0] == "--task" for word in argv)
+    if default is None or not source or source == default.default or named:
+        return "no"
+    first = make_one(next(slug for slug in slugs if discover.load(slug).trial), given)
+    rows = data.load(data.Source(source, common.fields, limit=_LOOKED_AT))
+    labels = {str(row["label"]) for row in rows if row.get("label") is not None}
+    if first.metric in METRICS or len(labels) < 2:
+        return "no"
+    for way in ("finetune", "probe"):
+        if all(hasattr(discover.load(slug).method, ABILITIES[way]) for slug in slugs):
+            print(
+                f"{source} has labels, so they are asked for (--labels {way}); --labels no measures"
+                f" {first.metric} instead"
+            )
+            return way
+    return "no"
+
+
+def _setting(
+    slugs: tuple[str, ...], given: Mapping[str, Any], common: TrialOptions, labels: Any = ""
+) -> Setting:
     if not 0 <= common.seeds <= sequential.MOST:
         raise UserError(
             f"--seeds is a number of seeds, {sequential.MOST} at most: looks are at"
@@ -164,7 +223,8 @@ def _setting(slugs: tuple[str, ...], given: Mapping[str, Any], common: TrialOpti
         )
     budget = Budget.parse(common.budget) if common.budget else None
     fields = data.renamed(data.Source((), common.fields)) or {}
-    setting = Setting(slugs, given, (), (), budget, fields)
+    start = Start(common.init, common.preset, common.lr)
+    setting = Setting(slugs, given, (), (), budget, fields, start, labels)
     if common.seeds:
         return dataclasses.replace(setting, seeds=setting.make().seeds(common.seeds))
     return setting

@@ -165,6 +165,12 @@ class Course:
     tried: dict[str, list[float]] = field(default_factory=dict)
     prepared: dict[int, Job] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        tuning = self.trial.tuning
+        if tuning is not None and len(tuning.values) == 1:  # there is nothing to choose
+            own = [arm.name for arm in self.trial.arms if arm.trains]
+            self.chosen |= {name: {tuning.field: tuning.values[0]} for name in own}
+
     @property
     def compares(self) -> bool:
         """Whether several methods are set side by side."""
@@ -180,7 +186,7 @@ class Course:
     def tune(self, arms: Sequence[Arm]) -> None:
         """Lets each arm that trains choose a setting on the first pilot seed."""
         tuning, seed = self.trial.tuning, PILOTS[0]
-        arms = [arm for arm in arms if arm.trains]
+        arms = [arm for arm in arms if arm.trains and arm.name not in self.chosen]
         if tuning is None or not arms:
             return
         tried = [(arm, value) for arm in arms for value in tuning.values]

@@ -6,10 +6,11 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pretrial import discover
 from pretrial.compare import judging, sequential, stats
+from pretrial.compare.kit.on_labels import ABILITIES, Way, on_labels
 from pretrial.compare.making import make_one
 from pretrial.compare.sequential import FEWEST
 from pretrial.compare.stats import Interval
@@ -19,7 +20,9 @@ from pretrial.errors import UserError
 Row = Mapping[str, Any]
 
 
-def compose(slugs: Sequence[str], options: Mapping[str, Any]) -> Trial:
+def compose(
+    slugs: Sequence[str], options: Mapping[str, Any], labels: Way | Literal[""] = ""
+) -> Trial:
     """One trial of several methods: the data, the task and the budget of the first one's trial.
 
     The arms are the methods, each configured as in its own trial and trained from the start, the
@@ -31,23 +34,28 @@ def compose(slugs: Sequence[str], options: Mapping[str, Any]) -> Trial:
     Args:
         slugs: two or more.
         options: given to every `trial()` that takes them.
+        labels: ask all for the labels of the data instead, by "probe" or "finetune".
 
     Raises:
-        UserError: the methods are not measured alike, or one takes part in no trial.
+        UserError: the methods are not measured alike, or one takes part in no trial; or it cannot
+            be asked for labels.
     """
+    if labels:
+        options = _for_labels(slugs, options, labels)
     trials = {slug: trial for slug in slugs if (trial := _trial(slug, options)) is not None}
     if not trials:
         raise UserError(f"none of {', '.join(slugs)} has a trial: compare methods that have one")
     lead, first = next(iter(trials.items()))
     for slug, trial in trials.items():
-        _check_alike(lead, slug, first, trial)
+        if not labels:
+            _check_alike(lead, slug, first, trial)
     arms = {slug: _arm_of(slug, trials) for slug in slugs}
     reference = first.reference()
     if reference.method not in arms:
         arms[reference.name] = dataclasses.replace(reference, role="baseline")
     baseline = reference.method if reference.method in arms else reference.name
     floor = {name: first.arm(name) for name in first.gate.trivial}
-    return dataclasses.replace(
+    made = dataclasses.replace(
         first,
         question=f"Which of {', '.join(slugs)} is best by {first.metric} at an equal budget?",
         title=" · ".join(slugs),
@@ -62,6 +70,26 @@ def compose(slugs: Sequence[str], options: Mapping[str, Any]) -> Trial:
         most_seeds=FEWEST,
         notes=tuple(dict.fromkeys(note for trial in trials.values() for note in trial.notes)),
     )
+    return on_labels(made, options["data"], labels, arms[slugs[0]]) if labels else made
+
+
+def _for_labels(slugs: Sequence[str], options: Mapping[str, Any], labels: Way) -> Mapping[str, Any]:
+    """The options with which trials make arms that are asked for labels.
+
+    Raises:
+        UserError: a method cannot be asked so, or the data is not an option.
+    """
+    ability = ABILITIES[labels]
+    unable = [slug for slug in slugs if not hasattr(discover.load(slug).method, ability)]
+    if unable:
+        other = "; --labels probe asks for vectors instead" if labels == "finetune" else ""
+        raise UserError(
+            f"{unable[0]} cannot be asked for labels, since it has no ability {ability!r}: leave it"
+            f" out, or give --labels no{other}"
+        )
+    if not options.get("data"):
+        raise UserError("--labels needs labelled data: give it with --data")
+    return {**options, "task": "classify"}  # which decides the sizes of encoders of texts
 
 
 def _check_alike(lead: str, slug: str, first: Trial, trial: Trial) -> None:
@@ -190,13 +218,47 @@ def rank(record: Row) -> list[Ranked]:
 
 
 def floor(record: Row) -> tuple[str, float] | None:
-    """Label and mean of the best trivial arm of a record; None where it has none."""
-    if not record["gate"] or not record["gate"]["trivial"]:
-        return None
+    """Label and mean of the best trivial arm of a record; None where it has none.
+
+    With few seeds there is no gate; then the controls that do not train are the floor.
+    """
     sign = 1 if record["direction"] == "higher" else -1
-    trivial = record["gate"]["trivial"]
+    trivial = floors(record)
+    if not trivial:
+        return None
     name = max(trivial, key=lambda each: sign * trivial[each])
     return next(arm["label"] for arm in record["arms"] if arm["name"] == name), trivial[name]
+
+
+def floors(record: Row) -> dict[str, float]:
+    """What the trivial arms reached, by name."""
+    if record["gate"]:
+        return dict(record["gate"]["trivial"])
+    metric = record["metric"]
+    found = {
+        arm["name"]: arm["metrics"].get(metric, ())
+        for arm in record["arms"]
+        if arm["role"] == "control" and not arm["trains"]
+    }
+    return {name: sum(values) / len(values) for name, values in found.items() if values}
+
+
+def beats_floor(record: Row) -> bool:
+    """Whether the best arm is better than the best trivial one; False where there is no floor."""
+    ranked = rank(record)
+    return bool(ranked and floor(record) and not _below_floor(record, ranked[0]))
+
+
+def headline(record: Row) -> str:
+    """Whether anything beats the floor: what a comparison says first; "" where it has no floor."""
+    ranked, found = rank(record), floor(record)
+    if not ranked or found is None:
+        return ""
+    best, (label, value), metric = ranked[0], found, record["metric"]
+    figures = f"reaches {best.mean.value:.3g} of {metric}, {label} {value:.3g}"
+    if _below_floor(record, best):
+        return f"Nothing here beats {label}: the best, {best.label}, {figures}."
+    return f"{best.label} beats the floor: it {figures}."
 
 
 def recommendation(record: Row) -> str:

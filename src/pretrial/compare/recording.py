@@ -61,8 +61,8 @@ def make_record(
     return {
         "schema": records.SCHEMA_VERSION,
         "kind": "trial" if len(setting.slugs) == 1 else "comparison",
-        "slug": "-".join(filter(None, [*setting.slugs, trial.name])),
-        "title": trial.title,
+        "slug": "-".join(filter(None, [*setting.slugs, trial.name, *setting.marks])),
+        "title": " · ".join([trial.title, *setting.marks]),
         "family": entry.family,
         "abilities": list(entry.card.abilities),
         "question": trial.question,
@@ -111,7 +111,7 @@ def _verdict(outcome: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) ->
 
 
 def _tuning(trial: Trial, outcome: Mapping[str, Any]) -> dict[str, Any] | None:
-    if trial.tuning is None or not outcome.get("chosen"):
+    if trial.tuning is None or len(trial.tuning.values) < 2 or not outcome.get("chosen"):
         return None
     name = trial.tuning.field
     return {

@@ -8,12 +8,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pretrial import discover
 from pretrial.compare.code import code_digest
+from pretrial.compare.kit.on_labels import Way
 from pretrial.compare.making import make_one
 from pretrial.compare.ranking import compose
+from pretrial.compare.started import Start, start_of
 from pretrial.compare.trial import Arm, Trial
 from pretrial.data.reading.sources import Renamed
 from pretrial.errors import UserError
@@ -34,6 +36,9 @@ class Setting:
         arms: names of the arms, in the order of the trial.
         budget: of one arm with one seed, or None for the trial's own.
         fields: where the data on trial names its fields otherwise, as {wanted: found}.
+        start: what all arms begin with instead of the trial's own.
+        labels: how methods side by side are asked for the labels of the data, "probe" or
+            "finetune"; "" measures them as the trial of the first does.
     """
 
     slugs: tuple[str, ...]
@@ -42,6 +47,8 @@ class Setting:
     arms: tuple[str, ...] = ()
     budget: Budget | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
+    start: Start = field(default_factory=Start)
+    labels: Way | Literal[""] = ""
 
     def make(self) -> Trial:
         """The trial, with the budget asked for.
@@ -52,8 +59,15 @@ class Setting:
         """
         options = self._renamed()
         if len(self.slugs) == 1:
-            return make_one(self.slugs[0], options).with_budget(self.budget)
-        return compose(self.slugs, options).with_budget(self.budget)
+            trial = make_one(self.slugs[0], options)
+        else:
+            trial = compose(self.slugs, options, self.labels)
+        return self.start.of(trial).with_budget(self.budget)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What tells records of this setting from that of the default trial, or comparison."""
+        return (*([f"labels-{self.labels}"] if self.labels else []), *self.start.marks)
 
     def _renamed(self) -> Mapping[str, Any]:
         """The options, of which the one that names data carries the new names of its fields."""
@@ -70,19 +84,28 @@ class Setting:
         return {**self.options, name: Renamed(self.options[name], self.fields)}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON; with fields only where some are renamed."""
+        """Plain JSON; what is as by default is left out, as in records that knew of none of it."""
         return {
             "slugs": list(self.slugs),
             "options": plain(self.options),
             "seeds": list(self.seeds),
             "arms": list(self.arms),
             "budget": None if self.budget is None else dataclasses.asdict(self.budget),
-            **self._named_fields(),
+            **self._changed(),
         }
 
-    def _named_fields(self) -> dict[str, dict[str, str]]:
-        """The new names, left out where there are none, as in records that knew of none."""
-        return {"fields": dict(self.fields)} if self.fields else {}
+    def _changed(self) -> dict[str, Any]:
+        """What is not as by default."""
+        fields = {"fields": dict(self.fields)} if self.fields else {}
+        labels = {"labels": self.labels} if self.labels else {}
+        return {**fields, **self.start.to_json(), **labels}
+
+    def _init_files(self) -> dict[str, Any]:
+        """The state of the files of the checkpoint that arms start from, where it is a folder."""
+        folder = Path(self.start.init or ".")
+        if not self.start.init or not folder.is_dir():
+            return {"init": _file_state(self.start.init)} if self.start.init else {}
+        return {"init": {path.name: _file_state(path) for path in sorted(folder.iterdir())}}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Setting:
@@ -94,6 +117,8 @@ class Setting:
             arms=tuple(value["arms"]),
             budget=None if value["budget"] is None else Budget(**value["budget"]),
             fields=dict(value.get("fields", {})),
+            start=start_of(value),
+            labels=value.get("labels", ""),
         )
 
     @property
@@ -126,15 +151,36 @@ class Setting:
             "lead": self.lead,
             "code": code_digest(tuple(dict.fromkeys(slugs))),
             "options": plain(self.options),
-            "files": {k: _file_state(v) for k, v in self.options.items()},
+            "files": {k: _file_state(v) for k, v in self.options.items()} | self._init_files(),
             "budget": plain(trial.budget),
             "arm": None if arm is None else _work_of(arm),
             "seed": seed,
             **({"chosen": dict(chosen)} if chosen and arm and arm.config is None else {}),
-            **self._named_fields(),
+            **self._changed(),
         }
         text = json.dumps(work, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def check_init(setting: Setting) -> None:
+    """Makes sure, before anything runs, that all arms can start from the checkpoint.
+
+    Raises:
+        UserError: one cannot; it says which, and why.
+    """
+    trial, init = setting.make(), setting.start.init
+    tried: set[str] = set()
+    for arm in trial.arms if not setting.arms else map(trial.arm, setting.arms):
+        if arm.source != init or arm.method in tried:
+            continue
+        tried.add(arm.method)
+        try:
+            discover.load(arm.method).method.build(arm.config, source=init)
+        except (UserError, NotImplementedError, OSError) as error:
+            raise UserError(
+                f"{arm.label} cannot start from {init}: {error}; leave it out, or take another"
+                " checkpoint"
+            ) from error
 
 
 def _work_of(arm: Arm) -> dict[str, Any]:

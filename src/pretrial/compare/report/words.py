@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pretrial.compare import sequential
+from pretrial.compare import ranking, sequential
 from pretrial.compare.numbers import interval_of
 from pretrial.compare.ranking import floor, recommendation
 from pretrial.compare.report.svg import number
@@ -21,7 +21,10 @@ def _first(text: str) -> tuple[str, str]:
 
 def beneath(record: Record) -> list[str]:
     """What stands under the headline: what else a comparison recommends, and what to do next."""
-    others = "" if record["kind"] == "trial" else _first(recommendation(record))[1]
+    others = ""
+    if record["kind"] != "trial":
+        whole = recommendation(record)
+        others = whole if ranking.beats_floor(record) else _first(whole)[1]
     return [text for text in (others, _next(record)) if text]
 
 
@@ -35,7 +38,7 @@ def explain(record: Record) -> list[str]:
 def headline(record: Record) -> str:
     """What was found, in a sentence that begins with the verdict; of a comparison what came out."""
     if record["kind"] != "trial":
-        return _first(recommendation(record))[0]
+        return ranking.headline(record) or _first(recommendation(record))[0]
     verdict, claims = record["verdict"], record["claims"]
     if verdict not in ("better", "worse") or not claims:
         return f"{verdict.capitalize()}: {_why(record)}"
