@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import re
-import shutil
 
+import in_browser
 import pytest
 from made_records import make_entries, make_record
 
 from pretrial.compare.report.gallery import gallery
 from pretrial.compare.report.trial_page import trial_page
 
-webdriver = pytest.importorskip("selenium.webdriver")
+pytest.importorskip("selenium.webdriver")
 WebDriverWait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no chromium: apt-get install chromium chromium-driver"
-)
+pytestmark = pytest.mark.skipif(in_browser.MISSING, reason=in_browser.WHY)
 
 
 @pytest.fixture(scope="module")
 def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    driver.set_window_size(1200, 900)
-    yield driver
-    driver.quit()
+    with in_browser.browser() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

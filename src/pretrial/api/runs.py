@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NAME = "run.json"
 MODEL = "model"
 ADAPTER = "adapter"
+SPENT = "spent.json"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Record:
         environment: versions of the packages beneath, and the machine.
         commit: of this project's checkout, "" where it is installed without one.
         init_dtype: type of the weights in the checkpoint that it started from; "" without one.
+        defaults: what config and arguments are where nothing is given, so that pages can tell what
+            was; empty in runs of before.
     """
 
     slug: str
@@ -46,6 +49,7 @@ class Record:
     environment: dict[str, str | int]
     commit: str
     init_dtype: str = ""
+    defaults: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def check_options(self, older: Record, folder: Path) -> None:
         """Makes sure that this command asks for the run that `folder` holds.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pretrial.data.rows import Row
 from pretrial.data.splits import hold_out
 from pretrial.environment import commit, environment
 from pretrial.errors import UserError
+from pretrial.files import disk_explained
 from pretrial.plain import plain
 from pretrial.train import checkpoint, loop
 from pretrial.train.budget import Budget
@@ -138,7 +140,7 @@ class Prepared:
             shard=options.shard,
             lora=self.lora,
         )
-        run.world.on_first(lambda: _save(method, run, self.training.init))
+        run.world.on_first(lambda: _end(method, run, self.training.init))
         return run
 
 
@@ -174,6 +176,7 @@ def prepare(
         environment=environment(),
         commit=commit(),
         init_dtype=stored_dtype(training.init) if training.init else "",
+        defaults=plain(loaded.config()) | plain(data.Source(())) | plain(TrainingOptions()),
     )
     older = runs.Record.read(options.out) if runs.has_begun(options.out) else None
     if older is not None:
@@ -235,3 +238,13 @@ def _save(method: Method, run: Run, init: str) -> None:
     merge(method)
     with checkpoint.whole_folder(run.folder / runs.MODEL) as partial:
         method.save(partial)
+
+
+def _end(method: Method, run: Run, init: str) -> None:
+    """Saves the model, what was spent on it, and the page of the run."""
+    from pretrial.compare.report.run_page import write_run_page
+
+    _save(method, run, init)
+    runs.write_text(run.folder / runs.SPENT, json.dumps(run.spent.by_purpose, indent=1) + "\n")
+    with disk_explained(run.folder):
+        write_run_page(run.folder, state="finished")

@@ -32,7 +32,7 @@ _COMMANDS = {
         "run programs on their tests for trainers, over HTTP",
         "pretrial.cli.serve_rewards:serve_rewards",
     ),
-    "report": ("render the pages of trials", "pretrial.cli.trials:report"),
+    "report": ("render the page of a run, or the pages of trials", "pretrial.cli.report:report"),
 }
 
 

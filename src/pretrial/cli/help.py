@@ -58,6 +58,12 @@ _PAGES = {
         "pretrial audit PROBLEMS --help",
         "pretrial audit problems.jsonl --out audit.json",
     ),
+    "report": (
+        "[RUN] [options]",
+        f"{_RUN} Without one, the pages of all trials are rendered.",
+        "pretrial report RUN --help, or pretrial report --results results --help,",
+        "pretrial report runs/mlm --watch",
+    ),
     "check": ("SLUG", _METHOD, "", "PRETRIAL_METHODS=my_methods pretrial check mymethod"),
 }
 

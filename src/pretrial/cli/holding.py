@@ -25,6 +25,7 @@ from pretrial.compare.setting import Setting, check_init
 from pretrial.compare.started import start_of
 from pretrial.environment import commit
 from pretrial.errors import UserError
+from pretrial.files import disk_explained
 from pretrial.train.budget import Budget
 
 _AGAIN = Path("runs/again")
@@ -76,7 +77,6 @@ def hold_and_write(
         UserError: as `hold`, or a folder cannot be written, which is found before the work.
     """
     from pretrial.compare.report.trial_page import trial_page
-    from pretrial.train.checkpoint import disk_explained
 
     if placement.workers < 0:
         raise UserError("--workers is a number of processes, such as 2, or 0 for one a core")

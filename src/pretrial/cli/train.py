@@ -14,6 +14,7 @@ from pretrial import discover
 from pretrial.api import data, runs, training
 from pretrial.cli import options
 from pretrial.cli.dry_run import Target, dry_run
+from pretrial.compare.report.run_page import NAME as REPORT
 from pretrial.errors import UserError
 from pretrial.train.budget import Spent
 from pretrial.train.hardware import Machine
@@ -87,7 +88,7 @@ def train(argv: Sequence[str]) -> None:
     if run.world.is_first:
         out = run_options.out
         told = f"the model is in {out / runs.MODEL}: pretrial predict, eval and export take {out}"
-        print(f"spent {_spent(run.spent)}; {told}")
+        print(f"spent {_spent(run.spent)}; {told}; {out / REPORT} shows the run")
 
 
 def _dry_run(prepared: training.Prepared, target: Target | None) -> None:

@@ -1,4 +1,4 @@
-"""`pretrial trial`, `pretrial compare` and `pretrial report`."""
+"""`pretrial trial` and `pretrial compare`."""
 
 from __future__ import annotations
 
@@ -89,23 +89,6 @@ class LabelOptions:
     labels: Literal["auto", "no", "probe", "finetune"] = "auto"
 
 
-@dataclass(frozen=True)
-class ReportOptions:
-    """What is rendered from the records.
-
-    Attributes:
-        results: folder of the records.
-        out: folder for the pages: one a record, and index.html over all methods.
-        readme: file whose table between the markers is rendered anew.
-        check: write nothing; say what is stale, if anything is.
-    """
-
-    results: Path = Path("results")
-    out: Path = Path("results/pages")
-    readme: Path | None = None
-    check: bool = False
-
-
 def trial(argv: Sequence[str]) -> None:
     """Puts a method on trial; `--again FILE` and `--all-methods` hold those that have records."""
     for option, do in (("--again", again), ("--all-methods", all_methods)):
@@ -147,27 +130,6 @@ def compare(argv: Sequence[str]) -> None:
     setting = _setting(slugs, given, parsed.common, "" if labels == "no" else labels)
     place = parsed.common.placement()
     hold_and_write(setting, place, parsed.common.out, _command("compare", argv))
-
-
-def report(argv: Sequence[str]) -> None:
-    """Renders the page of each record, the gallery over all methods, and the README's table."""
-    from pretrial.compare.report import site
-
-    parsed = options.parse(ReportOptions, argv, prog="pretrial report")
-    files = site.render(parsed.results, parsed.out, parsed.readme)
-    if not parsed.check:
-        for path, text in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        print(f"wrote {len(files)} files; open {parsed.out / 'index.html'}")
-        return
-    stale = [
-        str(path)
-        for path, text in files.items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
-    if stale:
-        raise UserError(f"stale: {', '.join(stale)}; run `pretrial report` without --check")
 
 
 def _parse(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pretrial.compare.times import Clock, worked
 from pretrial.errors import UserError
-from pretrial.files import write_whole
+from pretrial.files import disk_explained, write_whole
 
 if TYPE_CHECKING:
     from pretrial.compare.trial import Arm, Trial, Values
@@ -33,7 +33,6 @@ _PATIENCE = 120.0  # seconds that a job waits for an older process to leave its 
 def run(folder: Path) -> int:
     """Runs the job of a folder in this process; exit code 0, or 2 for what the user can mend."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from pretrial.train.checkpoint import disk_explained
 
     try:
         with disk_explained(folder), _claimed(folder):

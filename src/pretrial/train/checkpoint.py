@@ -8,10 +8,8 @@ leaves the old checkpoint or the new one. Nothing is ever pickled.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pretrial.errors import UserError
+from pretrial.files import disk_explained
 from pretrial.train.distributed import copy_whole, wholes
 from pretrial.train.stage import Trainable
 
@@ -31,45 +30,6 @@ Tensors = dict[str, Tensor]
 STATE = "state.json"
 # Attribute of a network with adapters: names of the weights that stay as the checkpoint had them.
 BASE = "adapted_base"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_BROKEN = (errno.EIO, errno.EROFS)
-
-
-@contextmanager
-def disk_explained(folder: Path, need: int = 0) -> Iterator[None]:
-    """Turns what a full or failing disk says into a UserError.
-
-    Args:
-        folder: on that disk.
-        need: bytes that are to be written, where known.
-    """
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        # safetensors writes in Rust and reports the system's error as text only
-        codes = re.findall(r"(?:os error|code:) (\d+)", str(error))
-        code = error.errno if isinstance(error, OSError) else int(codes[0]) if codes else None
-        if code in _BROKEN:
-            raise UserError(
-                f"the disk of {folder} fails ({os.strerror(code)}): what is finished is kept; run"
-                " the same command again once the disk works, or copy the folder to another"
-            ) from error
-        if code not in _FULL:
-            raise
-        free = shutil.disk_usage(_existing(folder)).free
-        wanted = f"{_size(need)} are needed and" if need else "only"
-        raise UserError(
-            f"the disk of {folder} is full ({wanted} {_size(free)} are free): free some space and"
-            " run the same command again"
-        ) from error
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:,.1f} kB"
-
-
-def _existing(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def partial_name(folder: Path) -> Path:

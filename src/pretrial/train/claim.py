@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from pretrial.errors import UserError
-from pretrial.train import checkpoint
+from pretrial.files import disk_explained
 
 _locks: dict[Path, int] = {}
 
@@ -18,7 +18,7 @@ def claim(folder: Path) -> None:
     Raises:
         UserError: another process has it, or the disk is full or fails.
     """
-    with checkpoint.disk_explained(folder):
+    with disk_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder.resolve() / ".lock"
         held = _locks.get(path)
@@ -38,9 +38,21 @@ def claim(folder: Path) -> None:
             " end, or give another folder"
         ) from error
     _locks[path] = handle
-    with checkpoint.disk_explained(folder):
+    with disk_explained(folder):
         os.truncate(handle, 0)
         os.write(handle, str(os.getpid()).encode())
+
+
+def holder(folder: Path) -> int:
+    """The process of this machine that has a run's folder now, 0 where none has."""
+    try:
+        owner = int((folder / ".lock").read_text())
+        os.kill(owner, 0)
+    except PermissionError:  # another user's
+        return owner
+    except (OSError, ValueError):
+        return 0
+    return owner
 
 
 def release(folder: Path) -> None:

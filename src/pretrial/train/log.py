@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from pretrial.errors import UserError, missing_package, nearest
-from pretrial.train.checkpoint import disk_explained
+from pretrial.files import disk_explained
 
 Row = Mapping[str, Any]
 _REFRESH_SECONDS = 0.1

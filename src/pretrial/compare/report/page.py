@@ -150,6 +150,19 @@ class Page:
         self._scripts.append(code)
         return self
 
+    def live(self, every: float, written: float) -> Self:
+        """Makes the page load itself anew, for one that is written again and again.
+
+        Args:
+            every: seconds between two loadings.
+            written: when, in seconds since 1970; the page says so, and where that is long ago.
+        """
+        self.html(
+            f'<p class="live" data-every="{every:g}" data-written="{written:.0f}">'
+            "This page is written anew while the work goes on.</p>"
+        )
+        return self.script(asset("live.js"))
+
     def footer(self, text: str) -> Self:
         """A last line."""
         self._footer = f'<footer class="soft">{inline(text)}</footer>'
