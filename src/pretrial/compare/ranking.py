@@ -6,16 +6,18 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pretrial import discover
 from pretrial.compare import judging, sequential, stats
-from pretrial.compare.kit.on_labels import ABILITIES, Way, on_labels
 from pretrial.compare.making import make_one
 from pretrial.compare.sequential import FEWEST
 from pretrial.compare.stats import Interval
 from pretrial.compare.trial import Arm, Claim, Trial
 from pretrial.errors import UserError
+
+if TYPE_CHECKING:
+    from pretrial.compare.kit.on_labels import Way
 
 Row = Mapping[str, Any]
 
@@ -40,6 +42,9 @@ def compose(
         UserError: the methods are not measured alike, or one takes part in no trial; or it cannot
             be asked for labels.
     """
+    # imported here, since pages rank without torch
+    from pretrial.compare.kit.on_labels import on_labels
+
     if labels:
         options = _for_labels(slugs, options, labels)
     trials = {slug: trial for slug in slugs if (trial := _trial(slug, options)) is not None}
@@ -79,6 +84,8 @@ def _for_labels(slugs: Sequence[str], options: Mapping[str, Any], labels: Way) -
     Raises:
         UserError: a method cannot be asked so, or the data is not an option.
     """
+    from pretrial.compare.kit.on_labels import ABILITIES
+
     ability = ABILITIES[labels]
     unable = [slug for slug in slugs if not hasattr(discover.load(slug).method, ability)]
     if unable:

@@ -12,9 +12,9 @@ from pretrial.compare.ranking import cost_of, recommendation
 from pretrial.compare.report.markup import inline
 from pretrial.compare.report.page import Page, asset
 from pretrial.compare.report.plots import Points
-from pretrial.compare.report.svg import MINUS, element, number
+from pretrial.compare.report.svg import MINUS, element, number, unit_name
 from pretrial.compare.report.tables import cell
-from pretrial.compare.report.trial_page import curve_plots, headline, unit_name, verdict_tag
+from pretrial.compare.report.trial_page import curve_plots, headline, verdict_tag
 from pretrial.compare.report.words import claim_sentence, explain
 from pretrial.compare.stats import Interval
 from pretrial.discover import Entry

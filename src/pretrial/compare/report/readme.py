@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pretrial.compare.report.svg import number
-from pretrial.compare.report.trial_page import headline, unit_name
+from pretrial.compare.report.svg import number, unit_name
+from pretrial.compare.report.trial_page import headline
 from pretrial.errors import UserError
 
 BEGIN = "<!-- trials: rendered by `pretrial report --readme README.md` -->"

@@ -21,7 +21,7 @@ from pretrial.compare.report.page import Cell, Page
 from pretrial.compare.report.plots import Lines, sharing_axes
 from pretrial.compare.report.run_folder import UNITS, RunFolder
 from pretrial.compare.report.run_words import advice, headline, hints, lower_is_better
-from pretrial.compare.report.trial_page import unit_name
+from pretrial.compare.report.svg import unit_name
 from pretrial.compare.stats import Interval
 
 NAME = "report.html"

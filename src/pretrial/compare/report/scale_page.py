@@ -11,8 +11,8 @@ from pretrial.compare import stats
 from pretrial.compare.numbers import interval_of
 from pretrial.compare.report.page import Cell, Page
 from pretrial.compare.report.plots import Curve, Lines, Points
-from pretrial.compare.report.svg import number
-from pretrial.compare.report.trial_page import tones, unit_name, verdict_tag
+from pretrial.compare.report.svg import number, unit_name
+from pretrial.compare.report.trial_page import tones, verdict_tag
 
 Record = Mapping[str, Any]
 

@@ -62,6 +62,11 @@ def number(value: float) -> str:
     return text.replace("-", MINUS)
 
 
+def unit_name(unit: str) -> str:
+    """A unit as readers write it."""
+    return "FLOPs" if unit == "flops" else unit
+
+
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About `count` round numbers from `low` to `high`."""
     if high <= low:

@@ -15,7 +15,7 @@ from pretrial.compare.report import words
 from pretrial.compare.report.page import Cell, Page, Tag
 from pretrial.compare.report.plots import Curve, Lines, Points, sharing_axes
 from pretrial.compare.report.scatter import Dot, Scatter
-from pretrial.compare.report.svg import number
+from pretrial.compare.report.svg import number, unit_name
 from pretrial.compare.stats import Interval
 
 Record = Mapping[str, Any]
@@ -54,11 +54,6 @@ def trial_page(record: Record) -> Page:
     _spending(page, record)
     _conditions(page, record)
     return page
-
-
-def unit_name(unit: str) -> str:
-    """A unit as readers write it."""
-    return "FLOPs" if unit == "flops" else unit
 
 
 def tones(record: Record) -> dict[str, int]:
