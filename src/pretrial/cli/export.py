@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from pretrial import discover
-from pretrial.api import data, runs
+from pretrial.api import data, runs, trials
 from pretrial.cli import options
+from pretrial.errors import UserError
 
 _DTYPES = {"checkpoint": "", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -27,25 +28,34 @@ class ExportOptions:
             started from, and fp32 without one. Training is in fp32 whatever it was.
         adapter: of a run with --lora-rank write what was trained alone, as peft reads it, and not
             the whole model.
+        arm: of a trial's record, whose model it is; without it the one that the verdict is for.
+        seed: of a trial's record; without it the arm's first.
+        runs: folder of the jobs of trials; what is no longer there is trained again.
     """
 
     to: Path
     bits: Literal[16, 8, 4] = 8
     dtype: Literal["checkpoint", "fp32", "bf16", "fp16"] = "checkpoint"
     adapter: bool = False
+    arm: str = ""
+    seed: int | None = None
+    runs: Path = Path("runs/trials")
 
 
 def export(argv: Sequence[str]) -> None:
-    """Writes a trained run as a folder that transformers loads, or as a GGUF file."""
+    """Writes the model of a run, or of a trial's arm, as a folder or a GGUF file."""
     from pretrial.convert.export import export_adapter, export_gguf, export_model
 
-    folder, rest = options.first_word(argv, "pretrial export", "the folder of a run")
-    parsed = options.parse(ExportOptions, rest, prog=f"pretrial export {folder}")
+    word, rest = options.first_word(argv, "pretrial export", "the folder of a run")
+    parsed = options.parse(ExportOptions, rest, prog=f"pretrial export {word}")
     runs.make_folder(parsed.to.parent)
-    record = runs.Record.read(Path(folder))
-    method = runs.load_method(record, Path(folder))
+    folder, told = _run(Path(word), parsed)
+    record = runs.Record.read(folder)
+    method = runs.load_method(record, folder)
+    if told:
+        print(told)
     if parsed.adapter:
-        found = runs.adapter_of(Path(folder))
+        found = runs.adapter_of(folder)
         export_adapter(found, parsed.to, method, str(record.arguments["init"]))
         print(f"{parsed.to} holds the adapter: {parsed.to / 'README.md'} says how it is used")
         return
@@ -65,3 +75,16 @@ def export(argv: Sequence[str]) -> None:
     print(f"{parsed.to} holds the model")
     if usage:
         print(f"{parsed.to / 'README.md'} says how it is used")
+
+
+def _run(path: Path, asked: ExportOptions) -> tuple[Path, str]:
+    """The folder of the run that a word names, which may be a trial's record or a job.
+
+    Raises:
+        UserError: see `run_of_record`; or arm and seed are given of a run, which has its own.
+    """
+    if path.suffix == ".json":
+        return trials.run_of_record(path, asked.arm, asked.seed, asked.runs)
+    if asked.arm or asked.seed is not None:
+        raise UserError(f"--arm and --seed choose a model of a trial's record, and {path} is none")
+    return trials.run_of(path), ""

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from pretrial import discover
-from pretrial.api import data, runs
+from pretrial.api import data, runs, trials
 from pretrial.cli import options
 from pretrial.errors import UserError, nearest
 from pretrial.files import whole_file
@@ -78,9 +78,9 @@ class Output:
 
 def predict(argv: Sequence[str]) -> None:
     """Applies an ability of a trained run to new data."""
-    folder, rest = options.first_word(argv, "pretrial predict", "the folder of a run")
-    prog = f"pretrial predict {folder}"
-    record = runs.Record.read(Path(folder))
+    word, rest = options.first_word(argv, "pretrial predict", "the folder of a run")
+    prog, folder = f"pretrial predict {word}", trials.run_of(Path(word))
+    record = runs.Record.read(folder)
     loaded = discover.load(record.slug)
     if rest and not rest[0].startswith("-"):
         raise UserError(f"{prog} takes no word {rest[0]!r}: an ability is named by --ability")
@@ -95,7 +95,7 @@ def predict(argv: Sequence[str]) -> None:
     parsed: Any = options.parse(parts, rest, prog=prog, description=f"{name}: {record.slug}")
     runs.device(parsed.output.device)  # refused before the data are read, if it is not there
     examples = data.read(loaded.method, data.load(parsed.source), parsed.source)
-    method = parsed.output.place(runs.load_method(record, Path(folder)))
+    method = parsed.output.place(runs.load_method(record, folder))
     with torch.no_grad(), _results(parsed.output.out) as out:
         for row in _rows(name, getattr(method, name)(examples, **vars(parsed.options))):
             print(json.dumps(row, ensure_ascii=False), file=out, flush=True)
@@ -105,9 +105,9 @@ def evaluate(argv: Sequence[str]) -> None:
     """Measures a trained run on a task, with intervals over the items."""
     from pretrial.evaluate import tasks
 
-    folder, rest = options.first_word(argv, "pretrial eval", "the folder of a run")
-    prog = f"pretrial eval {folder}"
-    record = runs.Record.read(Path(folder))
+    word, rest = options.first_word(argv, "pretrial eval", "the folder of a run")
+    prog, folder = f"pretrial eval {word}", trials.run_of(Path(word))
+    record = runs.Record.read(folder)
     name = options.peek(Task, rest, prog=prog).task
     if not name:
         able = tasks.tasks_for(discover.load(record.slug).method)
@@ -122,7 +122,7 @@ def evaluate(argv: Sequence[str]) -> None:
     parsed: Any = options.parse(parts, rest, prog=prog, description=f"{task.name}: {task.summary}")
     runs.device(parsed.output.device)
     rows = data.load(parsed.source)
-    method = parsed.output.place(runs.load_method(record, Path(folder)))
+    method = parsed.output.place(runs.load_method(record, folder))
     rows = data.readable(method, rows, parsed.source, parsed.options)
     result = tasks.evaluate(task.name, method, rows, **vars(parsed.options))
     width = max(map(len, result.metrics))

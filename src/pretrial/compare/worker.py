@@ -24,7 +24,8 @@ from pretrial.errors import UserError
 from pretrial.files import disk_explained, write_whole
 
 if TYPE_CHECKING:
-    from pretrial.compare.trial import Arm, Trial, Values
+    from pretrial.compare.trial import Arm, Data, Trial, Values
+    from pretrial.train.run import Run
 
 RESULT = "result.json"
 _PATIENCE = 120.0  # seconds that a job waits for an older process to leave its folder
@@ -82,18 +83,12 @@ def _run_arm(
     """Trains and measures one arm; the result as plain JSON."""
     from torch import nn
 
-    from pretrial.compare.trial import Context
     from pretrial.environment import commit
-    from pretrial.train.run import Run, seed_everything, seed_of
+    from pretrial.train.run import seed_everything, seed_of
 
-    arm, data = arm.with_chosen(chosen), trial.data()
-    run = Run(folder / "run", data.train, data.held_out, trial.budget, seed)
-    seed_everything(seed_of(seed, "build"))
-    if arm.run is not None:
-        subject = arm.run(Context(run, data, prepared, chosen))
-    else:
-        subject = _train_method(arm, run, prepared)
-    trained = time.monotonic()
+    data = trial.data()
+    run, subject = trained(trial, arm.with_chosen(chosen), data, chosen, seed, folder, prepared)
+    began = time.monotonic()
     seed_everything(seed_of(seed, "measure"))
     metrics, items, groups = split_values(trial.measure(subject, data, seed))
     if trial.metric not in metrics:
@@ -110,8 +105,38 @@ def _run_arm(
         "data": data.name,
         "num_train": len(data.train),
         "commit": commit(),
-        "measure_seconds": time.monotonic() - trained,
+        "measure_seconds": time.monotonic() - began,
     }
+
+
+def trained(
+    trial: Trial,
+    arm: Arm,
+    data: Data,
+    chosen: Mapping[str, Any],
+    seed: int,
+    folder: Path,
+    prepared: Path | None,
+) -> tuple[Run, Any]:
+    """Trains an arm from where its folder stands; its run, and what is measured.
+
+    Args:
+        trial: that it is an arm of.
+        arm: with the settings chosen.
+        data: of the trial.
+        chosen: the settings that a pilot seed has chosen.
+        seed: of the run.
+        folder: of the job.
+        prepared: what the arms of the seed share, or None.
+    """
+    from pretrial.compare.trial import Context
+    from pretrial.train.run import Run, seed_everything, seed_of
+
+    run = Run(folder / "run", data.train, data.held_out, trial.budget, seed)
+    seed_everything(seed_of(seed, "build"))
+    if arm.run is not None:
+        return run, arm.run(Context(run, data, prepared, chosen))
+    return run, _train_method(arm, run, prepared)
 
 
 def _train_method(arm: Any, run: Any, prepared: Path | None) -> Any:
