@@ -17,14 +17,17 @@ from pretrial.compare.report.gallery import gallery
 from pretrial.compare.report.grid import needle_page
 from pretrial.compare.report.run_page import write_run_page
 from pretrial.compare.report.scale_page import scale_page
+from pretrial.compare.report.so_far_page import so_far_page
 from pretrial.compare.report.trial_page import trial_page
+from pretrial.compare.setting import Setting
+from pretrial.compare.so_far import SoFar
 
 pytest.importorskip("selenium.webdriver")
 pytestmark = pytest.mark.skipif(in_browser.MISSING, reason=in_browser.WHY)
 
 RESULTS = Path(__file__).parents[2] / "results"
 WIDTHS = (390, 1280)
-NAMES = ("training", "finished", "trial", "comparison", "gallery", "scale", "needles")
+NAMES = ("training", "finished", "trial", "comparison", "gallery", "scale", "needles", "so far")
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +55,25 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "comparison": trial_page(_comparison()).write(folder / "comparison.html"),
         "gallery": gallery(entries, tried).write(folder / "index.html"),
         "scale": scale_page(scales).write(folder / "scale.html"),
+        "so far": so_far_page(_so_far()).write(folder / "so-far.html"),
         "needles": needle_page(cells, 10).write(folder / "needles.html"),
     }
+
+
+def _so_far() -> SoFar:
+    """A trial of which some jobs are done."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRETRIAL_METHODS", str(Path(__file__).parent / "toy_methods"))
+        setting = Setting(("line",), {"gate": True}, tuple(range(5)))
+        trial = setting.make()
+    curves = {"loss": {"x": list(range(40)), "y": [1 / (i + 1) for i in range(40)]}}
+    rest = {"items": {}, "groups": {}, "spent": {}, "parameters": 5, "seconds": 3.0}
+    results = {
+        (name, seed): {"metrics": {"error": 0.1 * seed + place}, "curves": curves, **rest}
+        for place, name in enumerate(("line", "flat"))
+        for seed in range(5 - place)
+    }
+    return SoFar(setting, trial, results, [], 9, 10)
 
 
 def _at_budget(record: Any, amount: float) -> Any:

@@ -76,6 +76,7 @@ def hold_and_write(
     Raises:
         UserError: as `hold`, or a folder cannot be written, which is found before the work.
     """
+    from pretrial.compare.report.so_far_page import ProvisionalPage
     from pretrial.compare.report.trial_page import trial_page
 
     if placement.workers < 0:
@@ -84,8 +85,13 @@ def hold_and_write(
         check_init(setting)
     _check_writable(placement.runs, "--runs")
     _check_writable(out, "--out")
-    with disk_explained(placement.runs):
-        record = hold(setting, placement, command)
+    provisional = ProvisionalPage(out / "pages")
+    try:
+        with disk_explained(placement.runs):
+            record = hold(setting, placement, command, provisional.renew)
+    except BaseException:
+        provisional.stop()
+        raise
     with disk_explained(out):
         before = out / f"{record['slug']}.json"
         superseded = records.read(before) if before.exists() else None

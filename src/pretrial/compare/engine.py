@@ -29,6 +29,7 @@ from pretrial.compare.numbers import rounded
 from pretrial.compare.ranking import rank
 from pretrial.compare.recording import Results, arm_row, groups_of, make_record
 from pretrial.compare.setting import Setting
+from pretrial.compare.so_far import Renew, SoFar
 from pretrial.compare.times import covered
 from pretrial.compare.trial import Arm, Claim, Gate, Trial
 from pretrial.compare.worker import RESULT, write_json
@@ -57,13 +58,16 @@ class Placement:
     quiet: bool = False
 
 
-def hold(setting: Setting, placement: Placement, command: str = "") -> dict[str, Any]:
+def hold(
+    setting: Setting, placement: Placement, command: str = "", renew: Renew | None = None
+) -> dict[str, Any]:
     """Runs a trial, or what is left of it, and judges it.
 
     Args:
         setting: what is tried; with no seeds or arms, the trial's own.
         placement: where it runs.
         command: the command line, for the record.
+        renew: told what there is, each time that a job has ended.
 
     Returns:
         The record, which fits the schema.
@@ -87,7 +91,7 @@ def hold(setting: Setting, placement: Placement, command: str = "") -> dict[str,
         OnRay() if placement.on == "ray" else Local(placement.workers or cores(), tuple(methods))
     )
     with pool:
-        course = Course(setting, trial, placement, pool)
+        course = Course(setting, trial, placement, pool, renew)
         outcome = _run(course, arms)
     outcome["chosen"], outcome["tried"] = course.chosen, course.tried
     if outcome.get("looks"):  # held again, the trial ends at the same look
@@ -153,12 +157,18 @@ def _pilots(course: Course, baseline: Arm, floor: Sequence[Arm]) -> dict[str, An
 
 @dataclass
 class Course:
-    """The jobs of a trial as it goes, and their results by arm and seed ("" is a preparation)."""
+    """The jobs of a trial as it goes, and their results by arm and seed ("" is a preparation).
+
+    `ended` has each result as soon as it is there, those of tried settings included.
+    """
 
     setting: Setting
     trial: Trial
     placement: Placement
     pool: Local | OnRay
+    renew: Renew | None = None
+    ended: Results = field(default_factory=dict)
+    looks: list[dict[str, Any]] = field(default_factory=list)
     results: Results = field(default_factory=dict)
     folders: list[Path] = field(default_factory=list)
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -233,7 +243,7 @@ class Course:
     def _looks(
         self, arms: Sequence[Arm], judge: Callable[[Sequence[int]], dict[str, Any]]
     ) -> list[dict[str, Any]]:
-        looks: list[dict[str, Any]] = []
+        looks = self.looks
         for at in sequential.looks_up_to(len(self.setting.seeds)):
             seeds = self.setting.seeds[: at.seeds]
             self.run([(arm, seed) for seed in seeds for arm in arms])
@@ -247,17 +257,23 @@ class Course:
     def _done(self, work: Sequence[tuple[Arm, int, Mapping[str, Any]]]) -> list[dict[str, Any]]:
         """The results of arms with seeds and chosen settings, in that order."""
         jobs: list[Job] = []
+        own: list[Job] = []
         new: dict[int, Job] = {}
         for arm, seed, chosen in work:
             if self.trial.prepare and seed not in self.prepared:
                 self.prepared[seed] = new[seed] = self.job(None, seed, {})
                 jobs.append(new[seed])
-            jobs.append(self.job(arm, seed, chosen))
+            own.append(self.job(arm, seed, chosen))
+            jobs.append(own[-1])
         if any(not job.done for job in jobs):
             _say(self.placement, f"{len(jobs)} jobs, logs in {self.placement.runs}")
-        self.pool.run(jobs, _Progress(jobs, self.trial, self.placement))
+        owners = {
+            job.folder: (arm.name, seed) for job, (arm, seed, _) in zip(own, work, strict=True)
+        }
+        self.ended |= {owners[job.folder]: _result(job) for job in own if job.done}
+        self.pool.run(jobs, _Progress(self, jobs, owners))
         self.folders += [job.folder for job in jobs]
-        results = {job.folder: json.loads((job.folder / RESULT).read_text()) for job in jobs}
+        results = {job.folder: _result(job) for job in jobs}
         for seed, job in new.items():
             self.results["", seed] = results[job.folder]
         return [results[job.folder] for job in jobs if job not in new.values()]
@@ -300,19 +316,32 @@ def job_folder(
 
 
 class _Progress:
-    """Says which job has finished, how it came out and how long the rest may take."""
+    """Says which job has finished and how it came out, and lets the page be renewed."""
 
-    def __init__(self, jobs: Sequence[Job], trial: Trial, placement: Placement) -> None:
+    def __init__(
+        self, course: Course, jobs: Sequence[Job], owners: Mapping[Path, tuple[str, int]]
+    ) -> None:
+        self.course, self.owners = course, owners
         self.total = len(jobs)
         self.done = sum(job.done for job in jobs)
-        self.trial, self.placement = trial, placement
 
     def __call__(self, job: Job, seconds: float) -> None:
         self.done += 1
-        metrics = json.loads((job.folder / RESULT).read_text()).get("metrics", {})
-        name = self.trial.metric
+        course, result = self.course, _result(job)
+        name, metrics = course.trial.metric, result.get("metrics", {})
         shown = f": {name} {metrics[name]:.4g}" if name in metrics else ""
-        _say(self.placement, f"{self.done}/{self.total}  {job.name}{shown}  ({seconds:.0f} s)")
+        _say(course.placement, f"{self.done}/{self.total}  {job.name}{shown}  ({seconds:.0f} s)")
+        if job.folder in self.owners:
+            course.ended[self.owners[job.folder]] = result
+        if course.renew is not None:
+            now = SoFar(
+                course.setting, course.trial, course.ended, course.looks, self.done, self.total
+            )
+            course.renew(now)
+
+
+def _result(job: Job) -> dict[str, Any]:
+    return json.loads((job.folder / RESULT).read_text())
 
 
 def _say(placement: Placement, text: str) -> None:
