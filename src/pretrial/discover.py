@@ -171,8 +171,10 @@ def load(slug: str) -> Loaded:
 
 
 def card_of(method: object) -> Card | None:
-    """The card in the file that a method's class, or one that it inherits from, comes from."""
+    """The card of a method's class, or in the file that it or one beneath it comes from."""
     for kind in type(method).__mro__:
+        if isinstance(own := vars(kind).get("CARD"), Card):
+            return own
         name = kind.__module__
         while name:
             card = getattr(sys.modules.get(name), "CARD", None)

@@ -171,7 +171,7 @@ def test_the_card_of_a_model_names_data_licence_and_base() -> None:
 
 def test_an_ability_that_is_learnt_from_labels_is_told_from_one_that_is_not_there() -> None:
     card = SimpleNamespace(slug="toy", abilities=("encode", "classify"))
-    loaded: Any = SimpleNamespace(card=card, method=SimpleNamespace(encode=print))
+    loaded: Any = SimpleNamespace(card=card, kind=SimpleNamespace(encode=print))
     assert use._ability(loaded, "") == "encode"
     with pytest.raises(UserError, match="once it is fine-tuned: pretrial eval RUN --task finetune"):
         use._ability(loaded, "classify")

@@ -191,8 +191,8 @@ def renamed(source: Source) -> dict[str, str] | None:
     return dict(_pair(text) for text in source.fields) or None
 
 
-def read(method: type[Method], rows: Sequence[Row], source: Source) -> Sequence[Any]:
-    """The examples that a method makes of rows; with --skip-bad, of those that it can use."""
+def read(method: Any, rows: Sequence[Row], source: Source) -> Sequence[Any]:
+    """What a method, or its class, makes of rows; with --skip-bad, of those that it can use."""
     if not source.skip_bad:
         examples = method.read(rows)
         tell_skipped(source, examples)

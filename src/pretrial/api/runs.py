@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pretrial import discover
 from pretrial.errors import UserError
 from pretrial.files import write_whole
 
@@ -22,6 +21,8 @@ NAME = "run.json"
 MODEL = "model"
 ADAPTER = "adapter"
 SPENT = "spent.json"
+#: The slug of a run that fine-tuned something, which is no method of its own.
+FINETUNED = "finetuned"
 
 
 @dataclass(frozen=True)
@@ -119,17 +120,21 @@ def has_begun(folder: Path) -> bool:
     return made and (folder / NAME).is_file()
 
 
-def load_method(record: Record, folder: Path) -> Method:
+def load_method(kind: type[Method], record: Record, folder: Path) -> Method:
     """The method with the weights that a run trained, in eval mode.
+
+    Args:
+        kind: its class.
+        record: of the run.
+        folder: of the run.
 
     Raises:
         UserError: the run is not finished.
     """
     if not (folder / MODEL).is_dir():
-        raise UserError(f"the run in {folder} is not finished: run its train command again")
-    loaded = discover.load(record.slug)
-    config = read_config(loaded.config, record.config)
-    return loaded.method.build(config, source=folder / MODEL).eval()
+        raise UserError(f"the run in {folder} is not finished: run its command again")
+    config = read_config(kind.Config, record.config)
+    return kind.build(config, source=folder / MODEL).eval()
 
 
 def adapter_of(folder: Path) -> Path:

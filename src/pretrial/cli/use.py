@@ -13,23 +13,25 @@ in the same way.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from pretrial import discover
-from pretrial.api import data, runs, trials
+from pretrial.api import data, rows_out, runs
+from pretrial.api.measuring import beside_floors
+from pretrial.api.opening import Opened, open_model
 from pretrial.cli import options
 from pretrial.errors import UserError, nearest
-from pretrial.files import whole_file
 from pretrial.train.method import Method
+
+if TYPE_CHECKING:
+    from pretrial.evaluate.result import Result
 
 Row = Mapping[str, Any]
 
@@ -77,42 +79,43 @@ class Output:
 
 
 def predict(argv: Sequence[str]) -> None:
-    """Applies an ability of a trained run to new data."""
-    word, rest = options.first_word(argv, "pretrial predict", "the folder of a run")
-    prog, folder = f"pretrial predict {word}", trials.run_of(Path(word))
-    record = runs.Record.read(folder)
-    loaded = discover.load(record.slug)
+    """Applies an ability of a trained run, or of a plain checkpoint, to new data."""
+    name, rest = options.first_word(argv, "pretrial predict", "the folder of a run")
+    prog = f"pretrial predict {name}"
+    opened = open_model(name)
     if rest and not rest[0].startswith("-"):
         raise UserError(f"{prog} takes no word {rest[0]!r}: an ability is named by --ability")
-    name = _ability(loaded, options.peek(Ability, rest, prog=prog).ability)
-    function = getattr(loaded.method, name)
+    ability = _ability(opened, options.peek(Ability, rest, prog=prog).ability)
     parts = options.merge(
         source=data.Source,
         ability=Ability,
         output=Output,
-        options=options.from_signature(function, name.title()),
+        options=options.from_signature(getattr(opened.kind, ability), ability.title()),
     )
-    parsed: Any = options.parse(parts, rest, prog=prog, description=f"{name}: {record.slug}")
+    about = f"{ability}: {opened.card.slug}"
+    parsed: Any = options.parse(parts, rest, prog=prog, description=about)
     runs.device(parsed.output.device)  # refused before the data are read, if it is not there
-    examples = data.read(loaded.method, data.load(parsed.source), parsed.source)
-    method = parsed.output.place(runs.load_method(record, folder))
-    with torch.no_grad(), _results(parsed.output.out) as out:
-        for row in _rows(name, getattr(method, name)(examples, **vars(parsed.options))):
-            print(json.dumps(row, ensure_ascii=False), file=out, flush=True)
+    rows_out.check_ending(parsed.output.out)
+    rows = data.load(parsed.source)
+    method = parsed.output.place(opened.load())
+    examples = data.read(method, rows, parsed.source)
+    with torch.no_grad(), rows_out.writing(parsed.output.out) as write:
+        for row in _rows(ability, getattr(method, ability)(examples, **vars(parsed.options))):
+            write(row)
 
 
 def evaluate(argv: Sequence[str]) -> None:
-    """Measures a trained run on a task, with intervals over the items."""
+    """Measures a trained run, or a plain checkpoint, on a task, with intervals over the items."""
     from pretrial.evaluate import tasks
 
-    word, rest = options.first_word(argv, "pretrial eval", "the folder of a run")
-    prog, folder = f"pretrial eval {word}", trials.run_of(Path(word))
-    record = runs.Record.read(folder)
-    name = options.peek(Task, rest, prog=prog).task
-    if not name:
-        able = tasks.tasks_for(discover.load(record.slug).method)
-        raise UserError(f"{prog} needs --task; {record.slug} can do {', '.join(able) or 'none'}")
-    task = tasks.find_task(name)
+    name, rest = options.first_word(argv, "pretrial eval", "the folder of a run")
+    prog = f"pretrial eval {name}"
+    opened = open_model(name)
+    asked = options.peek(Task, rest, prog=prog).task or getattr(opened.kind, "default_task", "")
+    if not asked:
+        able = ", ".join(tasks.tasks_for(opened.kind)) or "none"
+        raise UserError(f"{prog} needs --task; {opened.card.slug} can do {able}")
+    task = tasks.find_task(asked)
     parts = options.merge(
         task=Task,
         source=data.Source,
@@ -122,9 +125,21 @@ def evaluate(argv: Sequence[str]) -> None:
     parsed: Any = options.parse(parts, rest, prog=prog, description=f"{task.name}: {task.summary}")
     runs.device(parsed.output.device)
     rows = data.load(parsed.source)
-    method = parsed.output.place(runs.load_method(record, folder))
+    method = parsed.output.place(opened.load())
     rows = data.readable(method, rows, parsed.source, parsed.options)
-    result = tasks.evaluate(task.name, method, rows, **vars(parsed.options))
+    how = vars(parsed.options)
+    if parsed.output.out and how.get("plots") == "" and find_spec("matplotlib"):
+        how = how | {"plots": str(Path(parsed.output.out).parent)}
+    result = tasks.evaluate(task.name, method, rows, **how)
+    if task.name == getattr(opened.kind, "default_task", ""):
+        result = beside_floors(opened, rows, result)
+    _print(result)
+    if parsed.output.out:
+        text = json.dumps({"task": task.name, "run": opened.source, **result.to_dict()}, indent=1)
+        runs.write_text(Path(parsed.output.out), text + "\n")
+
+
+def _print(result: Result) -> None:
     width = max(map(len, result.metrics))
     for metric, interval in result.metrics.items():
         print(
@@ -133,24 +148,21 @@ def evaluate(argv: Sequence[str]) -> None:
         )
     for note, value in result.notes.items():
         print(f"{note}: {value:.4g}" if isinstance(value, float) else f"{note}: {value}")
-    if parsed.output.out:
-        text = json.dumps({"task": task.name, "run": str(folder), **result.to_dict()}, indent=1)
-        runs.write_text(Path(parsed.output.out), text + "\n")
 
 
-def _ability(loaded: discover.Loaded, name: str) -> str:
+def _ability(opened: Opened, name: str) -> str:
     """The ability asked for, or the first of those that need no further training."""
-    usable = [each for each in loaded.card.abilities if hasattr(loaded.method, each)]
+    usable = [each for each in opened.card.abilities if hasattr(opened.kind, each)]
     if not usable:
-        raise UserError(f"{loaded.card.slug} predicts nothing: pretrial export gives its model")
-    if name in loaded.card.abilities and name not in usable:
+        raise UserError(f"{opened.card.slug} predicts nothing: pretrial export gives its model")
+    if name in opened.card.abilities and name not in usable:
         raise UserError(
-            f"{loaded.card.slug} can {name!r} only once it is fine-tuned: pretrial eval RUN --task"
+            f"{opened.card.slug} can {name!r} only once it is fine-tuned: pretrial eval RUN --task"
             " finetune does so with some of the labels in the data"
         )
     if name and name not in usable:
         raise UserError(
-            f"{loaded.card.slug} cannot {name!r} as it is; the nearest: {nearest(name, usable)}"
+            f"{opened.card.slug} cannot {name!r} as it is; the nearest: {nearest(name, usable)}"
         )
     return name or usable[0]
 
@@ -160,15 +172,3 @@ def _rows(ability: str, results: Tensor | Iterable[Row]) -> Iterable[Row]:
     if isinstance(results, Tensor):
         return ({ability: each.tolist()} for each in results)
     return results
-
-
-@contextlib.contextmanager
-def _results(path: str) -> Iterator[TextIO]:
-    """The standard output, or a file that appears under its name when all is written."""
-    if not path:
-        yield sys.stdout
-        return
-    target = Path(path)
-    runs.make_folder(target.parent)
-    with whole_file(target) as file:
-        yield file

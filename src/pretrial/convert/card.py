@@ -49,6 +49,13 @@ def model_card(
         if value not in (None, "", [], False)
     )
     commit = record.get("commit") or ""
+    command = f"pretrial train {card.slug} {options}"
+    if card.slug == "finetuned":  # which is no method, and names what it started from first
+        command = f"pretrial finetune {options.removeprefix('--init ')}"
+    published = ""
+    if card.year:
+        arxiv = card.arxiv and f", arXiv:{card.arxiv}"
+        published = f" The method is that of *{card.title}* ({card.authors}, {card.year}{arxiv})."
     return "\n".join(
         [
             "---",
@@ -57,14 +64,13 @@ def model_card(
             "",
             f"# A model trained with {card.slug}",
             "",
-            f"{card.summary}. The method is that of *{card.title}* ({card.authors}, {card.year}"
-            f"{card.arxiv and f', arXiv:{card.arxiv}'}).",
+            f"{card.summary}.{published}",
             "",
             "## Training",
             "",
             *data,
             f"- started from: {f'`{init}`' if init else 'random weights'}",
-            f"- command: `pretrial train {card.slug} {options}` and the config below",
+            f"- command: `{command}` and the config below",
             *([f"- commit of pretrial: {commit}"] if commit else []),
             f"- trained with: {', '.join(f'{k} {v}' for k, v in record['environment'].items())}",
             "",

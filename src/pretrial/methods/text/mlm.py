@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -30,7 +31,12 @@ from transformers import ElectraForMaskedLM
 from pretrial.bases.config import published_size
 from pretrial.bases.text_encoder import EncoderConfig, TextEncoder
 from pretrial.card import Card, Claim, Field
+from pretrial.checkpoints.keys import load_tokenizer
+from pretrial.checkpoints.packaged import place_of
+from pretrial.checkpoints.positions import num_positions
+from pretrial.checkpoints.pretrained import load_encoder, masked_class
 from pretrial.corrupt.masks import chosen_of
+from pretrial.models.architectures.text_encoder import logits_at
 from pretrial.train.stage import Batch
 
 CARD = Card(
@@ -111,14 +117,31 @@ class MLM(TextEncoder):
 
     Config: ClassVar[type] = Config
     mend = (
-        "give the name or folder of an ELECTRA checkpoint, such as google/electra-small-generator"
+        "give the name or folder of a checkpoint that AutoModelForMaskedLM loads, such as"
+        " google/electra-small-generator or roberta-base"
     )
-    other_heads = ("ElectraForPreTraining",)
+    other_heads = ("ElectraForPreTraining", "DebertaV2ForPreTraining")
+    beside = ("cls.seq_relationship.", "sop_classifier.", "mask_predictions.")
 
     @classmethod
     def network_class(cls, config: Any) -> Any:
-        """ELECTRA's generator is a masked language model."""
+        """ELECTRA's generator is a masked language model; a checkpoint may be of another class."""
         return ElectraForMaskedLM
+
+    @classmethod
+    def load(cls, config: Any, source: str | Path) -> tuple[Any, ...]:
+        """See `TextEncoder.load`; the class is the one that transformers has for the checkpoint.
+
+        Raises:
+            UserError: transformers has no masked language model for it.
+        """
+        place = place_of(source)
+        kind = masked_class(place, cls.mend)
+        network = load_encoder(place, kind, cls.mend, others=cls.other_heads, beside=cls.beside)
+        config = config.sized_as(network.config)
+        most = num_positions(network) or config.max_length
+        config = replace(config, max_length=min(config.max_length, most))
+        return config, network, load_tokenizer(place)
 
     def batch(self, examples: Sequence[list[int]], generator: torch.Generator) -> Batch:
         """Hides tokens of windows; `mask_windows` tells the fields."""
@@ -126,5 +149,7 @@ class MLM(TextEncoder):
 
     def logits(self, batch: Batch) -> Tensor:
         """What is predicted at the chosen positions [N, V]; elsewhere the head does no work."""
+        if not isinstance(self.network, ElectraForMaskedLM):
+            return logits_at(self.network, batch)
         chosen = chosen_of(self.states(batch["input_ids"], batch["attention_mask"]), batch)
         return self.network.generator_lm_head(self.network.generator_predictions(chosen))

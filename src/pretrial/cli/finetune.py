@@ -1,0 +1,48 @@
+"""`finetune`: labelled rows in, a classifier out that predict, eval and export take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pretrial.api import data, runs
+from pretrial.cli import options
+
+
+def finetune(argv: Sequence[str]) -> None:
+    """Fine-tunes a run or a checkpoint on the user's labelled data."""
+    what = "a checkpoint, or the folder of a run"
+    name, rest = options.first_word(argv, "pretrial finetune", what)
+    from pretrial.api import finetuning
+    from pretrial.api.opening import open_model
+    from pretrial.bases.plain.finetuned import FinetuneOptions
+
+    parts = options.merge(
+        source=data.Source,
+        options=FinetuneOptions(),
+        learning=finetuning.LearningOptions(),
+        place=finetuning.PlaceOptions(),
+    )
+    prog = f"pretrial finetune {name}"
+    parsed: Any = options.parse(parts, rest, prog=prog, description=finetune.__doc__ or "")
+    done = finetuning.finetune(
+        open_model(name), parsed.source, parsed.options, parsed.learning, parsed.place
+    )
+    if done.run.world.is_first:
+        out = parsed.place.out
+        print(_summary(done))
+        print(f"the model is in {out / runs.MODEL}: pretrial predict, eval and export take {out}")
+
+
+def _summary(done: Any) -> str:
+    """What was learnt from how much, and what it cost."""
+    spent = {
+        purpose: amounts.get("seconds", 0.0)
+        for purpose, amounts in done.run.spent.by_purpose.items()
+    }
+    total = sum(spent.values())
+    parts = ", ".join(f"{purpose} {seconds:.0f}" for purpose, seconds in spent.items())
+    return (
+        f"learnt from {done.num_learnt} rows, {done.num_held_out} held out; learning rate"
+        f" {done.method.chosen_lr:g}; {total:.0f} s ({parts})"
+    )
