@@ -29,6 +29,7 @@ _COMMANDS = {
     "export": ("write a trained run as a folder other tools load", "pretrial.cli.export:export"),
     "trial": ("put a method on trial against its baseline", "pretrial.cli.trials:trial"),
     "compare": ("train several methods side by side, and rank them", "pretrial.cli.trials:compare"),
+    "advise": ("see whether training helps on your data", "pretrial.cli.advise:advise"),
     "new": ("write a method of your own to begin with", "pretrial.cli.new:new"),
     "check": ("hold a method of your own to the contract", "pretrial.cli.check:check"),
     "audit": ("look whether problems and their tests are fit", "pretrial.cli.audit:audit_command"),

@@ -296,8 +296,8 @@ def _below_floor(record: Row, best: Ranked) -> str:
     by = f" by the {useful:.3g} that matter" if useful else ""
     return (
         f"None of these is better than {label} ({value:.3g} of {record['metric']}){by}: the best,"
-        f" {best.label}, reaches {best.mean.value:.3g}. Take {label}, or give a larger budget or a"
-        " public checkpoint to start from."
+        f" {best.label}, reaches {best.mean.value:.3g}. Take {label}, or give a larger --budget, or"
+        " a public checkpoint to start from with --init."
     )
 
 

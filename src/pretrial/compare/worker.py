@@ -33,7 +33,7 @@ _PATIENCE = 120.0  # seconds that a job waits for an older process to leave its 
 
 def run(folder: Path) -> int:
     """Runs the job of a folder in this process; exit code 0, or 2 for what the user can mend."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
     try:
         with disk_explained(folder), _claimed(folder):
@@ -244,7 +244,7 @@ def _claimed(folder: Path) -> Iterator[None]:
         yield
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Stops this process, as Ctrl-C would, once nobody holds the other end of its input."""
     while os.read(0, 1024):  # not sys.stdin: its lock would be held when Python shuts down
         pass

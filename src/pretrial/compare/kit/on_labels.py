@@ -135,7 +135,7 @@ def _finetuned(
     def make() -> Any:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return method.classifier(num_classes, **_pooling(method))
+            return method.classifier(num_classes, **pooling_for(method))
 
     how: dict[str, Any] = {"batch_size": _BATCH, "seed": seed}
     order = np.random.default_rng(seed).permutation(len(pairs)).tolist()
@@ -146,7 +146,7 @@ def _finetuned(
     return classifier.logits(asked).float().log_softmax(-1).cpu().numpy()
 
 
-def _pooling(method: Any) -> dict[str, Any]:
+def pooling_for(method: Any) -> dict[str, Any]:
     """The mean of all states, where the method lets one choose, which needs less training."""
     known = inspect.signature(method.classifier).parameters
     return {"pooling": "mean"} if "pooling" in known else {}
