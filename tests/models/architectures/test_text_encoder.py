@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import ElectraConfig, ElectraModel
+from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel
 
 from pretrial.errors import UserError
 from pretrial.models.architectures.text_encoder import classifier_from, encode, token_vectors
@@ -73,3 +73,15 @@ def test_classifier_starts_from_the_encoder_and_trains_a_copy(encoder, tokenizer
     logits.sum().backward()
     torch.optim.SGD(model.parameters(), lr=1.0).step()
     assert all(torch.equal(encoder.state_dict()[name], weight) for name, weight in before.items())
+
+
+def test_a_pooler_that_the_mean_does_not_use_is_not_trained(tokenizer):
+    """A public encoder brings one, and training stopped at its weights without a gradient."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=len(tokenizer), intermediate_size=32, **sizes)
+    model = classifier_from(BertModel(config, add_pooling_layer=True), 3, "mean")
+    ids = torch.tensor([tokenizer("two words").input_ids])
+    model(ids, torch.ones_like(ids)).logits.sum().backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert trained
+    assert all(parameter.grad is not None for parameter in trained)

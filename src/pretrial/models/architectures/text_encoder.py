@@ -153,6 +153,8 @@ class MeanPooledClassifier(nn.Module):
     def __init__(self, encoder: PreTrainedModel, num_labels: int) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder)
+        if getattr(self.encoder, "pooler", None) is not None:
+            self.encoder.pooler.requires_grad_(False)  # it reads the first token, and is not used
         self.dropout = nn.Dropout(encoder.config.hidden_dropout_prob)
         self.head = nn.Linear(encoder.config.hidden_size, num_labels)
 
