@@ -183,4 +183,6 @@ def test_a_trial_page_begins_with_what_was_found() -> None:
 
     assert first(make_record("toy", gain=0.4)).startswith("Better: higher accuracy, TOY 0.89")
     assert first(make_record("toy", gain=-0.4)).startswith("Worse: lower accuracy, TOY 0.1")
-    assert first(make_record("toy", gain=0.02)) == "Undecided: 5 seeds cannot tell."
+    assert first(make_record("toy", gain=0.02)) == (
+        "Undecided: TOY against masked model in accuracy; 5 seeds cannot tell."
+    )

@@ -15,19 +15,36 @@ from made_runs import in_training, make_run
 from pretrial.compare import record as records
 from pretrial.compare.report.gallery import gallery
 from pretrial.compare.report.grid import needle_page
+from pretrial.compare.report.page import Page
 from pretrial.compare.report.run_page import write_run_page
 from pretrial.compare.report.scale_page import scale_page
 from pretrial.compare.report.so_far_page import so_far_page
 from pretrial.compare.report.trial_page import trial_page
 from pretrial.compare.setting import Setting
 from pretrial.compare.so_far import SoFar
+from pretrial.data.builtin.miniapps import mini_apps
+from pretrial.evaluate.result import Result
+from pretrial.methods.code.coderl.trials.demonstration import Measured
+from pretrial.methods.code.coderl.trials.page import page_of
+from pretrial.methods.code.coderl.trials.trial import TESTS_ONLY
+from pretrial.sandbox import Outcome, Verdict
 
 pytest.importorskip("selenium.webdriver")
 pytestmark = pytest.mark.skipif(in_browser.MISSING, reason=in_browser.WHY)
 
 RESULTS = Path(__file__).parents[2] / "results"
 WIDTHS = (390, 1280)
-NAMES = ("training", "finished", "trial", "comparison", "gallery", "scale", "needles", "so far")
+NAMES = (
+    "training",
+    "finished",
+    "trial",
+    "comparison",
+    "gallery",
+    "scale",
+    "needles",
+    "so far",
+    "demo",
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +72,31 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "comparison": trial_page(_comparison()).write(folder / "comparison.html"),
         "gallery": gallery(entries, tried).write(folder / "index.html"),
         "scale": scale_page(scales).write(folder / "scale.html"),
+        "demo": _demonstration().write(folder / "demo.html"),
         "so far": so_far_page(_so_far()).write(folder / "so-far.html"),
         "needles": needle_page(cells, 10).write(folder / "needles.html"),
     }
+
+
+def _demonstration() -> Page:
+    """What `pretrial demo coderl` writes, of made-up numbers."""
+    shares = {"COMPILE_ERROR": 0.1, "FAILED_TEST": 0.5, "PASSED_TEST": 0.4}
+    metrics = dict.fromkeys(("pass@1", "pass@5"), [0.4, 0.2, 1.0, 0.0] * 10)
+    one = Measured(
+        Result.of_items(metrics, {"outcomes": shares}), Result.of_items({TESTS_ONLY: [0.5] * 9}, {})
+    )
+    labels = {
+        "warm": "warm start",
+        "cross-entropy": "more imitation",
+        "coderl": "CodeRL, resampled",
+    }
+    sampling = {"programs": 900, "with_tests_only": 90, "solved_by_tests": 30, "share_passed": 0.3}
+    rows = [sampling, {"step": 50}, {**sampling, "solved_by_tests": 60}]
+    programs = ["def f(x):\n    return x", "def f(x):\n    return [v for v in x if v > 2][::-1]"]
+    verdicts = [Verdict(Outcome.FAILED_TEST), Verdict(Outcome.PASSED_TEST)]
+    problem = mini_apps(num_train=1, num_test=0).train[0]
+    pairs = [(problem, list(zip(programs, verdicts, strict=True)))]
+    return page_of("It learns.", dict.fromkeys(labels, one), labels, rows, pairs, "mini-APPS", 240)
 
 
 def _so_far() -> SoFar:
@@ -140,7 +179,7 @@ def test_a_page_of_a_run_in_training_keeps_its_place_when_it_is_renewed(driver, 
         time.sleep(0.2)
     assert abs(driver.execute_script("return scrollY") - 700) < 2
     assert driver.execute_script("return document.querySelector('details').open")
-    assert driver.find_element("css selector", ".live").text.startswith("Renewed at ")
+    assert driver.find_element("css selector", ".live").text.startswith("Updated at ")
     (folder / "model").mkdir()
     write_run_page(folder)  # the run is over: no more loading
     time.sleep(1)

@@ -9,13 +9,13 @@ from typing import Any
 
 from pretrial.compare import sequential
 from pretrial.compare.ranking import cost_of, recommendation
+from pretrial.compare.report import words
 from pretrial.compare.report.markup import inline
 from pretrial.compare.report.page import Page, asset
 from pretrial.compare.report.plots import Points
 from pretrial.compare.report.svg import MINUS, element, number, unit_name
 from pretrial.compare.report.tables import cell
 from pretrial.compare.report.trial_page import curve_plots, headline, verdict_tag
-from pretrial.compare.report.words import claim_sentence, explain
 from pretrial.compare.stats import Interval
 from pretrial.discover import Entry
 
@@ -114,10 +114,10 @@ def _row(entry: Entry, trials: Mapping[str, Record]) -> str:
     verdict = record["verdict"] if record else None
     strength, effect = _effect(*found) if found else (-math.inf, "")
     cost, shown_cost = _cost(record)
-    words = " ".join([card.slug, card.title, card.authors, card.summary, *card.abilities])
+    searched = " ".join([card.slug, card.title, card.authors, card.summary, *card.abilities])
     keys = {
         "slug": card.slug,
-        "search": words.lower(),
+        "search": searched.lower(),
         "family": entry.family,
         "ability": "|".join(card.abilities),
         "verdict": verdict or "not tried",
@@ -207,10 +207,11 @@ def _detail(entry: Entry, record: Record | None) -> str:
         return "".join(parts)
     labels = {arm["name"]: arm["label"] for arm in record["arms"]}
     parts.append(f"<p>{inline(record['question'])}</p>")
-    parts += [f"<p>{inline(sentence)}</p>" for sentence in explain(record)]
+    told = [words.headline(record), *words.beneath(record)]
+    parts += [f"<p>{inline(sentence)}</p>" for sentence in told]
     parts.append("<ul>")
     for claim in record["claims"]:
-        sentence = inline(claim_sentence(claim, labels))
+        sentence = inline(words.claim_sentence(claim, labels))
         parts.append(f"<li>{cell(verdict_tag(claim['verdict']))} {sentence}</li>")
     plots: list[Any] = curve_plots(record, most=1)
     found = headline(record)

@@ -159,7 +159,7 @@ class Page:
         """
         self.html(
             f'<p class="live" data-every="{every:g}" data-written="{written:.0f}">'
-            "This page is written anew while the work goes on.</p>"
+            "This page is updated while the work goes on.</p>"
         )
         return self.script(asset("live.js"))
 

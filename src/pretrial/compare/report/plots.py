@@ -116,8 +116,8 @@ class Lines:
         drawn += path(points, "curve dashed" if curve.dashed else "curve")
         if len(points) == 1:
             drawn += element("circle", cx=points[0][0], cy=points[0][1], r=4.0, cls="mark")
-        end = f"{name}: {number(curve.y[-1])} at {number(curve.x[-1])}"
-        return hover(end, drawn, f"t{tone}")
+        end = f"{number(curve.y[-1])} at {number(curve.x[-1])}"
+        return hover(f"{name}: {end}" if name else end, drawn, f"t{tone}")
 
 
 @dataclass(frozen=True)

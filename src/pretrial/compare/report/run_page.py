@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrial.compare.report.page import Cell, Page
-from pretrial.compare.report.plots import Lines, sharing_axes
+from pretrial.compare.report.plots import Curve, Lines, sharing_axes
 from pretrial.compare.report.run_folder import UNITS, RunFolder
 from pretrial.compare.report.run_words import advice, headline, hints, lower_is_better
 from pretrial.compare.report.svg import unit_name
@@ -91,7 +91,7 @@ def _curves(page: Page, run: RunFolder) -> None:
         page.heading("Training" if len(run.stages) == 1 else f"Training: {stage}")
         metrics = run.metrics(stage)
         plots = [
-            Lines(group, "steps", title=_titled(name, group))
+            Lines(_unnamed(group), "steps", title=_titled(name, group))
             for name in sorted(metrics, key=_place)
             for group in sharing_axes(metrics[name])
         ]
@@ -111,6 +111,11 @@ def _place(name: str) -> tuple[bool, bool, bool]:
     """Where a metric stands: losses first, learning rates and norms of gradients last."""
     last = name.startswith(_LAST)
     return last, name != "loss", not name.endswith("loss")
+
+
+def _unnamed(group: Mapping[str, Curve]) -> Mapping[str, Curve]:
+    """The curves; one alone needs no legend beside the title."""
+    return group if len(group) > 1 else {"": next(iter(group.values()))}
 
 
 def _titled(name: str, group: Mapping[str, object]) -> str:
@@ -218,11 +223,11 @@ def _settings(page: Page, run: RunFolder) -> None:
         rows: list[list[Cell]] = [
             [_option(name), _value(given[name]), _value(defaults.get(name))] for name in changed
         ]
-        page.table(["option", "this run", "default"], rows, caption="Other than the default.")
+        page.table(["option", "this run", "default"], rows, caption="Different from the default.")
     others = [name for name in given if name not in changed]
     if others:
         text = "\n".join(f"{_option(name)} {_value(given[name])}" for name in others)
-        page.details(f"{len(others)} {'others' if changed else 'settings'}", text)
+        page.details(f"{len(others)} settings{' at their default' if changed else ''}", text)
 
 
 def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -226,7 +226,7 @@ def _arms(page: Page, record: Record) -> None:
 
 def _p(value: float) -> str:
     """A p-value with three decimals, as they are usually given."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "<\u00a00.001" if value < 0.001 else f"{value:.3f}"
 
 
 def curve_plots(record: Record, most: int = _MOST_CURVES) -> list[Lines]:

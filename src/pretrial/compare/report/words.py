@@ -40,10 +40,13 @@ def headline(record: Record) -> str:
     if record["kind"] != "trial":
         return ranking.headline(record) or _first(recommendation(record))[0]
     verdict, claims = record["verdict"], record["claims"]
-    if verdict not in ("better", "worse") or not claims:
+    if not claims:
         return f"{verdict.capitalize()}: {_why(record)}"
     claim = claims[0]
     arms = {arm["name"]: arm for arm in record["arms"]}
+    if verdict not in ("better", "worse"):
+        pair = " against ".join(arms[claim[side]]["label"] for side in ("arm", "baseline"))
+        return f"{verdict.capitalize()}: {pair} in {claim['metric']}; {_why(record)}"
     ours, theirs = (
         f"{arms[claim[side]]['label']} {_mean(arms[claim[side]], claim['metric'])}"
         for side in ("arm", "baseline")

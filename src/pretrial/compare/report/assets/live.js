@@ -23,8 +23,8 @@
     const late = age() > 10 * Number(note.dataset.every) + 60;
     note.classList.toggle("old", late);
     note.textContent = late
-      ? `Not renewed for ${Math.round(age() / 60)} minutes: is its command still running?`
-      : `Renewed at ${new Date(note.dataset.written * 1000).toLocaleTimeString()}; this page loads itself anew.`;
+      ? `Not updated for ${Math.round(age() / 60)} minutes: is its command still running?`
+      : `Updated at ${new Date(note.dataset.written * 1000).toLocaleTimeString()}; the page reloads itself.`;
   }
 
   history.scrollRestoration = "manual";
