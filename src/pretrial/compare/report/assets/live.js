@@ -28,8 +28,8 @@
   }
 
   history.scrollRestoration = "manual";
+  tell();  // before the place is restored, since the note may get longer
   restore();
-  tell();
   setInterval(() => {
     tell();
     if (document.hidden || marked()) return;
