@@ -17,7 +17,7 @@ from pretrial import discover
 from pretrial.api import data
 from pretrial.card import Card, Claim, Field
 from pretrial.cli import main, use
-from pretrial.convert.card import model_card
+from pretrial.convert.card import Facts, model_card
 from pretrial.errors import UserError
 
 Fails = Callable[..., str]
@@ -160,7 +160,7 @@ def test_the_card_of_a_model_names_data_licence_and_base() -> None:
         "commit": "abc",
     }
     note = data.note(record["arguments"]["data"])
-    text = model_card(card, record, note, "transformers")
+    text = model_card(card, record, Facts(note, task="fill-mask"))
     head = text.split("---")[1]
     assert "library_name: transformers" in head
     assert 'base_model: "owner/name"' in head

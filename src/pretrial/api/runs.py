@@ -137,6 +137,18 @@ def load_method(kind: type[Method], record: Record, folder: Path) -> Method:
     return kind.build(config, source=folder / MODEL).eval()
 
 
+def last_evaluation(folder: Path) -> dict[str, float]:
+    """What a run measured last on its held-out data, by metric; {} where it did not."""
+    from pretrial.train.log import read_rows
+
+    path = folder / "metrics.jsonl"
+    found: dict[str, float] = {}
+    for row in read_rows(path) if path.is_file() else ():
+        own = {name.removeprefix("eval/"): v for name, v in row.items() if name.startswith("eval/")}
+        found = {name: value for name, value in own.items() if value is not None} or found
+    return found
+
+
 def adapter_of(folder: Path) -> Path:
     """The adapter that a run with LoRA has trained, in peft's layout.
 

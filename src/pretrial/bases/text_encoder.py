@@ -48,7 +48,7 @@ from pretrial.models.architectures.text_encoder import (
 from pretrial.models.tokenizers import SPECIALS, learn_bpe, special_ids, texts_of
 from pretrial.objectives.tokens import token_loss
 from pretrial.train.budget import Budget
-from pretrial.train.method import Method
+from pretrial.train.method import Method, SentenceVectors
 from pretrial.train.stage import Batch, Optim, Stage
 from pretrial.train.tokens import run_windows
 
@@ -298,6 +298,11 @@ class TextEncoder(Method):
     def text_length(self) -> int:
         """Tokens of a text that vectors and classifiers read; longer ones are cut."""
         return self.config.max_length
+
+    def sentence_vectors(self) -> SentenceVectors | None:
+        """See `Method.sentence_vectors`; None where a reader of its own is needed."""
+        how = SentenceVectors(getattr(self.config, "pooling", "mean"), self.text_length)
+        return how if self.reader is self.tokenizer else None
 
     def encode(
         self,

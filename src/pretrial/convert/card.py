@@ -6,52 +6,43 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pretrial.card import Card
 
 
-def model_card(
-    card: Card,
-    record: Mapping[str, Any],
-    data_note: str = "",
-    library: str = "",
-    loader: str = "",
-    usage: str = "",
-) -> str:
+class Facts(NamedTuple):
+    """What a card says beside the run's record.
+
+    Attributes:
+        data_note: where the data is from and under what licence, where that is known.
+        metrics: what was last measured, by name.
+        licence: of the model, as the Hub calls it, such as apache-2.0.
+        usage: Markdown on how the model is used, where loading it does not suffice.
+        task: what the Hub calls what the model is for; "" of no model of transformers.
+        snippet: Python that loads it.
+        sentences: whether sentence-transformers reads the folder.
+    """
+
+    data_note: str = ""
+    metrics: Mapping[str, float] = {}
+    licence: str = ""
+    usage: str = ""
+    task: str = ""
+    snippet: str = ""
+    sentences: bool = False
+
+
+def model_card(card: Card, record: Mapping[str, Any], facts: Facts) -> str:
     """Markdown with the front matter that the Hub reads.
 
     Args:
         card: of the method.
-        record: what `run.json` holds: config, arguments, num_examples, environment,
-            commit.
-        data_note: where the data is from and under what licence, where that is known.
-        library: that loads the model, as the Hub calls it, where one does.
-        loader: the class that loads it, where it is one of pretrial.
-        usage: Markdown on how it is used, where loading it does not suffice.
+        record: what `run.json` holds: config, arguments, num_examples, environment, commit.
+        facts: what else is known.
     """
     arguments = record["arguments"]
-    init = arguments.get("init") or ""
-    head = ["tags:", "- pretrial", f"- {card.slug}"]
-    if library:
-        head.append(f"library_name: {library}")
-    if init and not Path(init).exists():
-        head.append(f"base_model: {json.dumps(init)}")
-    data = [
-        f"- data: `{arguments['data']}`, {record['num_examples']} examples for training,"
-        f" {record['num_held_out']} held out"
-    ]
-    if data_note:
-        data.append(f"- {data_note}")
-    options = " ".join(
-        f"--{name.replace('_', '-')} {_shell(value)}"
-        for name, value in arguments.items()
-        if value not in (None, "", [], False)
-    )
-    commit = record.get("commit") or ""
-    command = f"pretrial train {card.slug} {options}"
-    if card.slug == "finetuned":  # which is no method, and names what it started from first
-        command = f"pretrial finetune {options.removeprefix('--init ')}"
+    init, commit = arguments.get("init") or "", record.get("commit")
     published = ""
     if card.year:
         arxiv = card.arxiv and f", arXiv:{card.arxiv}"
@@ -59,37 +50,95 @@ def model_card(
     return "\n".join(
         [
             "---",
-            *head,
+            *_front_matter(card, record, facts),
             "---",
             "",
             f"# A model trained with {card.slug}",
             "",
             f"{card.summary}.{published}",
             "",
+            *_use(card, facts),
+            *_measured(facts),
             "## Training",
             "",
-            *data,
+            f"- data: `{_shell(arguments['data'])}`, {record['num_examples']} examples for"
+            f" training, {record['num_held_out']} held out",
+            *([f"- {facts.data_note}"] * bool(facts.data_note)),
             f"- started from: {f'`{init}`' if init else 'random weights'}",
-            f"- command: `{command}` and the config below",
-            *([f"- commit of pretrial: {commit}"] if commit else []),
+            _command(card, arguments),
+            *([f"- commit of pretrial: {commit}"] * bool(commit)),
             f"- trained with: {', '.join(f'{k} {v}' for k, v in record['environment'].items())}",
             "",
             "```json",
             json.dumps(record["config"], indent=1),
             "```",
             "",
-            "## Use and limits",
-            "",
-            *(
-                [f"transformers lacks its architecture: load it with `{loader}`.", ""]
-                * bool(loader)
-            ),
-            *([usage] * bool(usage)),
-            f"It can: {', '.join(card.abilities)}. It was measured on nothing but its held-out"
-            " data, if at all; it has what its data has, mistakes and biases included.",
-            "",
         ]
     )
+
+
+def _front_matter(card: Card, record: Mapping[str, Any], facts: Facts) -> list[str]:
+    """The YAML lines; texts are written as JSON, which YAML reads."""
+    init = record["arguments"].get("init") or ""
+    lines = [f"license: {json.dumps(facts.licence)}"] * bool(facts.licence)
+    if facts.task:
+        lines += ["library_name: transformers", f"pipeline_tag: {facts.task}"]
+    lines += ["tags:", "- pretrial", f"- {card.slug}"]
+    lines += ["- sentence-transformers"] * facts.sentences
+    if init and not Path(init).exists():
+        lines.append(f"base_model: {json.dumps(init)}")
+    if facts.metrics:
+        data = json.dumps(_shell(record["arguments"]["data"]))
+        lines += [
+            "model-index:",
+            f"- name: {json.dumps(f'A model trained with {card.slug}')}",
+            "  results:",
+            f"  - task: {{type: {facts.task or 'other'}}}",
+            f"    dataset: {{name: {data}, type: held-out}}",
+            "    metrics:",
+        ]
+        for name, value in facts.metrics.items():
+            lines.append(f"    - {{type: {json.dumps(name)}, value: {value:.6g}}}")
+    return lines
+
+
+def _use(card: Card, facts: Facts) -> list[str]:
+    lines = ["## Use and limits", ""]
+    if facts.snippet:
+        lines += ["```python", facts.snippet, "```", ""]
+    if facts.sentences:
+        lines += ["`SentenceTransformer(folder)` gives vectors of texts.", ""]
+    lines += [facts.usage] * bool(facts.usage)
+    lines.append(
+        f"It can: {', '.join(card.abilities)}. It has what its data has, mistakes and biases"
+        f" included.{'' if facts.metrics else ' It was measured on nothing.'}"
+    )
+    if not facts.licence:
+        lines.append(
+            "No licence was chosen for it: see those of its data and of what it began with."
+        )
+    return [*lines, ""]
+
+
+def _measured(facts: Facts) -> list[str]:
+    if not facts.metrics:
+        return []
+    rows = [f"| {name} | {value:.4g} |" for name, value in facts.metrics.items()]
+    return ["## Measured at the end", "", "| metric | value |", "| --- | --- |", *rows, ""]
+
+
+def _command(card: Card, arguments: Mapping[str, Any]) -> str:
+    if "trial" in arguments:
+        return f"- trained in a trial: {arguments['trial']}, seed {arguments['seed']}"
+    options = " ".join(
+        f"--{name.replace('_', '-')} {_shell(value)}"
+        for name, value in arguments.items()
+        if value not in (None, "", [], False)
+    )
+    command = f"pretrial train {card.slug} {options}"
+    if card.slug == "finetuned":  # which is no method, and names what it started from first
+        command = f"pretrial finetune {options.removeprefix('--init ')}"
+    return f"- command: `{command}` and the config below"
 
 
 def adapter_card(base: str, kind: type) -> str:

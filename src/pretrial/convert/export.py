@@ -15,8 +15,11 @@ from transformers import PreTrainedModel
 from pretrial.card import Card
 from pretrial.checkpoints.positions import num_positions
 from pretrial.checkpoints.t5 import save_network
-from pretrial.convert.card import adapter_card, model_card
+from pretrial.convert.card import Facts, adapter_card, model_card
 from pretrial.convert.gguf_write import Bits, write_gguf
+from pretrial.convert.remote_code import is_ours, write_remote_code
+from pretrial.convert.sentence import write_sentence_layout
+from pretrial.convert.snippets import snippet, use_of
 from pretrial.convert.vit import reading_colours
 from pretrial.errors import UserError
 from pretrial.train.checkpoint import whole_folder
@@ -32,13 +35,18 @@ def export_model(
     record: Mapping[str, Any],
     data_note: str = "",
     dtype: str = "",
+    metrics: Mapping[str, float] | None = None,
+    licence: str = "",
+    name: str = "",
 ) -> str:
     """Writes the model in its own library's layout, its tokenizer and a model card.
 
     A model of transformers goes through `save_pretrained`; any other module is written as
     `model.safetensors`, tied weights once. The tokenizer is the first `tokenizer` that the method
     or one of its parts has; a method of images has its preparation as `processor`, and takes
-    pictures in colour even if it was trained on grey ones, see `reading_colours`.
+    pictures in colour even if it was trained on grey ones, see `reading_colours`. The code of an
+    architecture that transformers lacks goes with it, and an encoder of texts is a folder of
+    sentence-transformers too.
 
     Args:
         method: the trained method.
@@ -48,6 +56,9 @@ def export_model(
         data_note: for the card, see `model_card`.
         dtype: of the weights, such as "bfloat16"; "" is that of the checkpoint that the run started
             from, and float32 without one.
+        metrics: what was last measured, for the card.
+        licence: of the model, as the Hub calls it, for the card.
+        name: of the model on the Hub, for the card; the folder's without one.
 
     Returns:
         What the model card says of the use of the model where loading it does not suffice.
@@ -62,26 +73,31 @@ def export_model(
         _as_type(method.export().cpu(), kept), getattr(method, "processor", None)
     )
     with whole_folder(folder) as partial:
-        library, loader = "", ""
+        tokenizer = tokenizer_of(method)
+        how, code = None, False
         if isinstance(model, PreTrainedModel):
             save_network(model, partial)
-            place = f"{type(model).__module__}.{type(model).__name__}"
-            if place.startswith("pretrial."):
-                loader = f"{place}.from_pretrained"
-            else:
-                library = "transformers"
+            if code := is_ours(type(model)):
+                write_remote_code(model, partial)
+            if tokenizer is not None and (how := method.sentence_vectors()) is not None:
+                write_sentence_layout(how, model.config.hidden_size, partial)
         else:
             from safetensors.torch import save_model
 
             save_model(model, str(partial / "model.safetensors"))
-        tokenizer = tokenizer_of(method)
         if tokenizer is not None:
             tokenizer.model_max_length = min(tokenizer.model_max_length, _reads(model, method))
             tokenizer.save_pretrained(partial)
         if processor is not None:
             processor.save_pretrained(partial)
         usage = method.export_beside(partial)
-        text = model_card(card, record, data_note, library, loader, usage)
+        facts = Facts(data_note, dict(metrics or {}), licence, usage)
+        if isinstance(model, PreTrainedModel):
+            parts = {"tokenizer": tokenizer is not None, "processor": processor is not None}
+            own = "```python" in usage  # a recipe for what is more than loading it
+            text = "" if own else snippet(model, name or folder.name, code=code, **parts)
+            facts = facts._replace(task=use_of(model).task, snippet=text, sentences=how is not None)
+        text = model_card(card, record, facts)
         (partial / "README.md").write_text(text, encoding="utf-8")
     return usage
 

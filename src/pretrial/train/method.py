@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from torch import nn
 
@@ -32,6 +32,20 @@ from pretrial.train.stage import Stage, Trainable
 
 if TYPE_CHECKING:
     from pretrial.train.run import Run
+
+
+class SentenceVectors(NamedTuple):
+    """How the last states of a model become the vector of a text.
+
+    Attributes:
+        pooling: the state of the first token, or the mean of all.
+        max_length: tokens of a text that are read, with the special ones.
+        normalised: vectors have length 1.
+    """
+
+    pooling: Literal["first", "mean"]
+    max_length: int
+    normalised: bool = False
 
 
 class Method(Trainable):
@@ -104,6 +118,12 @@ class Method(Trainable):
             Markdown for the model card: how the model is used where loading it does not suffice.
         """
         return ""
+
+    def sentence_vectors(self) -> SentenceVectors | None:
+        """How `encode` makes vectors of texts of the exported model's states; None where it does
+        not, or needs more than these.
+        """
+        return None
 
     def save(self, folder: Path) -> None:
         """Writes everything `build(config, source=folder)` needs: weights, tokenizer, config."""

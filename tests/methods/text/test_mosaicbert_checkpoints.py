@@ -151,9 +151,7 @@ def test_the_card_of_an_export_names_the_class_that_loads_it(method, tmp_path):
     }
     export_model(method, tmp_path / "model", CARD, record)
     told = (tmp_path / "model" / "README.md").read_text()
-    place = "pretrial.methods.text.mosaicbert.network.bert.MosaicBertForMaskedLM"
-    assert f"{place}.from_pretrained" in told
-    assert "library_name" not in told
+    assert "AutoModelForMaskedLM.from_pretrained(folder, trust_remote_code=True)" in told
 
 
 @pytest.mark.parametrize("pooling", ["first", "mean"])

@@ -21,6 +21,7 @@ from pretrial.models.architectures.text_classifier import TextClassifier
 from pretrial.models.architectures.text_encoder import classifier_from
 from pretrial.models.tokenizers import ROBERTA_SPECIALS
 from pretrial.objectives.tokens import token_loss
+from pretrial.train.method import SentenceVectors
 from pretrial.train.stage import Batch
 from pretrial.train.tokens import run_windows
 
@@ -119,6 +120,10 @@ class MaskedLanguageModel(TextEncoder):
     def text_of(example: Any) -> str:
         """See `TextEncoder.text_of`."""
         return as_examples([example], "text")[0].content
+
+    def sentence_vectors(self) -> SentenceVectors:
+        """See `Method.sentence_vectors`."""
+        return SentenceVectors("first", self.text_length)
 
     def encode(
         self, examples: Sequence[Any], *, pooling: Any = "first", batch_size: int = 64
