@@ -111,6 +111,12 @@ def test_a_classifier_learns_and_its_export_answers_the_same_in_a_fresh_process(
     assert "pretrial finetune" in (to / "README.md").read_text()
 
 
+def test_it_leaves_the_page_of_the_run(classifier: Path) -> None:
+    html = (classifier / "report.html").read_text()
+    assert "<h1>Finished after " in html
+    assert "pretrial trial" not in html  # there is no method of that name to be tried
+
+
 def test_it_is_measured_beside_its_floors_without_a_task(
     classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,9 +155,9 @@ def _examples(
 
 
 def _save(method: Finetuned, run: Run) -> None:
-    """Saves the model and what was spent on it."""
+    """Saves the model, what was spent on it, and the page of the run."""
     folder = run.folder / runs.MODEL
     if not folder.exists():  # a finished run that is started again ends with the same model
         with checkpoint.whole_folder(folder) as partial:
             method.save(partial)
-    runs.write_text(run.folder / runs.SPENT, json.dumps(run.spent.by_purpose, indent=1) + "\n")
+    runs.leave_page(run)

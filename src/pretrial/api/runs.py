@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretrial.errors import UserError
-from pretrial.files import write_whole
+from pretrial.files import disk_explained, write_whole
 
 if TYPE_CHECKING:
     from pretrial.train.method import Method
+    from pretrial.train.run import Run
 
 NAME = "run.json"
 MODEL = "model"
@@ -162,6 +163,15 @@ def adapter_of(folder: Path) -> Path:
             " adapter can hold, as its training said at the end: export without --adapter"
         )
     return found
+
+
+def leave_page(run: Run) -> None:
+    """Writes beside the model of a finished run what was spent on it, and the run's page."""
+    from pretrial.compare.report.run_page import write_run_page
+
+    write_text(run.folder / SPENT, json.dumps(run.spent.by_purpose, indent=1) + "\n")
+    with disk_explained(run.folder):
+        write_run_page(run.folder, state="finished")
 
 
 def read_config(kind: Any, value: dict[str, Any]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from pretrial.data.rows import Row
 from pretrial.data.splits import hold_out
 from pretrial.environment import commit, environment
 from pretrial.errors import UserError
-from pretrial.files import disk_explained
 from pretrial.plain import plain
 from pretrial.train import checkpoint, loop
 from pretrial.train.budget import Budget
@@ -242,9 +240,5 @@ def _save(method: Method, run: Run, init: str) -> None:
 
 def _end(method: Method, run: Run, init: str) -> None:
     """Saves the model, what was spent on it, and the page of the run."""
-    from pretrial.compare.report.run_page import write_run_page
-
     _save(method, run, init)
-    runs.write_text(run.folder / runs.SPENT, json.dumps(run.spent.by_purpose, indent=1) + "\n")
-    with disk_explained(run.folder):
-        write_run_page(run.folder, state="finished")
+    runs.leave_page(run)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pretrial.api import data, runs
 from pretrial.cli import options
+from pretrial.compare.report.run_page import NAME as REPORT
 
 
 def finetune(argv: Sequence[str]) -> None:
@@ -31,7 +32,8 @@ def finetune(argv: Sequence[str]) -> None:
     if done.run.world.is_first:
         out = parsed.place.out
         print(_summary(done))
-        print(f"the model is in {out / runs.MODEL}: pretrial predict, eval and export take {out}")
+        told = f"the model is in {out / runs.MODEL}: pretrial predict, eval and export take {out}"
+        print(f"{told}; {out / REPORT} shows the run")
 
 
 def _summary(done: Any) -> str:

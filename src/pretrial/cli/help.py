@@ -69,7 +69,8 @@ _PAGES = {
     ),
     "report": (
         "[RUN] [options]",
-        f"{_RUN} Without one, the pages of all trials are rendered.",
+        "RUN is the folder of a run, also of one that trains now. Without one, the pages of all"
+        " trials are rendered.",
         "pretrial report RUN --help, or pretrial report --results results --help,",
         "pretrial report runs/mlm --watch",
     ),

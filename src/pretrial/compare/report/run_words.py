@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from pretrial import discover
 from pretrial.compare.report.run_folder import HELD_OUT, RunFolder
 from pretrial.compare.report.svg import number
 
@@ -71,18 +72,21 @@ def advice(run: RunFolder) -> list[str]:
             f" `pretrial report {folder} --watch` renews this page."
         ]
     if run.state == "stopped":
-        if not slug:
-            return ["The job goes on with its trial: give the command of the trial again."]
-        return [f"It is not finished: its `pretrial train {slug}` command, run again, goes on."]
-    data = shlex.join(run.data or ["DATA"])
-    return [
+        whose = "the same command" if slug else "the command of its trial"
+        return [f"It is not finished: {whose}, run again, goes on."]
+    made = [
         f"Measure it: `pretrial eval {folder}` names the tasks; `--out {folder}/NAME.json` and"
         f" `pretrial report {folder}` show the result here.",
         f"Use it: `pretrial predict {folder} --data DATA`; for other tools, `pretrial export"
         f" {folder} --to FOLDER`.",
-        f"Is the method worth it on these data? `pretrial trial {slug} --data {data}` sets it"
-        " against its baseline.",
     ]
+    if slug in discover.methods():
+        data = shlex.join(run.data or ["DATA"])
+        made.append(
+            f"Is the method worth it on these data? `pretrial trial {slug} --data {data}` sets it"
+            " against its baseline."
+        )
+    return made
 
 
 def hints(run: RunFolder) -> list[str]:
