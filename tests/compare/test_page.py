@@ -186,3 +186,11 @@ def test_a_trial_page_begins_with_what_was_found() -> None:
     assert first(make_record("toy", gain=0.02)) == (
         "Undecided: TOY against masked model in accuracy; 5 seeds cannot tell."
     )
+
+
+def test_steps_are_counted_in_whole_numbers() -> None:
+    for x in ([4], [10, 12]):
+        drawn = Lines({"": Curve(x, [0.5] * len(x))}, "steps").svg()
+        labels = re.findall(r'text-anchor="middle">([^<]*)</text>', drawn)
+        assert labels[-1] == "steps"
+        assert [label for label in labels[:-1] if not label.replace(".0", "").isdigit()] == []

@@ -57,6 +57,7 @@ def test_stages_are_told_apart_and_their_spending_is_added(tmp_path: Path) -> No
     html = page_of(make_run(tmp_path / "run", stages=2))
     assert html.index("Training: stage0") < html.index("Training: stage1")
     assert '<td>train</td><td class="number">120.0</td><td class="number">600</td>' in html
+    assert html.count("Training losses are means") == 1
 
 
 def test_a_run_in_training_tells_how_far_it_is(tmp_path: Path) -> None:

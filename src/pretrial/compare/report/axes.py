@@ -49,10 +49,17 @@ def y_axis(y: Scale, left: float, label: str) -> list[str]:
     return parts
 
 
-def x_ticks(x: Scale) -> list[tuple[float, str, float]]:
-    """Ticks as (value, label, where the label's middle is); as many as have room side by side."""
+def x_ticks(x: Scale, whole: bool = False) -> list[tuple[float, str, float]]:
+    """Ticks as (value, label, where the label's middle is); as many as have room side by side.
+
+    Args:
+        x: the scale.
+        whole: whole numbers alone, as of steps, where there are any.
+    """
     for count in (5, 4, 3, 2, 1):
         values = x.ticks(count)
+        if whole:
+            values = [value for value in values if value == round(value)] or values
         labels = _labels(x, values)
         widths = [svg.text_width(label) for label in labels]
         at = [_inside(x(v), w) for v, w in zip(values, widths, strict=True)]
@@ -62,11 +69,11 @@ def x_ticks(x: Scale) -> list[tuple[float, str, float]]:
     return list(zip(values, labels, at, strict=True))[:1]
 
 
-def axes(x: Scale, y: Scale, x_label: str, y_label: str) -> list[str]:
-    """Both axes of a frame."""
+def axes(x: Scale, y: Scale, x_label: str, y_label: str, whole: bool = False) -> list[str]:
+    """Both axes of a frame; `whole` as in `x_ticks`."""
     parts = y_axis(y, x.start, y_label)
     parts.append(line(x.start, y.start, x.end, y.start, "axis"))
-    for value, label, middle in x_ticks(x):
+    for value, label, middle in x_ticks(x, whole):
         parts.append(line(x(value), y.start, x(value), y.start + 4, "axis"))
         parts.append(text(middle, y.start + 17, label, "middle"))
     return [*parts, *centred(x_label, (x.start + x.end) / 2, y.start + 34)]

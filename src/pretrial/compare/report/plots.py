@@ -98,7 +98,8 @@ class Lines:
         y_low, y_high = extent(v for c in self._all() for v in (*c.y, *c.low, *c.high))
         y = Scale(y_low, y_high, height - 40.0, top + (26 if self.y_label else 10))
         x = Scale(low, high, left_of(y), RIGHT, log=self.log_x)
-        parts += axes(x, y, self.x_label, self.y_label)
+        whole = all(value == round(value) for value in xs)
+        parts += axes(x, y, self.x_label, self.y_label, whole)
         for (name, _), curve, tone in zip(named, self._all(), tones, strict=True):
             parts.append(self._curve(name, curve, tone, x, y))
         return svg.drawing(parts, height, self.title or self.y_label)

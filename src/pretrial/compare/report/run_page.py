@@ -29,6 +29,10 @@ _LAST = ("lr", "grad_norm")  # of what is drawn, these come behind the losses an
 _MOST_ROWS, _MOST_FIELDS, _MOST_CHARACTERS = 3, 6, 600
 _MOST_FILES, _MOST_PICTURE = 6, 500_000
 _MOST_BETWEEN = 12
+_CURVES = (
+    "Training losses are means over the steps since the row before. Where a log is long, a point is"
+    " the mean of several rows and the band reaches from the lowest to the highest."
+)
 
 
 def write_run_page(folder: Path, state: str = "", renewed: float = 0.0) -> Path:
@@ -95,12 +99,7 @@ def _curves(page: Page, run: RunFolder) -> None:
             for name in sorted(metrics, key=_place)
             for group in sharing_axes(metrics[name])
         ]
-        page.plot(
-            *plots,
-            caption="Training losses are means over the steps since the row before. Where a log is"
-            " long, a point is the mean of several rows and the band reaches from the lowest to the"
-            " highest.",
-        )
+        page.plot(*plots, caption=_CURVES if stage == run.stages[-1] else "")
     for names, rows in run.between_steps().items():
         shown = [*rows[: _MOST_BETWEEN // 2], *rows[_MOST_BETWEEN // 2 :][-_MOST_BETWEEN // 2 :]]
         cut = f", {len(shown)} of {len(rows)} rows" if len(shown) < len(rows) else ""
@@ -201,11 +200,17 @@ def _spent(page: Page, run: RunFolder) -> None:
     known = ("seconds", "steps", *UNITS[:3])
     units = [unit for unit in known if any(unit in amounts for amounts in spent.values())]
     rows: list[list[Cell]] = [
-        [purpose, *(amounts.get(unit) for unit in units)] for purpose, amounts in spent.items()
+        [purpose, *(_amount(amounts, unit) for unit in units)] for purpose, amounts in spent.items()
     ]
     caption = "" if run.state == "finished" else "Up to the last checkpoint."
     header = ["purpose", *map(unit_name, units)]
     page.heading("What was spent").table(header, rows, caption=caption)
+
+
+def _amount(amounts: Mapping[str, float], unit: str) -> float | int | None:
+    """An amount; of all units but seconds a whole number."""
+    value = amounts.get(unit)
+    return value if value is None or unit == "seconds" else round(value)
 
 
 def _settings(page: Page, run: RunFolder) -> None:
