@@ -119,3 +119,16 @@ def test_a_preset_sizes_all_arms_and_leaves_ablations_what_they_are() -> None:
 def test_a_preset_that_a_method_lacks_is_one_sentence() -> None:
     with pytest.raises(UserError, match="line has no preset 'small': it has base"):
         Start(preset="small").of(make_one("line", {}))
+
+
+@pytest.mark.usefixtures("_toy_methods")
+def test_a_packaged_checkpoint_is_kept_by_its_name(checkpoint, monkeypatch) -> None:
+    for module in ("started", "setting"):
+        monkeypatch.setattr(f"pretrial.compare.{module}.place_of", lambda name: checkpoint)
+    setting = Setting(("line",), {}, start=Start(init="minilm"))
+    trial = setting.make()
+    assert trial.arm("line").source == checkpoint
+    assert trial.arm("init").label == "minilm as it is"
+    assert setting.to_json()["init"] == "minilm"
+    assert setting.marks == ("from-minilm",)
+    check_init(setting)

@@ -265,6 +265,8 @@ def headline(record: Row) -> str:
     figures = f"reaches {best.mean.value:.3g} of {metric}, {label} {value:.3g}"
     if _below_floor(record, best):
         return f"Nothing here beats {label}: the best, {best.label}, {figures}."
+    if len(record["setting"]["seeds"]) < sequential.FEWEST:
+        return f"{best.label} is ahead of the floor so far: it {figures}."
     return f"{best.label} beats the floor: it {figures}."
 
 
@@ -323,7 +325,8 @@ def _sentence(record: Row, ranked: Sequence[Ranked]) -> str:
     start = f"{best.label} came first by {record['metric']}, but is {so_far} {_names(near)}"
     start += f" with {seeds} seeds at this budget"
     if cheap is best:
-        return f"{start}; it is also the cheapest of {them}, so take it."
+        so_take = "" if seeds < sequential.FEWEST else ", so take it"
+        return f"{start}; it is also the cheapest of {them}{so_take}."
     return (
         f"{start}; the cheapest of {them} is {cheap.label}"
         f" ({cheap.cost / best.cost:.2g} times the {best.unit} of {best.label})."

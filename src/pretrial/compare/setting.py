@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretrial import discover
+from pretrial.checkpoints.packaged import place_of
 from pretrial.compare.code import code_digest
 from pretrial.compare.kit.on_labels import Way
 from pretrial.compare.making import make_one
@@ -102,9 +103,11 @@ class Setting:
 
     def _init_files(self) -> dict[str, Any]:
         """The state of the files of the checkpoint that arms start from, where it is a folder."""
-        folder = Path(self.start.init or ".")
-        if not self.start.init or not folder.is_dir():
-            return {"init": _file_state(self.start.init)} if self.start.init else {}
+        if not self.start.init:
+            return {}
+        folder = Path(place_of(self.start.init))
+        if not folder.is_dir():
+            return {"init": _file_state(folder)}
         return {"init": {path.name: _file_state(path) for path in sorted(folder.iterdir())}}
 
     @classmethod
@@ -169,13 +172,14 @@ def check_init(setting: Setting) -> None:
         UserError: one cannot; it says which, and why.
     """
     trial, init = setting.make(), setting.start.init
+    place = place_of(init)
     tried: set[str] = set()
     for arm in trial.arms if not setting.arms else map(trial.arm, setting.arms):
-        if arm.source != init or arm.method in tried:
+        if arm.source != place or arm.method in tried:
             continue
         tried.add(arm.method)
         try:
-            discover.load(arm.method).method.build(arm.config, source=init)
+            discover.load(arm.method).method.build(arm.config, source=place)
         except (UserError, NotImplementedError, OSError) as error:
             raise UserError(
                 f"{arm.label} cannot start from {init}: {error}; leave it out, or take another"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrial import discover
+from pretrial.checkpoints.packaged import place_of
 from pretrial.compare.trial import Arm, Trial, Tuning
 from pretrial.errors import UserError
 
@@ -22,7 +23,8 @@ class Start:
     """What a trial's arms are told to begin with, instead of what the trial says.
 
     Attributes:
-        init: checkpoint that all arms that train start from; "" is the trial's own start.
+        init: checkpoint that all arms that train start from, also by the name of a package (see
+            `checkpoints.packaged`); "" is the trial's own start.
         preset: size that all arms have; "" is the trial's own.
         lr: learning rate of all arms, which then choose none; 0 is the trial's own.
     """
@@ -77,15 +79,17 @@ def _begun(trial: Trial, init: str) -> Trial:
                 " checkpoint; leave --init out"
             )
 
+    place = place_of(init)
+
     def start(arm: Arm) -> Arm:
         before = not arm.trains and arm.source is None and trial.prepare is not None
         own = arm.method and (arm.trains or before)
-        return dataclasses.replace(arm, source=init) if own else arm
+        return dataclasses.replace(arm, source=place) if own else arm
 
     arms = tuple(start(arm) for arm in trial.arms)
     trivial = trial.gate.trivial
-    if not any(arm.source == init and not arm.trains for arm in arms):
-        first = next(arm for arm in arms if arm.source == init)
+    if not any(arm.source == place and not arm.trains for arm in arms):
+        first = next(arm for arm in arms if arm.source == place)
         as_it_is = dataclasses.replace(
             first, name="init", label=f"{Path(init).name} as it is", role="control", trains=False,
             default=True,

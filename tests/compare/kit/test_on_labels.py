@@ -130,5 +130,9 @@ def test_the_floor_is_said_first_also_with_few_seeds() -> None:
     )
     assert recommendation(record).startswith("None of these is better than TF-IDF")
     assert headline(_few_seeds(0.9, 0.8)) == (
-        "A beats the floor: it reaches 0.9 of accuracy, TF-IDF 0.8."
+        "A is ahead of the floor so far: it reaches 0.9 of accuracy, TF-IDF 0.8."
     )
+    record = _few_seeds(0.9, 0.8)
+    record["arms"].insert(0, {**record["arms"][0], "name": "b", "label": "B"})
+    assert "so take it" not in recommendation(record)
+    assert "Fewer than 5 seeds decide nothing" in recommendation(record)
