@@ -98,9 +98,10 @@ def test_bad_data_is_one_sentence(rows, label, said, tmp_path) -> None:
 
 
 def test_texts_without_labels_are_to_be_predicted(tmp_path) -> None:
-    rows = [{"text": row["text"] * 20} for row in rows_of(60)]
+    rows = [{"text": row["text"] * 20, "section": row["label"]} for row in rows_of(60)]
     looked = look(data.Source(written(tmp_path / "plain.jsonl", rows)))
     assert not looked.labelled
+    assert any("give --label section" in text for text in looked.facts)
     assert sizes_of(looked, 10) == [len(looked.train)]
     assert {"yi", "polycom"} <= set(fitting(looked))
 
@@ -336,7 +337,7 @@ def test_mistakes_on_the_command_line_are_one_sentence(tmp_path, capsys) -> None
         ([], "--data"),
         (["--data", str(tmp_path / "none.jsonl")], "none.jsonl"),
         (["--data", source], "20 labelled rows"),
-        (["--data", source, "--minutes", "0"], "--minutes is at least 0.2"),
+        (["--data", source, "--minutes", "0"], "--minutes is at least 1,"),
         (["--data", source, "--minute", "3"], "the nearest: --minutes"),
     ):
         assert main(["advise", *words, "--out", str(tmp_path / "out")]) == 2

@@ -28,7 +28,7 @@ from pretrial.files import write_whole
 PLAN, LOG = "plan.json", "log.txt"
 _RESERVE = 15.0  # seconds for the page, and for tries that take a little longer
 _PAGE = 12.0  # seconds of it
-_LEAST_MINUTES = 0.2
+_LEAST_MINUTES = 1.0
 _LEAST_LABELS = 20
 _THREE_SIZES = 6.0  # minutes from which on there are three numbers of labels
 
@@ -55,7 +55,7 @@ class Question:
 
     def __post_init__(self) -> None:
         if not self.minutes >= _LEAST_MINUTES:
-            raise UserError(f"--minutes is at least {_LEAST_MINUTES}, not {self.minutes:g}")
+            raise UserError(f"--minutes is at least {_LEAST_MINUTES:g}, not {self.minutes:g}")
 
     @property
     def folder_name(self) -> str:

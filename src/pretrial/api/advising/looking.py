@@ -85,8 +85,7 @@ def look(source: data.Source, test: str = "", label: str = "") -> Looked:
         facts.append(f"{len(labelled)} rows have a label, {len(chosen) - len(labelled)} none.")
     own = _read(dataclasses.replace(source, data=(test,)), label) if test else ()
     other = list(spread(own, MOST_TEST))
-    if classes:
-        facts.append(_balance(labelled, classes))
+    facts.append(_balance(labelled, classes) if classes else _without_labels(chosen))
     repeats = _repeats(chosen, kind, bool(classes))
     train, tested, leaks = _split(chosen, other, kind, bool(classes), source.name, test)
     if classes:
@@ -237,6 +236,20 @@ def _balance(labelled: Sequence[Row], classes: Sequence[str]) -> str:
         f"{len(classes)} labels; the most frequent, {most}, has {count} rows ({share:.0f} %), the"
         f" rarest, {least}, {fewest}."
     )
+
+
+def _without_labels(rows: Sequence[Row]) -> str:
+    """That texts are to be predicted, and which fields might be labels instead."""
+    likeliest = []
+    for name in field_names(rows[:_SAMPLE]):
+        values = [row.get(name) for row in rows[:_SAMPLE]]
+        short = all(isinstance(value, str | int) and len(str(value)) < 60 for value in values)
+        if short and 1 < len(set(values)) <= len(values) // 5:
+            likeliest.append(name)
+    text = "There are no labels (no field `label`), so texts are to be predicted."
+    if likeliest:
+        text += f" If {' or '.join(likeliest)} is what is to be told, give --label {likeliest[0]}."
+    return text
 
 
 def _repeats(rows: Sequence[Row], kind: Kind, labelled: bool) -> list[str]:
