@@ -147,7 +147,7 @@ def advise(
         say(f"{len(course.tries) - len(left)} of these are known from before.")
     if left:
         end = began + 60 * question.minutes
-        _run(course, left, end - min(_PAGE, 3 * question.minutes), say)
+        _run(course, left, end - min(_PAGE, 6 * question.minutes), say)
     return course
 
 
