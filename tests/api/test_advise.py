@@ -14,7 +14,7 @@ from pretrial.api import data
 from pretrial.api.advising import course as courses
 from pretrial.api.advising import trying
 from pretrial.api.advising.choosing import Try, config_for, fitting
-from pretrial.api.advising.course import Course, Question, sizes_of
+from pretrial.api.advising.course import Course, Question, fewer, seconds_each, sizes_of
 from pretrial.api.advising.looking import look
 from pretrial.api.advising.page import advice_page
 from pretrial.api.advising.tuning import Tuning
@@ -344,3 +344,23 @@ def test_mistakes_on_the_command_line_are_one_sentence(tmp_path, capsys) -> None
         shown = capsys.readouterr().err
         assert said in shown
         assert "Traceback" not in shown
+
+
+def test_methods_are_left_out_where_the_others_would_learn_too_little() -> None:
+    tries = [
+        Try("floor", "", "", "floor"), Try("vectors", "", "", "vectors"),
+        Try("finetuned", "", "", "finetune"), Try("mlm-minilm", "", "", "finetune", "mlm"),
+        Try("mlm", "", "", "finetune", "mlm"), Try("drbert", "", "", "finetune", "drbert"),
+    ]  # fmt: skip
+    said: list[str] = []
+
+    def kept(needed: float) -> list[str]:
+        left = fewer(tries, needed, lambda some: seconds_each(some, 600.0, 2), said.append)
+        return [one.name for one in left]
+
+    assert seconds_each(tries, 600.0, 2) == pytest.approx(0.93 * 200)
+    assert kept(180) == [one.name for one in tries]
+    assert not said
+    assert kept(250) == ["floor", "vectors", "finetuned", "mlm-minilm", "mlm"]
+    assert kept(2000) == ["floor", "vectors", "finetuned"]
+    assert "--methods mlm tries it" in said[-1]

@@ -30,6 +30,8 @@ _RESERVE = 15.0  # seconds for the page, and for tries that take a little longer
 _PAGE = 12.0  # seconds of it
 _LEAST_MINUTES = 1.0
 _LEAST_LABELS = 20
+_LEAST_EPOCHS = 1.5  # over all labels, with a checkpoint
+_LARGEST_RATIO = 0.5  # of the time of a try, for the largest number of labels
 _THREE_SIZES = 6.0  # minutes from which on there are three numbers of labels
 
 
@@ -139,7 +141,7 @@ def advise(
     looked = look(question.source, question.test, question.label)
     for text in (*looked.facts, *(f"Beware: {text}" for text in looked.warnings)):
         say(text)
-    course = _planned(question, looked, out / question.folder_name, began)
+    course = _planned(question, looked, out / question.folder_name, began, say)
     for one in course.tries:
         say(f"  {one.label}: {one.why}")
     left = [one for one in course.tries if not _known(course, one)]
@@ -151,25 +153,69 @@ def advise(
     return course
 
 
-def _planned(question: Question, looked: Looked, folder: Path, began: float) -> Course:
+def _planned(
+    question: Question, looked: Looked, folder: Path, began: float, say: Callable[[str], None]
+) -> Course:
     """The plan of before where there is one, else a new one."""
     path = folder / PLAN
     if path.exists():
         plan = json.loads(path.read_text())
     else:
         tries = choose(looked, question.minutes, question.methods)
+        needed = 0.0 if question.methods else _needed(tries, looked)
         wall = 60 * question.minutes - (time.monotonic() - began) - _RESERVE
-        heavy = sum({"floor": 0.0, "vectors": 0.5}.get(one.way, 1.0) for one in tries)
-        rounds = max(1, math.ceil(heavy / (question.workers or cores())))
+        workers = question.workers or cores()
+        tries = fewer(tries, needed, lambda left: seconds_each(left, wall, workers), say)
         plan = {
             "tries": [dataclasses.asdict(one) for one in tries],
             "sizes": sizes_of(looked, question.minutes),
-            "seconds": round(max(0.93 * wall / rounds, 1.0), 1),
+            "seconds": round(seconds_each(tries, wall, workers), 1),
         }
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(plan, indent=1) + "\n")
     tries = [Try(**one) for one in plan["tries"]]
     return Course(question, looked, tries, plan["sizes"], plan["seconds"], folder)
+
+
+def seconds_each(tries: Sequence[Try], wall: float, workers: int) -> float:
+    """Seconds of a try, where all have as many and so many run at a time."""
+    heavy = sum({"floor": 0.0, "vectors": 0.5}.get(one.way, 1.0) for one in tries)
+    return max(0.93 * wall / max(1, math.ceil(heavy / workers)), 1.0)
+
+
+def fewer(
+    tries: Sequence[Try],
+    needed: float,
+    seconds: Callable[[Sequence[Try]], float],
+    say: Callable[[str], None],
+) -> list[Try]:
+    """The tries without as many methods, the last first, as leaves each the time that is needed.
+
+    Args:
+        tries: those that fit.
+        needed: seconds without which a try tells nothing.
+        seconds: that each has, of those that are left.
+        say: is told what is left out.
+    """
+    left = list(tries)
+    for slug in reversed(list(dict.fromkeys(one.slug for one in tries if one.slug))):
+        if seconds(left) >= needed:
+            break
+        left = [one for one in left if one.slug != slug]
+        say(f"Left out, so that the others have time to learn: {slug}; --methods {slug} tries it.")
+    return left
+
+
+def _needed(tries: Sequence[Try], looked: Looked) -> float:
+    """Seconds that the checkpoint needs for what a try should learn at least; 0 where none is."""
+    one = next((one for one in tries if one.way == "finetune" and not one.slug), None)
+    if one is None:
+        return 0.0
+    from pretrial.api.advising.tuning import Tuning
+    from pretrial.api.opening import open_model
+
+    tuning = Tuning(open_model(one.init).load(), looked, from_checkpoint=True)
+    return tuning.seconds_for(len(looked.learn), _LEAST_EPOCHS) / _LARGEST_RATIO
 
 
 def sizes_of(looked: Looked, minutes: float) -> list[int]:

@@ -48,6 +48,10 @@ class Tuning:
         self.right = np.array([place[str(row["label"])] for row in looked.test])
         self._step, self._asked = self._costs()
 
+    def seconds_for(self, size: int, epochs: float) -> float:
+        """Seconds that so many epochs over so many labels take."""
+        return epochs * size / _BATCH * self._step
+
     def affordable(self, sizes: Sequence[int], seconds: float) -> list[int]:
         """The sizes, the largest first, with which there is time for an epoch each.
 
