@@ -15,7 +15,8 @@ Fails = Callable[..., str]
 
 
 def command(texts: Path, out: Path, *more: object) -> list[str]:
-    words = ["train", "bigram", "--data", texts, "--budget", "20steps", "--out", out, *more]
+    words = ["train", "bigram", "--data", texts, "--budget", "20steps", "--out", out]
+    words += ["--preset", "base", *more]
     return [str(word) for word in words]
 
 

@@ -15,6 +15,7 @@ def test_a_finished_training_leaves_its_page(
 ) -> None:
     out = tmp_path / "run"
     words = ["train", "bigram", "--data", str(texts), "--budget", "20steps", "--lr", "0.2"]
+    words += ["--preset", "base"]
     assert main([*words, "--out", str(out)]) == 0
     assert f"{out / 'report.html'} shows the run" in capsys.readouterr().out
     html = (out / "report.html").read_text()
@@ -37,6 +38,7 @@ def test_a_run_that_failed_is_told_as_stopped(
 ) -> None:
     out = tmp_path / "run"
     words = ["train", "bigram", "--data", str(texts), "--budget", "20steps", "--lr", "1e30"]
+    words += ["--preset", "base"]
     assert main([*words, "--out", str(out)]) == 2
     capsys.readouterr()
     (out / ".lock").write_text("999999999")  # as after the end of that process

@@ -43,6 +43,13 @@ def test_info_shows_card_and_idea(capsys: pytest.CaptureFixture[str]) -> None:
         assert text in page
 
 
+def test_info_lists_presets_and_published_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "mlm"]) == 0
+    page = capsys.readouterr().out
+    assert "  tiny   23.9 k parameters\n  small  1.08 M parameters\n  base   13.5 M" in page
+    assert "--paper NAME)\n  small, base, large\n" in page
+
+
 def test_demo_takes_the_options_of_its_function(
     capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
 ) -> None:
@@ -99,7 +106,7 @@ def test_a_warning_is_one_line_without_its_place(tmp_path) -> None:
     """In a process of its own: the test runner catches warnings."""
     code = (
         "import sys, warnings; from pretrial import cli; "
-        "cli._COMMANDS['list'] = ('', 'warner:warn'); sys.exit(cli.main(['list']))"
+        "cli.COMMANDS['list'] = ('', 'warner:warn'); sys.exit(cli.main(['list']))"
     )
     (tmp_path / "warner.py").write_text(
         "import warnings\ndef warn(argv): warnings.warn('mind it')\n"
@@ -112,7 +119,7 @@ def test_a_warning_is_one_line_without_its_place(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("command", cli._COMMANDS)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_tells_its_help(command: str, flag: str, capsys) -> None:
     try:
         code = cli.main([command, flag])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from pretrial import discover
+from pretrial.api import presets
 from pretrial.cli import main
 
 Fails = Callable[..., str]
@@ -22,6 +24,8 @@ Fails = Callable[..., str]
 
 def command(texts: Path, out: Path, *more: object, steps: int = 20) -> list[str]:
     words = ["train", "bigram", "--data", texts, "--budget", f"{steps}steps", "--out", out, *more]
+    if not {"--tiny", "--paper", "--preset"} & set(map(str, more)):
+        words += ["--preset", "base"]
     return [str(word) for word in words]
 
 
@@ -46,6 +50,8 @@ def test_train_writes_model_record_and_metrics(
     assert losses[-1] < losses[0]
     said = capsys.readouterr().out
     assert f"the model is in {out / 'model'}" in said
+    assert "letters: loss " in said
+    assert f"\n  pretrial eval {out}\n" in said
 
 
 def test_the_same_command_gives_the_same_model(texts: Path, tmp_path: Path) -> None:
@@ -241,6 +247,117 @@ def test_dry_run_from_a_checkpoint_tells_of_its_weights(
     assert "729 trained" in capsys.readouterr().out
 
 
+def in_default_folder(texts: Path, *more: object) -> list[str]:
+    words = ["train", "bigram", "--data", texts, "--budget", "20steps", "--preset", "base", *more]
+    return [str(word) for word in words]
+
+
+def test_default_folders_are_numbered_and_the_same_command_goes_on(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(in_default_folder(texts)) == 0
+    assert main(in_default_folder(texts, "--lr", 0.2)) == 0
+    assert "runs/bigram holds another run: this one goes into runs/bigram-2" in (
+        capsys.readouterr().out
+    )
+    assert main(in_default_folder(texts, "--lr", 0.3)) == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == [
+        "bigram",
+        "bigram-2",
+        "bigram-3",
+    ]
+    shutil.rmtree("runs/bigram-2/model")  # as if it had been stopped
+    capsys.readouterr()
+    assert main(in_default_folder(texts, "--lr", 0.2)) == 0
+    assert "runs/bigram-2 holds this run, which was stopped: it goes on" in capsys.readouterr().out
+    assert main(in_default_folder(texts, "--lr", 0.2)) == 0
+    assert "runs/bigram-2 holds this run already" in capsys.readouterr().out
+    shutil.rmtree("runs/bigram")
+    assert main(in_default_folder(texts)) == 0
+    assert Path("runs/bigram-4/model").is_dir()
+
+
+def test_auto_chooses_once_and_says_why(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "bigram", "--data", str(texts), "--budget", "20steps"]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "preset tiny: 729 parameters; base has 729, and the budget shows 167 tokens\n" in told
+    record = json.loads(Path("runs/bigram/run.json").read_text())
+    assert (record["preset"], record["config"]["batch_size"]) == ("tiny", 2)
+    monkeypatch.setattr(presets, "DATA", 1e9)  # another choice would be made now
+    monkeypatch.setattr(presets, "SHOWN", {"base": 1e9})
+    assert main(words) == 0
+    assert "runs/bigram holds this run already" in capsys.readouterr().out
+    start = str(Path("runs/bigram/model"))
+    assert main([*words, "--init", start, "--out", "from"]) == 0
+    assert json.loads(Path("from/run.json").read_text())["preset"] == "base"
+
+
+def test_overwriting_loses_nothing_by_a_mistake(texts: Path, tmp_path: Path, fails: Fails) -> None:
+    out, aside = tmp_path / "run", tmp_path / "run.replaced"
+    assert main(command(texts, out)) == 0
+    before = weights(out)
+    for words, told in (
+        (["--batch-size", 64], "batch_size of at most"),
+        (["--lr", -1], "--lr must be above 0"),
+        (["--fields", "text=body"], "found: text"),
+    ):
+        assert told in fails(*command(texts, out, "--overwrite", *words))
+        assert torch.equal(weights(out), before)
+        assert not aside.exists()
+    assert main(command(texts, out, "--overwrite", "--lr", 0.3)) == 0
+    assert json.loads((out / "run.json").read_text())["config"]["lr"] == 0.3
+    assert not torch.equal(weights(out), before)
+    assert not aside.exists()
+    assert "--overwrite" in fails(*command(texts, out))
+    assert "give that one, too" in fails(*in_default_folder(texts, "--overwrite"))
+
+
+def test_a_run_that_overwrites_goes_on_after_a_stop(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
+) -> None:
+    out, aside = tmp_path / "run", tmp_path / "run.replaced"
+    assert main(command(texts, out)) == 0
+    again = command(texts, out, "--overwrite", "--seed", 5)
+    method: Any = discover.load("bigram").method
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(method, "save", stopped)
+        assert main(again) == 130
+    assert (aside / "model").is_dir()
+    assert not (out / "model").exists()
+    line = fails(*command(texts, out, "--overwrite", "--seed", 6))
+    assert "was stopped while it replaced" in line
+    assert main(again) == 0
+    assert json.loads((out / "run.json").read_text())["arguments"]["seed"] == 5
+    assert not aside.exists()
+
+
+def test_overwrite_leaves_alone_what_is_no_run(texts: Path, tmp_path: Path, fails: Fails) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("words")
+    assert "holds no run" in fails(*command(texts, tmp_path / "thesis", "--overwrite"))
+    assert (tmp_path / "thesis" / "chapter.tex").exists()
+    assert main(command(texts, tmp_path / "new", "--overwrite")) == 0
+    assert main(command(texts, tmp_path / "new", "--overwrite", "--dry-run", "--seed", 2)) == 0
+    assert json.loads((tmp_path / "new" / "run.json").read_text())["arguments"]["seed"] == 0
+
+
+def test_epochs_are_a_budget(texts: Path, tmp_path: Path) -> None:
+    words = [*command(texts, tmp_path / "run"), "--budget", "3epochs", "--held-out-ratio", "0"]
+    assert main(words) == 0
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["examples"] == 120  # three times forty
+    assert rows[-1]["step"] == 30
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -248,6 +365,10 @@ def test_dry_run_from_a_checkpoint_tells_of_its_weights(
         (["--lr", "fast"], "fast"),
         (["--lr", -1], "--lr must be above 0"),
         (["--tiny", "--paper", "shannon"], "one of --tiny, --small and --paper"),
+        (["--preset", "base", "--tiny"], "one of --tiny, --small and --paper"),
+        (["--preset", "small"], "bigram has no preset small, only tiny and base"),
+        (["--preset", "huge"], "huge"),
+        (["--budget", "0epochs"], "3epochs"),
         (["--gpus", 8], "--gpus plans a run: add --dry-run"),
         (["--paper", "shanon"], "shannon"),
         (["--budget", "10 parsecs"], "10m"),

@@ -28,6 +28,7 @@ def run(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path
     """A trained run."""
     out = tmp_path / "run"
     words = ["train", "bigram", "--data", texts, "--budget", "50steps", "--out", out]
+    words += ["--preset", "base"]
     assert main([str(word) for word in words]) == 0
     capsys.readouterr()
     return out

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 
 from pretrial.compare import worker
-from pretrial.compare.jobs import Job, Local
+from pretrial.compare.jobs import Job, Local, Progress
 from pretrial.compare.times import Clock
 
 
@@ -19,11 +18,12 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     That they give the same in processes of their own is shown in test_forks.
     """
 
-    def run(pool: Local, jobs: Sequence[Job], progress: Callable[[Job, float], Any]) -> None:
+    def run(pool: Local, jobs: Sequence[Job], progress: Progress) -> None:
         for job in jobs:
             if not job.done:
+                progress.begun(job)
                 with Clock(job.folder) as clock:
                     worker.work(job.folder, clock)
-                progress(job, 0.0)
+                progress.ended(job, 0.0)
 
     monkeypatch.setattr(Local, "run", run)

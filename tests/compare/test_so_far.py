@@ -9,7 +9,7 @@ import pytest
 
 from pretrial.cli import main
 from pretrial.compare.engine import Placement, hold
-from pretrial.compare.jobs import Local, StoppedError
+from pretrial.compare.jobs import Local, Progress, StoppedError
 from pretrial.compare.report.so_far_page import ProvisionalPage, so_far_page
 from pretrial.compare.setting import Setting
 
@@ -57,11 +57,12 @@ def test_the_command_writes_it_and_the_record_takes_its_place(tmp_path: Path, mo
     run = Local.run
 
     def spied(pool, jobs, progress) -> None:
-        def ended(job, seconds) -> None:
-            progress(job, seconds)
-            seen.append(page.read_text())
+        class Spy(Progress):
+            def ended(self, job, seconds) -> None:
+                progress.ended(job, seconds)
+                seen.append(page.read_text())
 
-        run(pool, jobs, ended)
+        run(pool, jobs, Spy())
 
     monkeypatch.setattr(Local, "run", spied)
     words = ["trial", "line", "--seeds", "2", "--arms", "line", "--steps", "12"]

@@ -44,6 +44,9 @@ def test_command_writes_record_and_page_and_runs_nothing_twice(tmp_path, capsys)
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "4 jobs, logs in" in said
+    assert "begins 1/4  line, seed 0" in said
+    assert "\n1/4  line, seed 0: error " in said
+    assert " left)\n" in said
     assert "undecided: fewer than 5 seeds decide nothing (this was 2)" in said
     assert "line - flat, error:" in said
     record = records.read(tmp_path / "results" / "line.json")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrial.cli import _COMMANDS
+from pretrial.cli import COMMANDS
 from pretrial.data.problems.audit.findings import CHECKS
 from pretrial.data.problems.layouts import write_problems
 from pretrial.data.problems.problem import Problem
@@ -44,6 +44,6 @@ def test_a_block_of_python_runs(place, tmp_path, monkeypatch):
 
 def test_commands_and_checks_are_those_that_there_are():
     commands = re.findall(r"^pretrial ([\w-]+)", TEXT, flags=re.MULTILINE)
-    assert {*commands} == {"audit", "serve-rewards"} <= {*_COMMANDS}
+    assert {*commands} == {"audit", "serve-rewards"} <= {*COMMANDS}
     section = TEXT.split("## Are the problems fit?")[1]
     assert {*CHECKS} == {*re.findall(r"`([a-z_]+)`", section)}

@@ -1,14 +1,12 @@
-"""metrics.jsonl, trackers, the progress bar."""
+"""metrics.jsonl and trackers."""
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from types import ModuleType
 
 import pytest
-from rich.console import Console
 from train_toy import Toy, make_data
 
 from pretrial.errors import UserError
@@ -139,46 +137,3 @@ def test_tracker_that_is_not_there(tmp_path, monkeypatch):
         Run(tmp_path, quiet=True, trackers=["wandb"])
     with pytest.raises(UserError, match="no tracker 'wandbb'; try wandb"):
         Run(tmp_path, quiet=True, trackers=["wandbb"])
-
-
-def test_bar_shows_loss_rate_and_time_left(monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    bar = log.Bar(console, "warm")
-    bar.show_loss(0.125)
-    bar.update(0.0, 0.0)
-    clock[0] += 0.05
-    bar.update(0.1, 999.0)  # too soon to be drawn
-    clock[0] += 1.95
-    bar.update(0.5, 100.0)
-    bar.close()
-    text = console.file.getvalue()
-    assert "warm" in text
-    assert "loss 0.125" in text
-    assert "50.0 examples/s" in text
-    assert "50%" in text
-    assert "10%" not in text
-
-
-def test_a_bar_ends_where_the_stage_ends(monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    bar = log.Bar(console, "train")
-    bar.update(0.2, 10.0)
-    clock[0] += 0.01
-    bar.update(1.0, 50.0)  # too soon to be drawn, and the last
-    bar.close()
-    text = console.file.getvalue()
-    assert "100%" in text
-    assert "loss" not in text  # nothing was logged,
-    assert "examples/s" not in text  # and no two steps were drawn
-
-
-def test_bar_is_silent_without_a_terminal():
-    console = Console(file=io.StringIO())
-    bar = log.Bar(console, "warm")
-    bar.update(0.5, 10.0)
-    bar.close()
-    assert console.file.getvalue() == ""

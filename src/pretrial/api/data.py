@@ -12,6 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from pretrial import status
 from pretrial.data.builtin.catalogue import describe
 from pretrial.data.reading import sources
 from pretrial.data.reading.mixture import Mixture
@@ -110,6 +111,11 @@ def load(source: Source) -> Rows:
 
 def load_one(source: Source) -> Rows:
     """The rows of a single source, all of them in memory; see `load`."""
+    with status.task(f"reading {source.name}"):
+        return _load_one(source)
+
+
+def _load_one(source: Source) -> Rows:
     if source.limit > 0:
         stream = stream_one(source)
         rows = Rows(islice(stream, source.limit), stream.source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from pretrial import status
 from pretrial.api import data, runs
 from pretrial.data.reading.indexed import DiskRows, check_index, write_index
 from pretrial.data.splits import side_of
@@ -47,7 +48,7 @@ def load(
                 " or give another --out"
             )
         shutil.rmtree(folder, ignore_errors=True)
-        with checkpoint.whole_folder(folder) as partial:
+        with checkpoint.whole_folder(folder) as partial, status.task("indexing the rows"):
             write_index(
                 partial,
                 data.stream_one(source),

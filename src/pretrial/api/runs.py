@@ -11,8 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pretrial import status
 from pretrial.errors import UserError
 from pretrial.files import disk_explained, write_whole
+from pretrial.train.budget import Budget
+from pretrial.train.extension import is_done
 
 if TYPE_CHECKING:
     from pretrial.train.method import Method
@@ -24,6 +27,7 @@ ADAPTER = "adapter"
 SPENT = "spent.json"
 #: The slug of a run that fine-tuned something, which is no method of its own.
 FINETUNED = "finetuned"
+REPEAT = "run.yaml"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class Record:
         init_dtype: type of the weights in the checkpoint that it started from; "" without one.
         defaults: what config and arguments are where nothing is given, so that pages can tell what
             was; empty in runs of before.
+        preset: that gave the config its defaults, "paper NAME" for a published one; runs of earlier
+            versions have "", which was "base" or not noted.
+        extensions: budgets that the run was extended by, in their order.
     """
 
     slug: str
@@ -52,6 +59,22 @@ class Record:
     commit: str
     init_dtype: str = ""
     defaults: dict[str, Any] = dataclasses.field(default_factory=dict)
+    preset: str = ""
+    extensions: list[str] = dataclasses.field(default_factory=list)
+
+    def difference(self, older: Record) -> tuple[str, Any, Any] | None:
+        """The first option that an older run was given otherwise: its name, the older value, ours.
+
+        None where this command asks for the older run.
+        """
+        if older.slug != self.slug:
+            return "slug", older.slug, self.slug
+        before = {**older.arguments, **_flat(older.config)}
+        now = {**self.arguments, **_flat(self.config)}
+        for name in sorted(before.keys() | now.keys()):
+            if before.get(name) != now.get(name):
+                return name, before.get(name), now.get(name)
+        return None
 
     def check_options(self, older: Record, folder: Path) -> None:
         """Makes sure that this command asks for the run that `folder` holds.
@@ -59,19 +82,17 @@ class Record:
         Raises:
             UserError: it does not; the message names the first option that differs.
         """
-        if older.slug != self.slug:
-            raise UserError(
-                f"{folder} holds a run of {older.slug}, not of {self.slug}: give another --out"
-            )
-        before = {**older.arguments, **_flat(older.config)}
-        now = {**self.arguments, **_flat(self.config)}
-        for name in sorted(before.keys() | now.keys()):
-            if before.get(name) != now.get(name):
-                option = "--" + name.replace("_", "-")
-                raise UserError(
-                    f"{folder} holds a run with {option} {_text(before.get(name))}, not"
-                    f" {_text(now.get(name))}: give the old value, or another --out"
-                )
+        found = self.difference(older)
+        if found is None:
+            return
+        name, before, now = found
+        if name == "slug":
+            raise UserError(f"{folder} holds a run of {before}, not of {now}: give another --out")
+        option = "--" + name.replace("_", "-")
+        raise UserError(
+            f"{folder} holds a run with {option} {_text(before)}, not {_text(now)}: give the old"
+            " value, another --out, or --overwrite"
+        )
 
     def check_data(self, older: Record, folder: Path) -> None:
         """Makes sure that the data is as large as when the run in `folder` began.
@@ -85,6 +106,29 @@ class Record:
                     f"the data changed: the run in {folder} began with {getattr(older, name)}"
                     f" as {name}, now there are {getattr(self, name)}: give another --out"
                 )
+
+    def extended(self, budget: str, folder: Path) -> Record:
+        """The record of the finished run in a folder, with one more extension.
+
+        An extension that was stopped is gone on with, where the same one is asked for.
+
+        Raises:
+            UserError: the run, or another extension of it, is not finished.
+        """
+        wanted = Budget.parse(budget)
+        if not is_finished(folder):
+            raise UserError(
+                f"the run in {folder} is not finished, so there is nothing to extend: run the same"
+                " command without --extend first"
+            )
+        if self.extensions and not is_done(folder, len(self.extensions)):
+            if Budget.parse(self.extensions[-1]) != wanted:
+                raise UserError(
+                    f"the run in {folder} is being extended by {self.extensions[-1]}: finish that"
+                    f" first, with --extend {self.extensions[-1]}"
+                )
+            return self
+        return dataclasses.replace(self, extensions=[*self.extensions, budget])
 
     def write(self, folder: Path) -> None:
         """Writes `run.json`, all or nothing."""
@@ -121,6 +165,30 @@ def has_begun(folder: Path) -> bool:
     return made and (folder / NAME).is_file()
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether the run in a folder has left its model."""
+    return (folder / MODEL).is_dir()
+
+
+def numbered(base: Path) -> list[Path]:
+    """The folders BASE, BASE-2, BASE-3, ... that hold a run which has begun, in that order."""
+    found = {1: base} if has_begun(base) else {}
+    for folder in base.parent.glob(f"{base.name}-*"):
+        number = folder.name.removeprefix(f"{base.name}-")
+        if number.isdecimal() and has_begun(folder):
+            found[int(number)] = folder
+    return [found[number] for number in sorted(found)]
+
+
+def next_folder(base: Path) -> Path:
+    """The folder behind the last of `numbered`: BASE where there is none."""
+    taken = numbered(base)
+    if not taken:
+        return base
+    last = taken[-1].name.removeprefix(f"{base.name}-")
+    return base.with_name(f"{base.name}-{int(last) + 1 if last.isdecimal() else 2}")
+
+
 def load_method(kind: type[Method], record: Record, folder: Path) -> Method:
     """The method with the weights that a run trained, in eval mode.
 
@@ -132,10 +200,11 @@ def load_method(kind: type[Method], record: Record, folder: Path) -> Method:
     Raises:
         UserError: the run is not finished.
     """
-    if not (folder / MODEL).is_dir():
+    if not is_finished(folder):
         raise UserError(f"the run in {folder} is not finished: run its command again")
     config = read_config(kind.Config, record.config)
-    return kind.build(config, source=folder / MODEL).eval()
+    with status.task(f"loading the model of {folder}"):
+        return kind.build(config, source=folder / MODEL).eval()
 
 
 def last_evaluation(folder: Path) -> dict[str, float]:

@@ -142,12 +142,24 @@ class TransformerSizes:
         return dataclasses.replace(self, **found)
 
 
+class NotPublishedError(UserError):
+    """There is no published configuration of that name.
+
+    Attributes:
+        names: of those that there are.
+    """
+
+    def __init__(self, name: str, names: tuple[str, ...]) -> None:
+        super().__init__(f"published sizes are {', '.join(names)}, not {name!r}")
+        self.names = names
+
+
 def published_size(name: str, sizes: Mapping[str, T]) -> T:
     """The published configuration of that name, for `Config.paper`.
 
     Raises:
-        UserError: there is none; it names those that there are.
+        NotPublishedError: there is none; it names those that there are.
     """
     if name not in sizes:
-        raise UserError(f"published sizes are {', '.join(sizes)}, not {name!r}")
+        raise NotPublishedError(name, tuple(sizes))
     return sizes[name]

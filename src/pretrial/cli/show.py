@@ -29,13 +29,14 @@ def list_methods(argv: Sequence[str]) -> None:
 
 
 def info(argv: Sequence[str]) -> None:
-    """Prints what a method is, without importing it."""
+    """Prints what a method is, and its sizes, for which it is imported."""
     slug, rest = _slug(argv, "pretrial info")
     if rest:
         raise UserError(f"pretrial info takes one slug, not {rest[0]!r} as well")
     entry = discover.find(slug)
     text = ast.get_docstring(ast.parse(entry.path.read_text(encoding="utf-8"))) or ""
-    print("\n".join(_page(entry.card, text)))
+    print("\n".join(_page(entry.card, text)), flush=True)
+    print("\n".join(_sizes(slug)))
 
 
 def demo(argv: Sequence[str]) -> None:
@@ -81,4 +82,23 @@ def _page(card: Card, text: str) -> list[str]:
         lines += textwrap.wrap(
             f"{claim.text} [{claim.source}]", 100, initial_indent="  ", subsequent_indent="    "
         )
-    return [*lines, "", text, "", f"pretrial train {card.slug} --help shows its options."]
+    return [*lines, "", text, ""]
+
+
+def _sizes(slug: str) -> list[str]:
+    """Presets with their parameters, and what --paper knows."""
+    from pretrial.api import presets
+
+    try:
+        loaded = discover.load(slug)
+        lines = ["Presets (pretrial train --preset NAME; auto chooses by the data and the budget)"]
+        for name in presets.offered(loaded):
+            count = presets.num_parameters(loaded, presets.config_of(loaded, name))
+            told = f"{presets.short(count)} parameters" if count else "as many as the data asks for"
+            lines.append(f"  {name:<6} {told}")
+    except UserError as error:
+        lines = [f"Its sizes are not known here: {error}"]
+    else:
+        if names := presets.published_names(loaded):
+            lines += ["", "Published (pretrial train --paper NAME)", f"  {', '.join(names)}"]
+    return [*lines, "", f"pretrial train {slug} --help shows its options."]

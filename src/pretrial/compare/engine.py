@@ -16,12 +16,13 @@ run on the seeds that there are.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pretrial import status
 from pretrial.compare import judging, sequential
 from pretrial.compare import record as records
 from pretrial.compare.jobs import Job, Local, OnRay
@@ -29,10 +30,11 @@ from pretrial.compare.numbers import rounded
 from pretrial.compare.ranking import rank
 from pretrial.compare.recording import Results, arm_row, groups_of, make_record
 from pretrial.compare.setting import Setting
-from pretrial.compare.so_far import Renew, SoFar
+from pretrial.compare.so_far import Renew
+from pretrial.compare.telling import Told, result_of, say
 from pretrial.compare.times import covered
 from pretrial.compare.trial import Arm, Claim, Gate, Trial
-from pretrial.compare.worker import RESULT, write_json
+from pretrial.compare.worker import write_json
 from pretrial.environment import cores
 from pretrial.errors import require_packages
 
@@ -249,7 +251,7 @@ class Course:
             self.run([(arm, seed) for seed in seeds for arm in arms])
             looks.append(judge(seeds))
             decision = looks[-1]["decision"] or "not decided"
-            _say(self.placement, f"look at {at.seeds} seeds: {decision}")
+            say(self.placement, f"look at {at.seeds} seeds: {decision}")
             if looks[-1]["decision"]:
                 break
         return looks
@@ -266,14 +268,17 @@ class Course:
             own.append(self.job(arm, seed, chosen))
             jobs.append(own[-1])
         if any(not job.done for job in jobs):
-            _say(self.placement, f"{len(jobs)} jobs, logs in {self.placement.runs}")
+            say(self.placement, f"{len(jobs)} jobs, logs in {self.placement.runs}")
         owners = {
             job.folder: (arm.name, seed) for job, (arm, seed, _) in zip(own, work, strict=True)
         }
-        self.ended |= {owners[job.folder]: _result(job) for job in own if job.done}
-        self.pool.run(jobs, _Progress(self, jobs, owners))
+        self.ended |= {owners[job.folder]: result_of(job) for job in own if job.done}
+        left = sum(not job.done for job in jobs)
+        task = status.Task(f"{left} jobs of the trial", left)
+        with nullcontext() if self.placement.quiet else status.showing(task):
+            self.pool.run(jobs, Told(self, jobs, owners, task))
         self.folders += [job.folder for job in jobs]
-        results = {job.folder: _result(job) for job in jobs}
+        results = {job.folder: result_of(job) for job in jobs}
         for seed, job in new.items():
             self.results["", seed] = results[job.folder]
         return [results[job.folder] for job in jobs if job not in new.values()]
@@ -313,37 +318,3 @@ def job_folder(
     # the arm may have had another name in another trial
     known = next(iter(sorted(folder.glob(f"*-{work}"))), None)
     return known or folder / f"{arm.name if arm else 'prepare'}-{work}"
-
-
-class _Progress:
-    """Says which job has finished and how it came out, and lets the page be renewed."""
-
-    def __init__(
-        self, course: Course, jobs: Sequence[Job], owners: Mapping[Path, tuple[str, int]]
-    ) -> None:
-        self.course, self.owners = course, owners
-        self.total = len(jobs)
-        self.done = sum(job.done for job in jobs)
-
-    def __call__(self, job: Job, seconds: float) -> None:
-        self.done += 1
-        course, result = self.course, _result(job)
-        name, metrics = course.trial.metric, result.get("metrics", {})
-        shown = f": {name} {metrics[name]:.4g}" if name in metrics else ""
-        _say(course.placement, f"{self.done}/{self.total}  {job.name}{shown}  ({seconds:.0f} s)")
-        if job.folder in self.owners:
-            course.ended[self.owners[job.folder]] = result
-        if course.renew is not None:
-            now = SoFar(
-                course.setting, course.trial, course.ended, course.looks, self.done, self.total
-            )
-            course.renew(now)
-
-
-def _result(job: Job) -> dict[str, Any]:
-    return json.loads((job.folder / RESULT).read_text())
-
-
-def _say(placement: Placement, text: str) -> None:
-    if not placement.quiet:
-        print(text, flush=True)

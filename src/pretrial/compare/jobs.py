@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,14 @@ class Job:
         return (self.folder / RESULT).exists()
 
 
-Progress = Callable[[Job, float], None]
+class Progress:
+    """What is told of jobs as they go; nothing, unless a subclass tells something."""
+
+    def begun(self, job: Job) -> None:
+        """A job has been started."""
+
+    def ended(self, job: Job, seconds: float) -> None:
+        """A job has finished, after so many seconds."""
 
 
 class StoppedError(UserError):
@@ -69,7 +76,7 @@ class Local:
 
         Args:
             jobs: a job that another one needs comes before it.
-            progress: called with each job that has finished, and its seconds.
+            progress: told of each job that begins and that has finished.
 
         Raises:
             UserError: a job failed.
@@ -88,11 +95,12 @@ class Local:
                     waiting.remove(job)
                     running[job.folder] = job, time.monotonic()
                     self._server.start(job.folder)
+                    progress.begun(job)
                 folder, code = self._server.ended()
                 job, began = running.pop(folder)
                 if code:
                     raise _failure(job, code)
-                progress(job, time.monotonic() - began)
+                progress.ended(job, time.monotonic() - began)
         except KeyboardInterrupt:
             raise StoppedError(
                 f"stopped with {sum(job.done for job in jobs)} of {len(jobs)} jobs done; run the"
@@ -138,7 +146,7 @@ class OnRay:
                     code, seconds = ray.get(ref)
                     if code:
                         raise _failure(refs[ref], code)
-                    progress(refs[ref], seconds)
+                    progress.ended(refs[ref], seconds)
         except KeyboardInterrupt:
             raise StoppedError("stopped; run the same command again to go on") from None
         except ray.exceptions.RayError as error:

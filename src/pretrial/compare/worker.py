@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pretrial import status
 from pretrial.compare.times import Clock, worked
 from pretrial.errors import UserError
 from pretrial.files import disk_explained, write_whole
@@ -36,7 +37,7 @@ def run(folder: Path) -> int:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
     try:
-        with disk_explained(folder), _claimed(folder):
+        with status.hidden(), disk_explained(folder), _claimed(folder):
             if not (folder / RESULT).exists():
                 with Clock(folder) as clock:
                     work(folder, clock)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from pretrial import status
 from pretrial.checkpoints.t5 import resize_embeddings
 from pretrial.data.reading.pieces import pieces
 from pretrial.data.rows import spread
@@ -98,7 +99,8 @@ def learn_bpe(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_spread(texts), trainer)
+    with status.task("building the vocabulary"):
+        tokenizer.train_from_iterator(_spread(texts), trainer)
     if template is not None:
         _add_template(tokenizer, template, reserved)
     return PreTrainedTokenizerFast(

@@ -112,7 +112,7 @@ class Batches:
         """(position of the first example, micro-batch) of one step, and the step's counts."""
         stage, run = self.stage, self.run
         share = stage.batch_size // run.world.size
-        begin = step * stage.batch_size + run.world.rank * share
+        begin = stage.first_example + step * stage.batch_size + run.world.rank * share
         data, make = stage.data, stage.module.batch
         batches = []
         sums: dict[str, float] = {}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pretrial.errors import UserError
 
-Unit = Literal["steps", "examples", "tokens", "flops", "seconds"]
+Unit = Literal["steps", "examples", "epochs", "tokens", "flops", "seconds"]
 _SUFFIX: dict[str, tuple[Unit, float]] = {
     "steps": ("steps", 1),
     "examples": ("examples", 1),
+    "epoch": ("epochs", 1),
+    "epochs": ("epochs", 1),
     "tokens": ("tokens", 1),
     "flops": ("flops", 1),
     "s": ("seconds", 1),
     "m": ("seconds", 60),
+    "min": ("seconds", 60),
     "h": ("seconds", 3600),
 }
 
@@ -26,8 +30,9 @@ class Budget:
 
     Attributes:
         amount: in `unit`.
-        unit: "steps" (optimiser steps), "examples", "tokens" (as the method counts them in its
-            batches), "flops" (forward and backward, measured) or "seconds" (wall clock).
+        unit: "steps" (optimiser steps), "examples", "epochs" (of a stage's own data), "tokens" (as
+            the method counts them in its batches), "flops" (forward and backward, measured) or
+            "seconds" (wall clock).
     """
 
     amount: float
@@ -35,7 +40,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Reads "300steps", "2e6tokens", "10m", "1.5h", "90s", "1e12flops", "5000examples".
+        """Reads "300steps", "3epochs", "2e6tokens", "10min", "1.5h", "90s", "1e12flops".
 
         Raises:
             UserError: not of that form.
@@ -47,11 +52,11 @@ class Budget:
                     amount = float(text.removesuffix(suffix).strip()) * factor
                 except ValueError:
                     break
-                if amount > 0:
+                if 0 < amount < math.inf:
                     return cls(amount, unit)
         raise UserError(
-            f"a budget is a positive number and a unit, such as 10m, 90s, 300steps, 2e6tokens,"
-            f" 1e12flops or 5000examples, not {text!r}"
+            f"a budget is a positive number and a unit, such as 10min, 90s, 2h, 300steps, 3epochs,"
+            f" 2e6tokens, 1e12flops or 5000examples, not {text!r}"
         )
 
     def split(self, ratios: Sequence[float]) -> list[Budget]:

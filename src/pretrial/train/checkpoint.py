@@ -63,6 +63,17 @@ def whole_folder(folder: Path, need: int = 0) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def new_folder(folder: Path, need: int = 0) -> Iterator[Path]:
+    """As `whole_folder`, but `folder` may exist: what it holds stays until the new one is whole."""
+    made = folder.with_name(f".new-{folder.name}")
+    shutil.rmtree(made, ignore_errors=True)
+    with whole_folder(made, need) as partial:
+        yield partial
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(made, folder)
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -79,7 +79,12 @@ def describe(stage: Stage, num_processes: int = 1) -> dict[str, Any]:
     batch = first_batch(stage, num_processes)
     times = stage.batch_size // micro
     about["tokens_per_step"] = float(batch["counts"].get("tokens", 0)) * times
-    a_step = {"steps": 1, "examples": stage.batch_size, "tokens": about["tokens_per_step"]}
+    a_step = {
+        "steps": 1,
+        "examples": stage.batch_size,
+        "epochs": stage.batch_size / len(stage.data),
+        "tokens": about["tokens_per_step"],
+    }
     try:
         num_flops, memory["activations"] = _measure(module, batch)
         about["flops_per_step"] = a_step["flops"] = num_flops * times

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -106,3 +106,18 @@ class Gradients:
         size = self.run.world.size
         (losses["loss"] * size if size > 1 else losses["loss"]).backward()
         return {name: value.detach() for name, value in losses.items()}
+
+
+def check_gradients(stage: str, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Makes sure that each of the parameters has got a gradient.
+
+    Raises:
+        UserError: one has none.
+    """
+    missing = [name for name, parameter in parameters.items() if parameter.grad is None]
+    if missing:
+        raise UserError(
+            f"stage {stage!r}: {len(missing)} trainable parameter(s) got no gradient in the first"
+            f" step: {', '.join(missing[:5])}. Use them in losses, or set requires_grad to False,"
+            " or put their module into `frozen`"
+        )

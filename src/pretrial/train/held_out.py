@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pretrial import status
 from pretrial.train.device import to_device
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def held_out_losses(
     generator = torch.Generator().manual_seed(0)
     device = next(module.parameters()).device
     sums: dict[str, float] = {}
-    for start in range(0, len(examples), batch_size):
+    for start in status.each(range(0, len(examples), batch_size), "evaluating held-out data"):
         batch = module.batch(examples[start : start + batch_size], generator)
         share = batch["counts"]["examples"] / len(examples)
         for name, value in module.losses(to_device(batch, device)).items():

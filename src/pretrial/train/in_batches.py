@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pretrial import status
 from pretrial.errors import UserError
 
 Item = TypeVar("Item")
@@ -36,7 +37,7 @@ def in_batches(
         raise UserError("there is nothing to read: give at least one example")
     training = module.training
     module.eval()
-    starts = range(0, len(examples), batch_size)
+    starts = status.each(range(0, len(examples), batch_size), "computing batches")
     found = [compute(examples[start : start + batch_size]).float().cpu() for start in starts]
     module.train(training)
     return torch.cat(found)
@@ -62,7 +63,8 @@ def each_by_length(
     training = module.training
     module.eval()
     found: dict[int, Found] = {}
-    for places in by_length(items, batch_size, length):
+    batches = list(by_length(items, batch_size, length))
+    for places in status.each(batches, "computing batches"):
         found |= zip(places, compute([items[i] for i in places]), strict=True)
     module.train(training)
     return [found[i] for i in range(len(items))]

@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl, a progress bar, and optional trackers."""
+"""What a run writes down: metrics.jsonl, and optional trackers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import errno
 import json
 import math
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from pretrial.errors import UserError, missing_package, nearest
 from pretrial.files import disk_explained
 
 Row = Mapping[str, Any]
-_REFRESH_SECONDS = 0.1
+#: The file in a run's folder.
+METRICS = "metrics.jsonl"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -157,56 +154,6 @@ def tracker(name: str, folder: Path) -> Tracker:
 
 
 _TRACKERS = ("tensorboard", "wandb", "trackio")
-
-
-class Bar:
-    """A progress bar for one stage: loss, examples a second, time left. Nothing where quiet."""
-
-    def __init__(self, console: Console, stage: str) -> None:
-        self._due = self._done = 0.0
-        self._loss = ""
-        self._progress: Progress | None = None
-        if console.is_terminal and not console.quiet:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[text]}"),
-                TimeRemainingColumn(),
-                console=console,
-                auto_refresh=False,
-                transient=True,
-            )
-            self._task = self._progress.add_task(stage, total=1.0, text="")
-            self._progress.start()
-        self._start: tuple[float, float] | None = None
-
-    def update(self, fraction: float, num_examples: float) -> None:
-        """Called every step; draws at most ten times a second."""
-        if self._progress is None:
-            return
-        self._done = min(fraction, 1.0)
-        now = time.monotonic()
-        if now < self._due:
-            return
-        self._due = now + _REFRESH_SECONDS
-        if self._start is None:
-            self._start = (now, num_examples)
-        began, before = self._start
-        rate = (num_examples - before) / (now - began) if now > began else 0.0
-        shown = [f"loss {self._loss}"] if self._loss else []  # until the first is known
-        text = "  ".join([*shown, f"{rate:,.1f} examples/s"] if rate else shown)
-        self._progress.update(self._task, completed=self._done, text=text, refresh=True)
-
-    def show_loss(self, loss: float) -> None:
-        """The loss to show from now on, a mean over the last logged steps."""
-        self._loss = f"{loss:.4g}"
-
-    def close(self) -> None:
-        """Draws how far the stage has come, and takes the bar off the screen."""
-        if self._progress is not None:
-            self._progress.update(self._task, completed=self._done, refresh=True)
-            self._progress.stop()
 
 
 def make_trackers(names: Sequence[str], folder: Path) -> list[Tracker]:

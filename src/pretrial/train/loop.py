@@ -19,20 +19,21 @@ import time
 from contextlib import nullcontext
 from functools import partial
 
+from pretrial import status
 from pretrial.errors import UserError
 from pretrial.train import checkpoint
 from pretrial.train.batches import Batches
 from pretrial.train.early import Watch
 from pretrial.train.ema import Average
-from pretrial.train.gradients import ComputeOptions, Gradients, Precision
-from pretrial.train.log import Bar
+from pretrial.train.gradients import ComputeOptions, Gradients, Precision, check_gradients
 from pretrial.train.lora import LoraOptions, adapt, adapt_method
 from pretrial.train.method import Method
 from pretrial.train.modules import align, freeze
 from pretrial.train.optim import Optimizers
+from pretrial.train.progress import StageLine, evaluation_line, told
 from pretrial.train.run import Run
 from pretrial.train.seeds import python_state, seed_everything, seed_of, set_python_state
-from pretrial.train.stage import Stage, Trainable
+from pretrial.train.stage import WHOLE, Stage, Trainable
 from pretrial.train.stop import Stopped, StopRequest, listening
 from pretrial.train.store import Store, first_not_finite
 from pretrial.train.window import Window
@@ -71,14 +72,16 @@ def train(
         adapt_method(method, lora)
     method.to(run.device)
     names = set()
-    with listening() as request:
-        for stage in method.stages(run):
+    with listening() as request, run.display():
+        for stage in told(method.stages(run)):
             if stage.name in names:
                 raise UserError(f"two stages are called {stage.name!r}: rename one")
             names.add(stage.name)
             if lora is not None:  # a stage may train a network that the method had not before
                 adapt(stage.module, lora)
-            _StageLoop(stage, run, options, request).run_whole()
+            num_steps = _StageLoop(stage, run, options, request).run_whole()
+            for more in run.extensions.stages(stage, num_steps):
+                _StageLoop(more, run, options, request).run_whole(run.extensions.told(more))
 
 
 class _StageLoop:
@@ -100,8 +103,11 @@ class _StageLoop:
         self.saved = 0.0  # what had been spent at the last checkpoint, in save_every's unit
         self.stop = False
 
-    def run_whole(self) -> None:
-        """Trains the stage, or loads what it gave when it was finished before."""
+    def run_whole(self, told: str = "") -> int:
+        """Says `told` and trains the stage, or loads what it gave when it was finished before.
+
+        Returns the number of its steps.
+        """
         run, stage = self.run, self.stage
         done = self.store.folder / "done"
         freeze(self.module)
@@ -110,8 +116,11 @@ class _StageLoop:
             run.rebook(state["spent"])
             run.journal.pass_to(state["journal"])
             run.world.on_first(partial(checkpoint.prune, self.store.folder, 0))
-            run.say(f"{stage.name}: finished before, after {state['step']} steps")
+            self.step = state["step"]
+            run.say(f"{stage.name}: finished before, after {self.step} steps")
         else:
+            if told:
+                run.say(told)
             run.stage = stage.name
             self.request.deferred = True
             try:
@@ -123,6 +132,7 @@ class _StageLoop:
                 self.request.deferred = False
         self.module.eval()
         seed_everything(seed_of(run.seed, stage.name, "after"))
+        return self.step
 
     def _train(self) -> None:
         stage = self.stage
@@ -139,17 +149,20 @@ class _StageLoop:
         seed_everything(seed_of(self.run.seed, stage.name, "before"))
         self._resume()
         self._set_training()
+        self._warn_of_warmup(stage.num_steps)
         self.clock = time.monotonic()
         self.seconds = self.spent.total("seconds")
-        self.bar = Bar(self.run.console, stage.name)
-        try:
-            with self.run.sharded_by(self.gradients.sharding):
-                while self._fraction() < 1 and not (self.watch and self.watch.over):
-                    self._one_step()
-                    self._after_step()
-                self._finish()
-        finally:
-            self.bar.close()
+        self.line = StageLine(stage.name, stage.num_steps)
+        with self.run.sharded_by(self.gradients.sharding), status.showing(self.line):
+            while self._fraction() < WHOLE and not (self.watch and self.watch.over):
+                self._one_step()
+                self._after_step()
+            self._finish()
+
+    def _warn_of_warmup(self, num_steps: int) -> None:
+        """Says so where the stage's steps end before a warm-up does."""
+        if num_steps and (lost := self.optim.lost_warmup(num_steps)):
+            self.run.say(f"{self.stage.name}: {lost}")
 
     def _set_training(self) -> None:
         self.module.train()
@@ -159,10 +172,10 @@ class _StageLoop:
 
     def _one_step(self) -> None:
         batches, counts = self.batches.of_step(self.step)
-        self.optim.set_rates(self.step, self._fraction(), self._stride())
+        self.optim.set_rates(self.step, self._fraction(), self.stage.stride)
         scalars, flops = self.gradients.add(batches)
         if self.step == 0:
-            self._check_gradients()
+            check_gradients(self.stage.name, self.parameters)
         scalars.update(self.optim.step())
         if self.average is not None:
             self.average.update()
@@ -172,22 +185,9 @@ class _StageLoop:
         self.step += 1
         self._book(counts, flops)
 
-    def _check_gradients(self) -> None:
-        missing = [name for name, parameter in self.parameters.items() if parameter.grad is None]
-        if missing:
-            raise UserError(
-                f"stage {self.stage.name!r}: {len(missing)} trainable parameter(s) got no gradient"
-                f" in the first step: {', '.join(missing[:5])}. Use them in losses, or"
-                " set requires_grad to False, or put their module into `frozen`"
-            )
-
     def _fraction(self) -> float:
         budget = self.stage.budget
         return self.spent.total(budget.unit) / budget.amount
-
-    def _stride(self) -> float:
-        step = {"steps": 1, "examples": self.stage.batch_size}.get(self.stage.budget.unit, 0)
-        return step / self.stage.budget.amount
 
     def _book(self, counts: dict[str, float], flops: int) -> None:
         """Books a step; all processes book the same, with the clock of the first."""
@@ -205,6 +205,8 @@ class _StageLoop:
             amounts["tokens"] = counts["tokens"]
         if self.gradients.meter is not None:
             amounts["flops"] = flops
+        if self.stage.budget.unit == "epochs":
+            amounts["epochs"] = counts["examples"] / len(self.stage.data)
         self.run.book(self.stage.purpose, **amounts)
         self.seconds = self.spent.total("seconds")
 
@@ -214,7 +216,9 @@ class _StageLoop:
         stage, run = self.stage, self.run
         if self.step % run.log_every == 0:
             self._log()
-        self.bar.update(self._fraction(), self.spent.total("examples"))
+        own = self.spent.by_purpose[stage.purpose]
+        latest = self.window.steps if run.world.size == 1 else ()  # else they are shares
+        self.line.update(self.step, self._fraction(), own["examples"], own["seconds"], latest)
         if stage.evaluate_every and self.step % stage.evaluate_every == 0:
             self._evaluate()
         spent = self.spent.total(run.save_every.unit) - self.saved
@@ -234,7 +238,8 @@ class _StageLoop:
 
     def _fail(self, step: int, what: str) -> None:
         batch_size = self.stage.batch_size
-        numbers = self.batches.order.take(step * batch_size, min(5, batch_size))
+        first = self.stage.first_example + step * batch_size
+        numbers = self.batches.order.take(first, min(5, batch_size))
         raise UserError(
             f"stage {self.stage.name!r}, step {step}: {what}: lower the learning rate, or look at"
             f" the batch (examples number {', '.join(map(str, numbers))}, ...); the last good"
@@ -248,7 +253,7 @@ class _StageLoop:
         units = ("examples", "tokens", "flops", "seconds")
         spent = {unit: amount for unit in units if (amount := self.spent.total(unit))}
         self.run.log({**means, **self.optim.rates(), **spent}, self.step)
-        self.bar.show_loss(means["loss"])
+        self.line.note(means | self.optim.rates())
 
     def _evaluate(self) -> None:
         stage, run = self.stage, self.run
@@ -258,13 +263,14 @@ class _StageLoop:
         began = time.monotonic()
         self.module.eval()
         with self.average.in_place() if self.average else nullcontext():
-            with run.whole():
+            with run.whole(), status.task(f"{stage.name}: evaluating"):
                 numbers = run.world.share(stage.evaluate())
             if self.watch is not None:
                 self.watch.see(numbers, partial(checkpoint.weights_of, self.module))
         self._set_training()
         self.evaluated = self.step
         run.log({f"eval/{name}": value for name, value in numbers.items()}, self.step)
+        run.say(evaluation_line(stage.name, self.step, numbers))
         run.book("evaluate", seconds=run.world.share(time.monotonic() - began))
 
     # -- on the disk ------------------------------------------------------------------------------
@@ -327,6 +333,8 @@ class _StageLoop:
         """The last evaluation, then the weights that the stage gives."""
         if self.window.steps:
             self._log()
+        if not self.stage.num_steps:  # known only now
+            self._warn_of_warmup(self.step)
         if self.evaluated != self.step:
             self._evaluate()
         if self.average is not None:

@@ -135,6 +135,17 @@ class Optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
+    def lost_warmup(self, num_steps: float) -> str:
+        """What to say where so few steps end before a warm-up does; "" where none is lost."""
+        warmup = max(spec.warmup for spec in self.specs)
+        if warmup <= max(1, num_steps):
+            return ""
+        return (
+            f"the warm-up takes {warmup:g} steps and the budget ends after {num_steps:.0f}, so the"
+            " learning rate never reaches its peak: give a share of the budget instead, such as"
+            " --warmup 0.1"
+        )
+
     def rates(self) -> dict[str, float]:
         """The current learning rates, by the name they are logged under."""
         rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]

@@ -7,18 +7,20 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from rich.console import Console
 
+from pretrial import status
 from pretrial.errors import UserError
 from pretrial.train import checkpoint, distributed, log
 from pretrial.train.budget import Budget, Spent
 from pretrial.train.callbacks import Callbacks
 from pretrial.train.claim import claim, release
+from pretrial.train.extension import Extensions
 from pretrial.train.seeds import seed_everything, seed_of
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Run:
         log_every: steps between two rows of metrics.
         measure_flops: count FLOPs also where no budget is in FLOPs.
         stage: name of the open stage, "" between stages.
+        extensions: what it is trained further for, behind its end.
         callbacks: what a caller is told.
     """
 
@@ -72,11 +75,12 @@ class Run:
         self.log_every = log_every
         self.measure_flops = measure_flops
         self.stage = ""
+        self.extensions = Extensions("", ())
         self._books = [self.spent]
         self._sharding: Sharding | None = None
         self.console = Console(quiet=quiet or not self.world.is_first)
         self.world.on_first(lambda: claim(self.folder))
-        self.journal = log.Journal(self.folder / "metrics.jsonl", self._known_rows())
+        self.journal = log.Journal(self.folder / log.METRICS, self._known_rows())
         self.callbacks = callbacks if callbacks and self.world.is_first else Callbacks()
         self._trackers = log.make_trackers(trackers, self.folder) if self.world.is_first else []
         self._trackers.append(self.callbacks)
@@ -141,6 +145,10 @@ class Run:
         """Prints a line, in the first process and unless quiet."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
+    def display(self) -> AbstractContextManager[None]:
+        """Tells of what is being done inside, unless quiet or told by the command already."""
+        return nullcontext() if self.console.quiet else status.shown(lambda: self.console)
+
     def log(self, numbers: Mapping[str, Any], step: int | None = None) -> None:
         """Writes a row of metrics.jsonl, and to the trackers."""
         if not self.world.is_first:
@@ -149,6 +157,8 @@ class Run:
         if step is not None:
             row |= {"step": step}
         values = log.plain(numbers)
+        if step is None:
+            status.note(values)
         if self.journal.write(row | values):
             known = {name: value for name, value in values.items() if value is not None}
             for tracker in self._trackers:
@@ -271,7 +281,7 @@ class Run:
                 stack.enter_context(checkpoint.whole_folder(folder))
 
             def work() -> None:
-                for piece in world.own(num_pieces):
+                for piece in status.each(world.own(num_pieces), f"making {folder.name}"):
                     seed_everything(seed_of(self.seed, folder.name, piece))
                     make(piece, partial)
 
@@ -306,7 +316,8 @@ class Run:
         began = time.monotonic()
         with self.apart() as spent, checkpoint.whole_folder(folder) as partial:
             seed_everything(seed_of(self.seed, folder.name))
-            make(partial)
+            with status.task(f"making {folder.name}"):
+                make(partial)
             rest = time.monotonic() - began - spent.total("seconds")
             spent.add(purpose, seconds=max(rest, 0.0))
             self._write_book(partial, spent)

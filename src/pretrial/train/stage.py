@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,9 @@ from pretrial.train.budget import Budget
 from pretrial.train.held_out import held_out_losses
 
 Batch = dict[str, Any]
+
+#: Share of a budget that counts as all of it: steps that are parts of an epoch add up with errors.
+WHOLE = 1 - 1e-9
 
 
 class Trainable(nn.Module):
@@ -142,6 +146,7 @@ class Stage:
             and during `evaluate`; None for none.
         purpose: what its work is booked under.
         shuffle: False keeps the data's order.
+        first_example: place in the stream of data where the stage begins.
     """
 
     name: str
@@ -157,6 +162,7 @@ class Stage:
     ema: float | None = None
     purpose: str = "train"
     shuffle: bool = True
+    first_example: int = 0
 
     @classmethod
     def of(
@@ -193,6 +199,18 @@ class Stage:
             size = stage.micro_batch_size or stage.batch_size
             stage.evaluate = partial(held_out_losses, module, held_out, size)
         return stage
+
+    @property
+    def stride(self) -> float:
+        """Share of the budget that each step takes; 0 where its unit does not tell."""
+        size = self.batch_size
+        step = {"steps": 1.0, "examples": size, "epochs": size / max(len(self.data), 1)}
+        return step.get(self.budget.unit, 0.0) / self.budget.amount
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole budget; 0 where its unit does not tell."""
+        return math.ceil(WHOLE / self.stride) if self.stride else 0
 
     @property
     def optims(self) -> tuple[Optim, ...]:

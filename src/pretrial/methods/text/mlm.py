@@ -77,7 +77,7 @@ class Config(EncoderConfig):
     mask_prob: float = 0.8  # section 3.5, what its two 10 % leave
     random_prob: float = 0.1  # section 3.5
     lr: float = 5e-4  # configure_pretraining.py
-    warmup: float = 10_000  # configure_pretraining.py
+    warmup: float = 0.1  # of the budget; paper() has its steps
     batch_size: int = 128  # section 3.3
 
     #: Published parameters of what `export` gives, for each name that `paper` knows.
@@ -91,7 +91,9 @@ class Config(EncoderConfig):
     @classmethod
     def paper(cls, name: str = "small") -> Self:
         """The published sizes: "small" (14 M parameters), "base" (110 M), "large" (335 M)."""
-        base = cls(
+        small = cls(warmup=10_000)  # configure_pretraining.py
+        base = replace(
+            small,
             embedding_size=768,
             width=768,
             num_heads=12,
@@ -109,7 +111,7 @@ class Config(EncoderConfig):
             feed_forward=4096,
             batch_size=2048,
         )
-        return published_size(name, {"small": cls(), "base": base, "large": large})
+        return published_size(name, {"small": small, "base": base, "large": large})
 
 
 class MLM(TextEncoder):

@@ -43,7 +43,7 @@ class Config(SelfSupervised):
     batch_size: int = 64  # run_pretrain.sh
     finetune_ratio: float = 0.2  # 10,000 of 50,000 steps
     finetune_lr: float = 1e-4  # run_finetune.sh
-    finetune_warmup: float = 500  # train.py
+    finetune_warmup: float = 0.1  # of the budget; paper() has its steps
     finetune_batch_size: int = 32  # run_finetune.sh
     finetune_dropout_prob: float = 0.1  # train.py
     min_crop: float = 0.5  # assumed: the release crops at random
@@ -69,4 +69,6 @@ class Config(SelfSupervised):
     @classmethod
     def paper(cls, name: str = "vit-mae-base") -> Self:
         """The published sizes: "vit-mae-base" (86 M without decoder), "roberta-base" (125 M)."""
-        return published_size(name, {"vit-mae-base": cls(), "roberta-base": cls(input="text")})
+        images = cls(finetune_warmup=500)  # train.py
+        sizes = {"vit-mae-base": images, "roberta-base": replace(images, input="text")}
+        return published_size(name, sizes)

@@ -99,7 +99,7 @@ class Config(Optimisation, TransformerSizes):
     pretrain_ratio: float = 0.5
     pretrain_epochs: int = 25  # pretraining.yaml
     pretrain_lr: float = 5e-5  # pretraining.yaml
-    pretrain_warmup: float = 5000  # pretraining.yaml
+    pretrain_warmup: float = 0.1  # of its budget; paper() has its steps
     pretrain_decay: float = 0.1  # pretraining.yaml: decoder
     pretrain_batch_size: int = 96  # pretraining.yaml: 12 times 8 accumulated
     num_candidates: int = 2000
@@ -177,8 +177,9 @@ class Config(Optimisation, TransformerSizes):
     @classmethod
     def paper(cls, name: str = "decoder") -> Self:
         """The published sizes: "decoder" (111 M parameters), "encoder" (125 M)."""
+        decoder = cls(pretrain_warmup=5000)  # pretraining.yaml
         encoder = replace(
-            cls(),
+            decoder,
             architecture="encoder",
             vocab_size=50265,
             num_positions=514,
@@ -186,5 +187,5 @@ class Config(Optimisation, TransformerSizes):
             inverse_layer_scaling=False,
             pretrain_decay=0.01,
         )
-        sizes = {"decoder": cls(), "encoder": encoder}
+        sizes = {"decoder": decoder, "encoder": encoder}
         return published_size(name, sizes)

@@ -73,10 +73,10 @@ class Config(TransformerSizes):
     phase_ratios: tuple[float, float, float] = (500, 50, 5)  # abstract, billions of tokens
     lr: float = 5.3e-4  # section 2.2
     weight_decay: float = 0.0  # assumed
-    phase1_warmup: float = 600  # section 2.2
+    phase1_warmup: float = 0.1  # of its budget; paper() has its steps
     phase1_final_ratio: float = 0.1  # section 2.2, to 5.3e-5
     rewarm: Literal["rewarm", "linear", "constant"] = "rewarm"  # section 2.3
-    rewarm_steps: float = 1000  # section 2.3
+    rewarm_steps: float = 0.1  # the same
     packing: Packing = "language"  # section 2.2
     max_line: int = 1000  # assumed, as in The Stack
     max_mean_line: float = 100.0  # assumed, as in The Stack
@@ -168,7 +168,8 @@ class Config(TransformerSizes):
     @classmethod
     def paper(cls, name: str = "1.3b") -> Self:
         """The published size."""
-        return published_size(name, {"1.3b": cls()})
+        published = cls(phase1_warmup=600, rewarm_steps=1000)  # sections 2.2 and 2.3
+        return published_size(name, {"1.3b": published})
 
     def annotator_settings(self) -> Settings:
         """The annotator that is trained."""

@@ -94,7 +94,7 @@ class Config(PromptedConfig):
     multitask_dropout_prob: float = 0.1  # Table 2
     lr: float = 1e-4  # assumed: the paper's Adafactor scales its steps by itself
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    warmup: float = 10_000  # Table 2
+    warmup: float = 0.1  # of the budget; paper() has its steps
     weight_decay: float = 0.0
     batch_size: int = 2048  # section 3.2
 
@@ -147,11 +147,12 @@ class Config(PromptedConfig):
             max_targets=24,
             multitask_dropout_prob=0.0,
             schedule="constant",
-            warmup=10,
+            warmup=0.05,
         )
 
     @classmethod
     def paper(cls, name: str = "cd") -> Self:
         """The published sizes: "cd" and "nd" (4.8 B parameters), "ed" (11.0 B)."""
         architecture = published_size(name, PUBLISHED_ARCHITECTURES)
-        return replace(cls(), architecture=architecture, objective=PAIRS[architecture][0])
+        published = cls(warmup=10_000)  # Table 2
+        return replace(published, architecture=architecture, objective=PAIRS[architecture][0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
 from pretrial.bases.config import published_size
@@ -35,7 +35,7 @@ class Config(EncoderConfig):
     visible_ratio: float = 0.5  # assumed
     encoder_prob: float = 0.2  # (secondary)
     lr: float = 1e-4  # BERT; assumed
-    warmup: float = 10_000  # BERT; assumed
+    warmup: float = 0.1  # of the budget; paper() has its steps
     weight_decay: float = 0.01  # BERT; assumed
     batch_size: int = 256  # BERT; assumed
 
@@ -45,5 +45,8 @@ class Config(EncoderConfig):
     @classmethod
     def paper(cls, name: str = "base") -> Self:
         """The published sizes: "base" (110 M parameters), "large" (335 M)."""
-        large = cls(width=1024, num_layers=24, num_heads=16, feed_forward=4096, decoder_layers=4)
-        return published_size(name, {"base": cls(), "large": large})
+        base = cls(warmup=10_000)  # BERT; assumed
+        large = replace(
+            base, width=1024, num_layers=24, num_heads=16, feed_forward=4096, decoder_layers=4
+        )
+        return published_size(name, {"base": base, "large": large})

@@ -66,7 +66,7 @@ class Config(Optimisation, TransformerSizes):
     temperature: float = 1.0  # criterions/cross_entropy.py
     pooling: Literal["mean", "prompt"] = "mean"  # criterions/cross_entropy.py
     lr: float = 1.5e-6  # train.sh
-    warmup: float = 6000  # train.sh
+    warmup: float = 0.1  # of the budget; paper() has its steps
     weight_decay: float = 0.01  # train.sh
     batch_size: int = 12  # train.sh: 4,096 tokens, accumulated 3 times, in windows of 1,024
 
@@ -150,7 +150,7 @@ class Config(Optimisation, TransformerSizes):
     @classmethod
     def paper(cls, name: str = "bart-large") -> Self:
         """The published sizes: "bart-large", "bart-base", "t5-base" and "t5-large"."""
-        large = cls()
+        large = cls(warmup=6000)  # train.sh
         base = replace(large, width=768, num_layers=6, num_heads=12, feed_forward=3072)
         t5 = replace(large, architecture="t5", vocab_size=32_128, max_length=512)
         sizes = {

@@ -82,7 +82,7 @@ class Config(Optimisation, TransformerSizes):
     data_ratio: float = 1.0
     lr: float = 1e-3  # transformer-lra-cifar-mlm.yaml
     state_lr: float = 1e-3  # s4-lra-cifar-mlm.yaml
-    warmup: float = 2500  # transformer-lra-cifar-mlm.yaml
+    warmup: float = 0.1  # of the budget; paper() has its steps
     weight_decay: float = 0.0  # transformer-lra-cifar-mlm.yaml
     batch_size: int = 32  # transformer-lra-cifar-mlm.yaml
 
@@ -135,7 +135,8 @@ class Config(Optimisation, TransformerSizes):
         (the last one beyond it); "s4-image" and so on name a state space and a task; "s4d-example"
         is the repository's small model for sequential CIFAR.
         """
-        return published_size(name, _transformers(cls()) | _state_spaces(cls()))
+        image = cls(warmup=2500)  # transformer-lra-cifar-mlm.yaml
+        return published_size(name, _transformers(image) | _state_spaces(image))
 
     def sequence_config(self, **inputs: Any) -> LongSequenceConfig:
         """The encoder's sizes; `inputs` are the settings that the data decide."""

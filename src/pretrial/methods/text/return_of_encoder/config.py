@@ -89,7 +89,7 @@ class Config(Optimisation):
     batch_size: int = 128  # global_batch_size
     lr: float = 1e-4  # learning_rate
     weight_decay: float = 0.01  # weight_decay
-    warmup: float = 4.0  # warmup_steps
+    warmup: float = 0.1  # of the budget; paper() has its steps
 
     def __post_init__(self) -> None:
         if self.num_heads % self.num_kv_heads:
@@ -160,7 +160,8 @@ class Config(Optimisation):
     @classmethod
     def paper(cls, name: str = "330m") -> Self:
         """The published size, 20 layers and 10."""
-        return published_size(name, {"330m": cls()})
+        # warmup_steps of the release
+        return published_size(name, {"330m": cls(warmup=4.0)})
 
     def decoder_only(self, num_layers: int = 0) -> Self:
         """A decoder-only model of as many parameters.

@@ -96,7 +96,7 @@ class Config(PromptedConfig):
     head_size: int = 256
     feed_forward: int = 16384
     lr: float = 1e-4  # assumed: the paper's Adafactor scales its steps by itself
-    warmup: float = 10_000  # assumed, T5's
+    warmup: float = 0.1  # of the budget; paper() has its steps
     embedding_lr_ratio: float = 1.0
     weight_decay: float = 0.0
     batch_size: int = 1024
@@ -142,4 +142,5 @@ class Config(PromptedConfig):
     @classmethod
     def paper(cls, name: str = "20b") -> Self:
         """The published size, "20b" (google/ul2)."""
-        return published_size(name, {"20b": cls()})
+        # the warm-up is assumed, T5's
+        return published_size(name, {"20b": cls(warmup=10_000)})

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from pretrial import status
 from pretrial.compare import engine
 from pretrial.compare.setting import Setting
 from pretrial.compare.trial import Data
@@ -63,7 +64,8 @@ def demo(*, out: Path = Path("runs/demo-coderl"), seed: int = 0, rebuild: bool =
     options = {"solved": packaged.SOLVED, "num_samples": 10, "warm_start": str(packaged.FOLDER)}
     setting = Setting(("coderl",), options, seeds=(seed,), arms=ARMS, budget=_BUDGET)
     trial = setting.make()
-    data = trial.data()
+    with status.task("making the problems"):
+        data = trial.data()
     only = len(data.train) - packaged.SOLVED
     console.print(
         f"A T5 of 0.26 M parameters has imitated the {packaged.SOLVED} reference programs that"
@@ -78,14 +80,16 @@ def demo(*, out: Path = Path("runs/demo-coderl"), seed: int = 0, rebuild: bool =
     measured = {name: _measured(setting, where, name, seed) for name in ARMS}
     headline = headline_of(measured)
     console.print(f"[bold]{headline}[/bold]", highlight=False)
-    models = [_trained(setting, where, data, name, seed) for name in ("warm", "coderl")]
     unseen = data.test[0][:_COMPARED]
+    with status.task("comparing programs before and after"):
+        models = [_trained(setting, where, data, name, seed) for name in ("warm", "coderl")]
+        compared = _before_and_after(models, unseen, seed)
     page = page_of(
         headline,
         measured,
         {arm.name: arm.label for arm in trial.arms},
         rows_of(log / "metrics.jsonl"),
-        _before_and_after(models, unseen, seed),
+        compared,
         data.name,
         time.monotonic() - began,
     )

@@ -56,7 +56,7 @@ def trial(
     """
     if which == "grid":
         return grid_trial(data, tiny)
-    config = Config.tiny() if tiny else Config.small()
+    config = Config.tiny() if tiny else replace(Config.small(), warmup=10)
     steps = 10 if tiny else 300
     config = replace(config, evaluate_every=2 if tiny else 15)
     causal = replace(config, architecture="causal_decoder", objective="full_lm")

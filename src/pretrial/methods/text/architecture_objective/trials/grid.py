@@ -32,7 +32,7 @@ _NUM_ASKED = 200  # of each task
 #: The pair of the first claim, and one arm for each further one; --all has the others too.
 _DEFAULT = ("cd-flm", "ed-mlm", "nd-mlm", "nd-plm")
 #: 0.2 M parameters in a decoder, for all arms alike.
-_SIZES: Any = {"width": 64, "num_layers": 2, "num_heads": 4, "feed_forward": 128}
+_SIZES: Any = {"width": 64, "num_layers": 2, "num_heads": 4, "feed_forward": 128, "warmup": 10}
 
 _NOTES = (
     "A token passes as many layers in decoders as in encoder-decoders, which have twice the"
