@@ -64,6 +64,9 @@ def answers(start: Path, rows: Path, folder: Path, more: str = "") -> list[dict[
     """Fine-tunes, predicts, measures, exports; gives what is predicted."""
     run("finetune", start, "--data", rows, "--out", folder / "tuned", f"{FAST} {more}".strip())
     out = folder / "answers.jsonl"
+    repeat = (folder / "tuned" / "run.yaml").read_text()
+    assert f"\ncommand: finetune {start}\n" in repeat
+    assert "\nepochs: 10\n" in repeat
     run("predict", folder / "tuned", "--data", rows, "--out", out)
     run("eval", folder / "tuned", "--data", rows, "--out", folder / "result.json")
     run("export", folder / "tuned", "--to", folder / "exported")

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pretrial import status
 from pretrial.api import data, runs
-from pretrial.cli import options
+from pretrial.cli import config_file, options
 from pretrial.data.as_json import as_json_line
 from pretrial.data.cleaning.cascade import Cascade, draw
 from pretrial.data.cleaning.cascade_stages import Options
@@ -25,8 +26,8 @@ class Texts:
     """What is learnt from, and where the result goes.
 
     Attributes:
-        out: a file of JSON lines for the documents that pass; the account goes beside it, under its
-            name with .report.json at the end.
+        out: a file of JSON lines for the documents that pass; beside it go the account, under its
+            name with .report.json at the end, and what repeats the command, with .run.yaml.
         reference: a source of texts as they are wanted; without one, perplexity, quality and topics
             are not looked at.
         harmful: a source of texts as they are not wanted.
@@ -59,8 +60,10 @@ def clean(argv: Sequence[str]) -> None:
     )
     runs.make_folder(out.parent)
     with whole_file(out) as file:
-        for row in cascade.run(rows):
+        for row in status.each(cascade.run(rows), "cleaning, documents that passed"):
             file.write(as_json_line(row) + "\n")
+    repeat = config_file.repeat_of("clean", source, parsed.texts, parsed.options)
+    runs.write_text(out.with_name(f"{out.name}.{runs.REPEAT}"), repeat)
     runs.write_text(report, json.dumps(cascade.report(), indent=1, ensure_ascii=False) + "\n")
     data.tell_skipped(source, rows)
     print(cascade.table())

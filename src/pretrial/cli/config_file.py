@@ -53,20 +53,29 @@ def expanded(words: Sequence[str]) -> list[str]:
     return [*command, *(word for item in kept.items() for word in _words(*item)), *own]
 
 
-def text_of(command: str, options: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def text_of(
+    command: str, options: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+) -> str:
     """The file that repeats a command.
 
     Args:
         command: with the words that follow it, such as a slug.
         options: by their names; those that are empty are left out.
-        settings: of the method.
+        settings: of the method, where the command trains one.
     """
     import yaml
 
     head = f"# the same again: pretrial {command.split()[0]} {FLAG} THIS_FILE --out OTHER\n"
     kept = {name: value for name, value in plain(options).items() if value not in ("", [], None)}
-    found = {"command": command, **kept, "settings": plain(settings)}
+    found = {"command": command, **kept} | ({"settings": plain(settings)} if settings else {})
     return head + yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
+
+
+def repeat_of(command: str, *parts: Any) -> str:
+    """The file that repeats a command whose options are those of some dataclasses."""
+    from pretrial.cli.options import values_of
+
+    return text_of(command, {n: value for part in parts for n, value in values_of(part).items()})
 
 
 def _read(path: Path) -> tuple[list[str], dict[str, Any]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from pretrial.api import data, runs
-from pretrial.cli import options
+from pretrial.cli import config_file, options
 from pretrial.compare.report.run_page import NAME as REPORT
 
 
@@ -31,6 +32,9 @@ def finetune(argv: Sequence[str]) -> None:
     )
     if done.run.world.is_first:
         out = parsed.place.out
+        given = (parsed.source, parsed.options, parsed.learning, parsed.place)
+        repeat = config_file.repeat_of(shlex.join(["finetune", name]), *given)
+        runs.write_text(out / runs.REPEAT, repeat)
         print(_summary(done))
         told = f"the model is in {out / runs.MODEL}: pretrial predict, eval and export take {out}"
         print(f"{told}; {out / REPORT} shows the run")

@@ -249,6 +249,10 @@ def test_the_command(tmp_path: Path, good: list[str], capsys: pytest.CaptureFixt
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["path"] for row in rows] == [f"{number}.txt" for number in range(9)]
     report = json.loads((tmp_path / "new" / "good.jsonl.report.json").read_text())
+    again = tmp_path / "new" / "good.jsonl.run.yaml"
+    assert main(["clean", "--config", str(again), "--out", str(tmp_path / "again.jsonl")]) == 0
+    first = tmp_path / "new" / "good.jsonl"
+    assert (tmp_path / "again.jsonl").read_bytes() == first.read_bytes()
     assert [each["num_kept"] for each in report][-1] == 9
     assert "1 near" in capsys.readouterr().out
     assert main(words) == 2
