@@ -53,7 +53,7 @@ class Task:
         """What to say of it now."""
         seconds = time.monotonic() - self.began
         parts = [self.text]
-        if self.total:
+        if self.total > 1:
             parts.append(f"{self.done:,} of {self.total:,}")
         elif self.done:
             parts.append(f"{self.done:,}")

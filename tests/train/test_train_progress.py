@@ -24,13 +24,13 @@ def clock(monkeypatch):
 
 
 def test_the_line_has_step_time_left_loss_rate_and_speed(clock):
-    line = StageLine("train", 150_000)
-    assert line.line() == "train  step 0/150,000"
+    line = StageLine("train", 150_000, lambda: {"lr_0": 4.98e-4, "lr_1": 1.0})
+    assert line.line() == "train  step 0/150,000  lr 0.0005"
     line.update(1, 1 / 150_000, 32, 1.0)
-    assert line.line() == "train  step 1/150,000"
+    assert line.line() == "train  step 1/150,000  lr 0.0005"
     clock[0] += 60
     line.update(15_000, 0.1, 480_032, 41.0)  # twenty seconds went into evaluations
-    line.note({"loss": 6.12345, "mlm_loss": 3.0, "lr": 4.98e-4, "grad_norm": 2.0})
+    line.note({"loss": 6.12345, "mlm_loss": 3.0, "grad_norm": 2.0})
     told = "train  step 15,000/150,000  9:00 left  loss 6.123  lr 0.0005  12,000 examples/s"
     assert line.line() == told
     assert len(told) <= 80
@@ -56,7 +56,7 @@ def test_where_steps_are_unknown_the_share_is_told(clock):
     line.update(4, 0.5, 4, 8.0)
     line.note({"loss": float("1.5"), "share_passed": 0.345, "reward": None})
     assert line.line() == (
-        "reinforce  step 4, 50%  0:08 left  loss 1.5  passing 0.345  0.5 examples/s"
+        "reinforce  step 4, 50%  0:08 left  loss 1.5  passing 34%  0.5 examples/s"
     )
 
 
@@ -93,5 +93,5 @@ def test_the_summary_has_the_first_and_the_last_of_what_counts():
     ]
     assert summary(rows) == [
         "warm: loss 9 -> 6.25, held-out loss 6.5, held-out nll 6",
-        "run: passing 0.1 -> 0.5",
+        "run: passing 10% -> 50%",
     ]

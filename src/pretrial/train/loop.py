@@ -152,7 +152,7 @@ class _StageLoop:
         self._warn_of_warmup(stage.num_steps)
         self.clock = time.monotonic()
         self.seconds = self.spent.total("seconds")
-        self.line = StageLine(stage.name, stage.num_steps)
+        self.line = StageLine(stage.name, stage.num_steps, self.optim.rates)
         with self.run.sharded_by(self.gradients.sharding), status.showing(self.line):
             while self._fraction() < WHOLE and not (self.watch and self.watch.over):
                 self._one_step()
@@ -253,7 +253,7 @@ class _StageLoop:
         units = ("examples", "tokens", "flops", "seconds")
         spent = {unit: amount for unit in units if (amount := self.spent.total(unit))}
         self.run.log({**means, **self.optim.rates(), **spent}, self.step)
-        self.line.note(means | self.optim.rates())
+        self.line.note(means)
 
     def _evaluate(self) -> None:
         stage, run = self.stage, self.run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pretrial import status
@@ -32,10 +32,14 @@ class StageLine(Task):
     Args:
         name: of the stage.
         num_steps: that it will take; 0 where only the share of its budget can be told.
+        rates: gives its learning rates now, of which the first is shown.
     """
 
-    def __init__(self, name: str, num_steps: int = 0) -> None:
+    def __init__(
+        self, name: str, num_steps: int = 0, rates: Callable[[], Mapping[str, float]] = dict
+    ) -> None:
         super().__init__(name, num_steps)
+        self._rates = rates
         self._fraction = self._num_examples = self._seconds = 0.0
         self._start: tuple[float, float, float, float] | None = None
         self._numbers: dict[str, float] = {}
@@ -72,9 +76,7 @@ class StageLine(Task):
         self._noted = time.monotonic()
         shown = {"loss", *_ALSO}
         self._numbers |= {
-            name: value
-            for name, value in numbers.items()
-            if value is not None and (name in shown or name.startswith("lr"))
+            name: value for name, value in numbers.items() if value is not None and name in shown
         }
 
     def line(self) -> str:
@@ -84,13 +86,9 @@ class StageLine(Task):
         left, rate = self._pace()
         if left is not None:
             parts.append(f"{duration(left)} left")
-        numbers = dict(self._numbers)
-        if "loss" in numbers:
-            parts.append(f"loss {numbers.pop('loss'):.4g}")
-        for name, called in _ALSO.items():
-            if name in numbers:
-                parts.append(f"{called} {numbers.pop(name):.3g}")
-        parts += [f"lr {value:.2g}" for value in list(numbers.values())[:1]]
+        numbers = self._numbers
+        parts += [_told(name, numbers[name]) for name in ("loss", *_ALSO) if name in numbers]
+        parts += [f"lr {rate:.2g}" for rate in list(self._rates().values())[:1]]
         if rate is not None:
             parts.append(f"{rate:,.0f} examples/s" if rate >= 10 else f"{rate:.2g} examples/s")
         return "  ".join(parts)
@@ -131,7 +129,14 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _course(name: str, values: Sequence[float]) -> str:
-    told = _ALSO.get(name, name.replace("eval/", "held-out "))
+    last = _told(name, values[-1])
     if len(values) == 1:
-        return f"{told} {values[0]:.4g}"
-    return f"{told} {values[0]:.4g} -> {values[-1]:.4g}"
+        return last
+    called, _, value = last.rpartition(" ")
+    return f"{called} {_told(name, values[0]).rpartition(' ')[2]} -> {value}"
+
+
+def _told(name: str, value: float) -> str:
+    """A number with the name that it is called by."""
+    called = _ALSO.get(name, name.replace("eval/", "held-out "))
+    return f"{called} {value:.0%}" if name == "share_passed" else f"{called} {value:.4g}"
