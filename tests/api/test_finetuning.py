@@ -283,3 +283,44 @@ def test_other_options_want_another_folder(classifier: Path, start: Path) -> Non
     other = FinetuneOptions(lr=1e-2, epochs=5, batch_size=8, max_length=16, patience=15)
     with pytest.raises(UserError, match="--epochs 15, not 5"):
         finetuned(start, rows, classifier, other)
+
+
+@pytest.mark.parametrize("kind", ["GPT2", "T5"])
+def test_language_models_are_finetuned_too(kind: str, tmp_path: Path) -> None:
+    words = [row["text"] for row in texts()]
+    specials = {"eos_token": "</s>", "unk_token": "<unk>"}
+    if kind == "T5":
+        tokenizer = learn_bpe(
+            words, 300, specials={"pad_token": "<pad>", **specials}, template="$A </s>"
+        )
+        network: Any = tf.T5ForConditionalGeneration(
+            tf.T5Config(
+                vocab_size=len(tokenizer),
+                d_model=16,
+                d_kv=8,
+                d_ff=32,
+                num_layers=1,
+                num_heads=2,
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                decoder_start_token_id=tokenizer.pad_token_id,
+            )
+        )
+    else:
+        tokenizer = learn_bpe(words, 300, specials=specials)
+        network = tf.GPT2LMHeadModel(
+            tf.GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=32)
+        )
+    network.save_pretrained(tmp_path / "start")
+    tokenizer.save_pretrained(tmp_path / "start")
+    rows = written(texts(), tmp_path / "train.jsonl")
+    options = FinetuneOptions(lr=1e-2, epochs=1, batch_size=8, max_length=16)
+    done = finetuned(tmp_path / "start", rows, tmp_path / "run", options)
+    method: Any = open_model(tmp_path / "run").load()
+    given = method.read(texts(6, seed=1))
+    assert type(method.export()).__name__ == f"{kind}ForSequenceClassification"
+    said = [row["probability"] for row in method.answer(given)]
+    assert said == pytest.approx([row["probability"] for row in done.method.answer(given)])
+    # alone and beside longer ones, the same
+    alone = [row["probability"] for row in method.answer(given, batch_size=1)]
+    assert said == pytest.approx(alone, abs=1e-4)

@@ -48,7 +48,8 @@ def _summary(done: Any) -> str:
     }
     total = sum(spent.values())
     parts = ", ".join(f"{purpose} {seconds:.0f}" for purpose, seconds in spent.items())
+    scores = ", ".join(f"{name} {score:.4g}" for name, score in done.scores.items())
     return (
-        f"learnt from {done.num_learnt} rows, {done.num_held_out} held out; learning rate"
-        f" {done.method.chosen_lr:g}; {total:.0f} s ({parts})"
+        f"learnt from {done.num_learnt} rows with learning rate {done.method.chosen_lr:g};"
+        f" {done.num_held_out} rows held out: {scores}\n{total:.0f} s ({parts})"
     )
