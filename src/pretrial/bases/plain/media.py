@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -16,7 +14,7 @@ from pretrial.bases.examples import Example, as_examples, read_examples
 from pretrial.bases.plain.readers import Reader, load_reader
 from pretrial.bases.plain.texts import load_base, plain_card
 from pretrial.card import Card
-from pretrial.train.in_batches import by_length
+from pretrial.train.in_batches import in_batches
 from pretrial.train.method import Method
 
 
@@ -58,35 +56,25 @@ class MediaEncoder(Method):
         """The images or recordings of the rows."""
         return read_examples(rows, (cls.field,))
 
-    @torch.no_grad()
     def encode(self, examples: Sequence[Any], *, batch_size: int = 32) -> Tensor:
         """One vector each [N, d].
 
         Args:
             examples: as `read` gives them, or bare images or recordings.
-            batch_size: of a forward pass; recordings go together where they are of one length, so
-                that none is padded.
+            batch_size: images of a forward pass; recordings go one by one, so that none is padded.
         """
         contents = [each.content for each in as_examples(examples, self.field)]
-        self.eval()
-        vectors: dict[int, Tensor] = {}
-        for places in by_length(contents, batch_size, self.reader.length):
-            for _, alike in groupby(places, lambda place: self.reader.length(contents[place])):
-                own = list(alike)
-                if self.field == "audio" and self.reader.length(contents[own[0]]) == 1:
-                    vectors |= {place: self._vectors([contents[place]])[0] for place in own}
-                else:
-                    vectors |= zip(own, self._vectors([contents[i] for i in own]), strict=True)
-        return torch.stack([vectors[place] for place in range(len(contents))])
+        at_once = batch_size if self.field == "image" else 1
+        return in_batches(self, contents, self._vectors, at_once)
 
     def _vectors(self, contents: Sequence[Any]) -> Tensor:
-        """[B, d], on the CPU."""
+        """[B, d]."""
         network: Any = self.network
         if network.config.is_encoder_decoder:
             network = network.get_encoder()
         device = next(network.parameters()).device
         inputs = {name: value.to(device) for name, value in self.reader.inputs(contents).items()}
-        states = network(**inputs).last_hidden_state.float().cpu()
+        states = network(**inputs).last_hidden_state
         if states.ndim == 4:  # of a convolutional network [B, d, H, W]
             return states.mean((2, 3))
         return states.mean(1)
