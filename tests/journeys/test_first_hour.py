@@ -21,7 +21,7 @@ FAST = "--lr 3e-4 --epochs 2 --max-length 32"
 
 PIPELINE = """
 import json, sys, transformers
-pipe = transformers.pipeline("text-classification", sys.argv[1])
+pipe = transformers.pipeline("text-classification", sys.argv[1], truncation=True)
 print(json.dumps(pipe(json.load(open(sys.argv[2])))))
 """
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pretrial.bases.config import Optimisation
@@ -25,7 +25,7 @@ from pretrial.bases.plain.heads import Task, Tuned, head_class, with_head
 from pretrial.bases.plain.judged import Judged, judge, measured
 from pretrial.bases.plain.kinds import Modality
 from pretrial.bases.plain.labelled import Labelled
-from pretrial.bases.plain.readers import load_reader
+from pretrial.bases.plain.readers import TextReader, load_reader
 from pretrial.bases.plain.starts import start_of
 from pretrial.card import Card, Field
 from pretrial.checkpoints.keys import load_pretrained
@@ -54,6 +54,9 @@ CARD = Card(
 )
 
 
+_SMALL = 5e6  # parameters
+
+
 @dataclass(frozen=True)
 class FinetuneOptions(Optimisation):
     """How a model is fine-tuned.
@@ -62,7 +65,8 @@ class FinetuneOptions(Optimisation):
         task: classify rows, tag the words of texts, regress a number, or rank documents for
             queries.
         lr: peak learning rate; 0 chooses among `rates` by the rows held out.
-        rates: learning rates to choose from.
+        rates: learning rates to choose from; without any three from 3e-5 to 3e-4, and ten times
+            these for a model of less than 5 M parameters.
         rate_examples: examples that each of them is tried on, an epoch at most.
         epochs: passes over the data at most.
         patience: evaluations without a better one on the rows held out before training ends.
@@ -74,7 +78,7 @@ class FinetuneOptions(Optimisation):
 
     task: Task = "classify"
     lr: float = 0.0
-    rates: tuple[float, ...] = (3e-5, 1e-4, 3e-4)
+    rates: tuple[float, ...] = ()
     rate_examples: int = 1000
     epochs: int = 4
     patience: int = 2
@@ -86,8 +90,6 @@ class FinetuneOptions(Optimisation):
         for name in ("epochs", "patience", "batch_size", "max_length", "rate_examples"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not self.lr and not self.rates:
-            raise UserError("there is no learning rate to choose: give --lr, or some --rates")
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ class Finetuned(Method):
             self.tuned.standardise([target for _, target in learn])
         if not self.chosen_lr:
             scores = {}
-            for rate in config.rates:
+            for rate in config.rates or _rates(self):
                 trial = copy.deepcopy(self.tuned)
                 yield self._stage(f"rate-{rate:g}", trial, run, learn, (), rate)
                 scores[rate] = self._score(run, f"rate-{rate:g}", trial, held_out)
@@ -312,10 +314,27 @@ class Finetuned(Method):
         """The network with its head and the names of the classes."""
         return self.tuned.network
 
+    def export_beside(self, folder: Path) -> str:
+        """Says how long texts are, where a pipeline would not cut them of itself."""
+        reader = self.tuned.reader
+        if not isinstance(reader, TextReader) or self.task not in ("classify", "regress"):
+            return ""
+        return (
+            f"It was trained on texts of at most {reader.max_length} tokens. A pipeline cuts longer"
+            " ones, as `pretrial predict` does, with"
+            ' `transformers.pipeline("text-classification", FOLDER, truncation=True)`.\n'
+        )
+
     def save(self, folder: Path) -> None:
         """The network, and what prepares its inputs, in the layout of transformers."""
         self.tuned.network.save_pretrained(folder)
         self.tuned.reader.save(folder)
+
+
+def _rates(module: nn.Module) -> tuple[float, ...]:
+    """Learning rates to choose from: narrow networks want larger ones."""
+    small = sum(parameter.numel() for parameter in module.parameters()) < _SMALL
+    return (3e-4, 1e-3, 3e-3) if small else (3e-5, 1e-4, 3e-4)
 
 
 def _shown(scores: dict[float, float]) -> str:
