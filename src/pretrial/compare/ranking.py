@@ -43,7 +43,7 @@ def compose(
             be asked for labels.
     """
     # imported here, since pages rank without torch
-    from pretrial.compare.kit.on_labels import on_labels
+    from pretrial.compare.kit.on_labels import on_labels, with_majority
 
     if labels:
         options = _for_labels(slugs, options, labels)
@@ -75,7 +75,9 @@ def compose(
         most_seeds=FEWEST,
         notes=tuple(dict.fromkeys(note for trial in trials.values() for note in trial.notes)),
     )
-    return on_labels(made, options["data"], labels, arms[slugs[0]]) if labels else made
+    if labels:
+        return on_labels(made, options["data"], labels, arms[slugs[0]])
+    return with_majority(made, options.get("data", ""))
 
 
 def _for_labels(slugs: Sequence[str], options: Mapping[str, Any], labels: Way) -> Mapping[str, Any]:

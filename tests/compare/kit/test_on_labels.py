@@ -15,6 +15,7 @@ from pretrial.compare.kit.on_labels import data_on_labels, group_of, measure_on_
 from pretrial.compare.ranking import compose, floors, headline, recommendation
 from pretrial.compare.started import Start
 from pretrial.compare.trial import Context
+from pretrial.compare.worker import split_values
 from pretrial.errors import UserError
 
 _WORDS = {
@@ -136,3 +137,18 @@ def test_the_floor_is_said_first_also_with_few_seeds() -> None:
     record["arms"].insert(0, {**record["arms"][0], "name": "b", "label": "B"})
     assert "so take it" not in recommendation(record)
     assert "Fewer than 5 seeds decide nothing" in recommendation(record)
+
+
+def test_the_majority_is_among_the_floor_where_the_trial_is_about_labels() -> None:
+    given = {"tiny": True, "data": "builtin:digits?size=12"}
+    trial = compose(("mp3", "mae"), given)
+    assert trial.gate.trivial == ("pixels", "random", "majority")
+    found = trial.data()
+    answer = trial.arm("majority").run(Context(None, found, None))
+    plain = trial.measure(None, found, 0)
+    values = trial.measure(answer, found, 0)
+    assert set(values) == set(plain)
+    metrics, items, _ = split_values(values)
+    assert len(items["nll"]) == len(found.test)
+    assert metrics["nll"] == pytest.approx(np.log(10), abs=0.01)  # as many labels of each digit
+    assert split_values(plain)[0]["nll"] < metrics["nll"]

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from pretrial.compare.kit.few_labels import scored
 from pretrial.compare.trial import Arm, Context, Data, Gate, Trial, Values
 from pretrial.data.labels import labelled
 from pretrial.data.reading.sources import load
@@ -216,3 +217,44 @@ def on_labels(trial: Trial, source: str, way: Way, first: Arm) -> Trial:
         packages=("sklearn",),
         notes=(NOTE,),
     )
+
+
+class _Majority:
+    """Says of every row how frequent each label is among those that are learnt from."""
+
+    def values(self, found: Data) -> Values:
+        """The metrics of labels, as `few_labels` and `packages` give them."""
+        halved = isinstance(found.test, tuple)
+        learn = found.test[0] if halved else [r for r in found.train if r.get("label") is not None]
+        test = found.test[1] if halved else found.test
+        names = sorted({str(row["label"]) for row in learn})
+        counts = np.array([sum(str(row["label"]) == name for row in learn) for name in names])
+        log_probs = np.tile(np.log(counts / counts.sum()), (len(test), 1))
+        own = scored(log_probs, [names.index(str(row["label"])) for row in test], test)
+        return {**own, **{f"probe_{name}": value for name, value in own.items()}}
+
+
+def with_majority(trial: Trial, source: str) -> Trial:
+    """A comparison on labelled data that asks for labels, with the most frequent among its floor.
+
+    Args:
+        trial: whatever it measures.
+        source: the data that was named; "" is the trial's own.
+    """
+    if trial.metric not in METRICS or not source:
+        return trial
+    if next(iter(load(source, streaming=True))).get("label") is None:
+        return trial
+
+    def measure(subject: Any, found: Data, seed: int) -> Values:
+        if isinstance(subject, _Majority):
+            return subject.values(found)
+        return trial.measure(subject, found, seed)
+
+    arm = Arm("majority", "the majority", "control", run=_majority, trains=False)
+    gate = dataclasses.replace(trial.gate, trivial=(*trial.gate.trivial, arm.name))
+    return dataclasses.replace(trial, arms=(*trial.arms, arm), measure=measure, gate=gate)
+
+
+def _majority(context: Context) -> _Majority:
+    return _Majority()
