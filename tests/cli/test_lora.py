@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForMaskedLM, ElectraConfig, ElectraForMaskedLM
+from transformers import (
+    AutoModelForMaskedLM,
+    BertModel,
+    ElectraConfig,
+    ElectraForMaskedLM,
+    LlamaForCausalLM,
+)
 
 from pretrial.cli import main
+from pretrial.convert.card import adapter_card
 from pretrial.models.tokenizers import learn_bpe
 
 TEXTS = [f"number {i} of the list is {i * 37 % 101}" for i in range(40)]
@@ -88,7 +97,13 @@ def test_export_merges_the_adapter_or_writes_it_as_peft_reads_it(
     with torch.no_grad():
         wanted = model(torch.tensor(IDS)).logits[0, :, :8]
     torch.testing.assert_close(torch.tensor(json.loads(found.stdout)), wanted, rtol=0, atol=1e-5)
-    assert "peft" in (adapter / "README.md").read_text()
+    card = (adapter / "README.md").read_text()
+    [snippet] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    known: dict[str, Any] = {"folder": str(adapter)}
+    exec(snippet, known)
+    with torch.no_grad():
+        found = known["model"](torch.tensor(IDS)).logits[0, :, :8]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
     assert main(["predict", str(run), "--data", str(tmp_path / "texts.jsonl"), "--limit", "1"]) == 0
 
 
@@ -133,3 +148,11 @@ def test_a_run_without_an_adapter_exports_none(
     assert main(train(tmp_path / "run")) == 0
     told = fails("export", tmp_path / "run", "--to", tmp_path / "to", "--adapter")
     assert "trained without --lora-rank" in told
+
+
+def test_the_card_of_an_adapter_says_how_a_packaged_checkpoint_is_loaded() -> None:
+    text = adapter_card("smollm2", LlamaForCausalLM)
+    assert "base, _ = load_gguf('smollm2')" in text
+    assert "base_model" not in text
+    assert "BertModel.from_pretrained(place_of('minilm'))" in adapter_card("minilm", BertModel)
+    assert 'base_model: "owner/name"' in adapter_card("owner/name", BertModel)

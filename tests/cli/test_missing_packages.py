@@ -20,6 +20,7 @@ from pretrial import discover
 from pretrial.cli import main
 from pretrial.compare.making import make_one
 from pretrial.errors import OPTIONAL, UserError, require_packages
+from pretrial.train.lora import LoraOptions
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 #: What a measure calls that imports a package.
@@ -140,3 +141,9 @@ def test_a_training_that_watches_a_probe_says_so_before_its_first_step(
     assert "scikit-learn is not installed" in told
     log = tmp_path / "run" / "metrics.jsonl"
     assert not log.exists() or not log.read_text()
+
+
+def test_adapters_without_peft_name_its_extra(hide: Callable[..., None]) -> None:
+    hide("peft")
+    with pytest.raises(UserError, match=r"peft is not installed: pip install 'pretrial\[lora\]'"):
+        LoraOptions(lora_rank=4).check("a-checkpoint")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pretrial.card import Card
+from pretrial.checkpoints.packaged import ENCODERS, GENERATORS
 
 
 class Facts(NamedTuple):
@@ -85,8 +86,7 @@ def _front_matter(card: Card, record: Mapping[str, Any], facts: Facts) -> list[s
         lines += ["library_name: transformers", f"pipeline_tag: {facts.task}"]
     lines += ["tags:", "- pretrial", f"- {card.slug}"]
     lines += ["- sentence-transformers"] * facts.sentences
-    if init and not Path(init).exists():
-        lines.append(f"base_model: {json.dumps(init)}")
+    lines += _base_model(init)
     if facts.metrics:
         data = json.dumps(_shell(record["arguments"]["data"]))
         lines += [
@@ -100,6 +100,12 @@ def _front_matter(card: Card, record: Mapping[str, Any], facts: Facts) -> list[s
         for name, value in facts.metrics.items():
             lines.append(f"    - {{type: {json.dumps(name)}, value: {value:.6g}}}")
     return lines
+
+
+def _base_model(init: str) -> list[str]:
+    """The line that names a checkpoint, where that is a name on the Hub."""
+    elsewhere = not init or init in (ENCODERS | GENERATORS) or Path(init).exists()
+    return [] if elsewhere else [f"base_model: {json.dumps(init)}"]
 
 
 def _use(card: Card, facts: Facts) -> list[str]:
@@ -148,10 +154,20 @@ def adapter_card(base: str, kind: type) -> str:
         base: name or folder of the checkpoint.
         kind: class of the network.
     """
-    named = f"base_model: {json.dumps(base)}\n" if not Path(base).exists() else ""
+    loads = [f"from {kind.__module__.partition('.models.')[0]} import {kind.__name__}", ""]
+    if base in GENERATORS:
+        loads = ["from pretrial.checkpoints.gguf import load_gguf", ""]
+        loads.append(f"base, _ = load_gguf({base!r})")
+    elif base in ENCODERS:
+        loads.insert(0, "from pretrial.checkpoints.packaged import place_of")
+        loads.append(f"base = {kind.__name__}.from_pretrained(place_of({base!r}))")
+    else:
+        loads.append(f"base = {kind.__name__}.from_pretrained({base!r})")
+    head = "\n".join(["library_name: peft", *_base_model(base)])
+    code = "\n".join(loads)
     return f"""---
-library_name: peft
-{named}tags:
+{head}
+tags:
 - pretrial
 - lora
 ---
@@ -162,9 +178,7 @@ It holds what was trained beside the checkpoint `{base}`, which is needed too:
 
 ```python
 from peft import PeftModel
-from {kind.__module__.partition(".models.")[0]} import {kind.__name__}
-
-base = {kind.__name__}.from_pretrained({base!r})
+{code}
 model = PeftModel.from_pretrained(base, folder).eval()  # folder: where this file lies
 ```
 """
