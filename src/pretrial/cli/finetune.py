@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pretrial.api import data, runs
 from pretrial.cli import config_file, options
 from pretrial.compare.report.run_page import NAME as REPORT
 
+if TYPE_CHECKING:
+    from pretrial.train.run import Run
 
-def finetune(argv: Sequence[str]) -> None:
+
+def finetune(argv: Sequence[str]) -> Run:
     """Fine-tunes a run or a checkpoint on the user's labelled data."""
     what = "a checkpoint, or the folder of a run"
     name, rest = options.first_word(argv, "pretrial finetune", what)
@@ -38,6 +41,7 @@ def finetune(argv: Sequence[str]) -> None:
         print(_summary(done))
         told = f"the model is in {out / runs.MODEL}: pretrial predict, eval and export take {out}"
         print(f"{told}; {out / REPORT} shows the run")
+    return done.run
 
 
 def _summary(done: Any) -> str:

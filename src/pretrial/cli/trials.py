@@ -89,12 +89,16 @@ class LabelOptions:
     labels: Literal["auto", "no", "probe", "finetune"] = "auto"
 
 
-def trial(argv: Sequence[str]) -> None:
-    """Puts a method on trial; `--again FILE` and `--all-methods` hold those that have records."""
+def trial(argv: Sequence[str]) -> dict[str, Any] | None:
+    """Puts a method on trial; `--again FILE` and `--all-methods` hold those that have records.
+
+    Returns:
+        The record, where one trial was held.
+    """
     for option, do in (("--again", again), ("--all-methods", all_methods)):
         if any(word.split("=")[0] == option for word in argv):
             do(argv)
-            return
+            return None
     slug, rest = options.first_word(argv, "pretrial trial", "the slug of a method")
     loaded = discover.load(slug)
     if loaded.trial is None:
@@ -107,11 +111,11 @@ def trial(argv: Sequence[str]) -> None:
     place, command = parsed.common.placement(), _command("trial", argv)
     if parsed.arms.scale:
         at_scales(setting, place, parsed.common.out, command)
-    else:
-        hold_and_write(setting, place, parsed.common.out, command)
+        return None
+    return hold_and_write(setting, place, parsed.common.out, command)
 
 
-def compare(argv: Sequence[str]) -> None:
+def compare(argv: Sequence[str]) -> dict[str, Any]:
     """Sets methods of one ability side by side on the data, task and budget of the first.
 
     The options are those of the first method's trial; the others are given those that they take.
@@ -129,7 +133,7 @@ def compare(argv: Sequence[str]) -> None:
         labels = _way_of(slugs, given, parsed.common, lead.trial, rest)
     setting = _setting(slugs, given, parsed.common, "" if labels == "no" else labels)
     place = parsed.common.placement()
-    hold_and_write(setting, place, parsed.common.out, _command("compare", argv))
+    return hold_and_write(setting, place, parsed.common.out, _command("compare", argv))
 
 
 def _parse(

@@ -117,6 +117,11 @@ class Run:
         known = [checkpoint.read_object(path, "journal")["journal"] for path in states]
         return max(known, default=0)
 
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl."""
+        return log.read_rows(self.journal.path) if self.journal.path.exists() else []
+
     def close(self) -> None:
         """Lets go of the folder: its log is closed, and other processes may claim it."""
         self.journal.close()
