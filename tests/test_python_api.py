@@ -111,7 +111,7 @@ def test_mistakes_are_errors_that_name_the_mend(run, tmp_path):
 
 def test_options_are_spelled_as_on_the_command_line():
     assert _words({"held_out_ratio": 0.2, "tiny": True, "compile": False, "init": None}) == [
-        *("--held-out-ratio", "0.2", "--tiny", "--no-compile"),
+        *("--held-out-ratio=0.2", "--tiny", "--no-compile"),
     ]
     assert _words({"fields": {"text": "body"}, "trackers": ["a", "b"]}) == [
         *("--fields", "text=body", "--trackers", "a", "b"),

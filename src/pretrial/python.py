@@ -258,16 +258,12 @@ def _kept(rows: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:
-    """Options as the command line spells them; those that are None are left out."""
+    """Options as words of the command line; those that are None are left out."""
+    from pretrial.cli.options import words_of
+
     words: list[str] = []
     for name, value in options.items():
-        option = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        elif isinstance(value, Mapping):
-            words += [f"--{option}", *(f"{ours}={theirs}" for ours, theirs in value.items())]
-        elif isinstance(value, list | tuple):
-            words += [f"--{option}", *map(str, value)]
-        elif value is not None:
-            words += [f"--{option}", str(value)]
+        if isinstance(value, Mapping):  # such as fields
+            value = [f"{ours}={theirs}" for ours, theirs in value.items()]
+        words += [] if value is None else words_of(name, value)
     return words

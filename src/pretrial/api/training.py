@@ -19,6 +19,7 @@ from pretrial.errors import UserError
 from pretrial.plain import plain
 from pretrial.train import checkpoint, loop
 from pretrial.train.budget import Budget
+from pretrial.train.callbacks import Callbacks
 from pretrial.train.extension import Extensions, last_stage
 from pretrial.train.lora import (
     NO_LORA,
@@ -152,8 +153,13 @@ class Prepared:
             adapt_method(method, self.lora)
         return method
 
-    def train(self, options: RunOptions) -> Run:
-        """Trains to the end and saves the model; a run that was stopped goes on."""
+    def train(self, options: RunOptions, callbacks: Callbacks | None = None) -> Run:
+        """Trains to the end and saves the model; a run that was stopped goes on.
+
+        Args:
+            options: how and where the work is done.
+            callbacks: what a caller is told meanwhile.
+        """
         method = self.build()
         runs.make_folder(options.out)
         run = Run(
@@ -164,6 +170,7 @@ class Prepared:
             seed=self.training.seed,
             device=runs.device(options.device),
             trackers=options.trackers,
+            callbacks=callbacks,
         )
         if options.extend or not runs.has_begun(options.out):
             run.world.on_first(lambda: self._write(options.out))

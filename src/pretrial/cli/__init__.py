@@ -104,7 +104,8 @@ def _run(words: list[str]) -> int:
     with status.shown(partial(_console, words[0])):
         with nullcontext() if words[0] in _LIGHT else status.task("loading"):
             found = importlib.import_module(module)
-        return getattr(found, function)(words[1:]) or 0
+        result = getattr(found, function)(words[1:])
+    return result if isinstance(result, int) else 0  # what others give is for Python
 
 
 def _console(command: str) -> Console:

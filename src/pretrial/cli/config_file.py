@@ -117,10 +117,8 @@ def _without(options: dict[str, Any], given: Sequence[str]) -> dict[str, Any]:
 
 def _words(name: str, value: Any) -> list[str]:
     """An option as words of the command line."""
-    if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    if isinstance(value, list | tuple):
-        return [f"--{name}", *map(str, value)]
     if isinstance(value, Mapping):
         raise UserError(f"{name} in the file holds further names: write them as {name}.NAME: VALUE")
-    return [f"--{name}={value}"]
+    from pretrial.cli.options import words_of
+
+    return words_of(name, value)

@@ -106,6 +106,21 @@ def from_signature(function: Callable[..., Any], name: str) -> type:
     return made
 
 
+def words_of(name: str, value: Any) -> list[str]:
+    """An option with its value as words of the command line.
+
+    Args:
+        name: of the option, without dashes before it; "_" may stand for "-".
+        value: a truth value, several values, or one.
+    """
+    option = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{option}" if value else f"--no-{option}"]
+    if isinstance(value, list | tuple):
+        return [f"--{option}", *map(str, value)]
+    return [f"--{option}={value}"]
+
+
 def first_word(argv: Sequence[str], prog: str, what: str) -> tuple[str, list[str]]:
     """Takes the word that a command begins with, such as a slug or the folder of a run.
 

@@ -21,10 +21,12 @@ from pretrial.errors import UserError
 from pretrial.status import duration
 from pretrial.train import distributed
 from pretrial.train.budget import Spent
+from pretrial.train.callbacks import Callbacks
 from pretrial.train.hardware import Machine
 from pretrial.train.log import METRICS, read_rows
 from pretrial.train.lora import LoraOptions
 from pretrial.train.progress import summary
+from pretrial.train.run import Run
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,16 @@ class Hardware:
         return Target(machine, run_options.shard, asked.dtype == "bf16")
 
 
-def train(argv: Sequence[str]) -> None:
-    """Trains a method on the user's data."""
+def train(argv: Sequence[str], callbacks: Callbacks | None = None) -> Run | None:
+    """Trains a method on the user's data.
+
+    Args:
+        argv: the words behind `train`.
+        callbacks: for a caller in Python.
+
+    Returns:
+        The run; None where --dry-run only planned one.
+    """
     slug, rest = options.first_word(argv, "pretrial train", "the slug of a method")
     with status.task(f"loading {slug}"):
         loaded = discover.load(slug)
@@ -101,10 +111,11 @@ def train(argv: Sequence[str]) -> None:
         prepared = asked.prepare(out)
         if plans:
             _dry_run(prepared, target)
-            return
-        run = prepared.train(replace(parsed.run_options, out=out))
+            return None
+        run = prepared.train(replace(parsed.run_options, out=out), callbacks)
     if run.world.is_first:
         print("\n".join(_told_at_the_end(out, run.spent)))
+    return run
 
 
 def parts_of(loaded: discover.Loaded, config: Any) -> dict[str, Any]:
