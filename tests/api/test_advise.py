@@ -364,3 +364,31 @@ def test_methods_are_left_out_where_the_others_would_learn_too_little() -> None:
     assert kept(250) == ["floor", "vectors", "finetuned", "mlm-minilm", "mlm"]
     assert kept(2000) == ["floor", "vectors", "finetuned"]
     assert "--methods mlm tries it" in said[-1]
+
+
+def test_the_commands_that_make_what_is_advised_are_named(texts, tmp_path) -> None:
+    looked = look(data.Source(texts))
+    tries = [
+        Try("floor", "none", "", "floor"), Try("finetuned", "net", "", "finetune", "", "minilm"),
+        Try("mlm-minilm", "mlm", "", "finetune", "mlm", "minilm"),
+    ]  # fmt: skip
+
+    def commands(best: str) -> list[str]:
+        def points(value: float) -> dict:
+            return {"112": {"items": [value] * 40, "note": ""}}
+
+        results = {
+            "floor": {"series": {"majority": points(0.5)}},
+            "finetuned": {"series": {"net": points(0.9 if best == "net" else 0.1)}},
+            "mlm-minilm": {"series": {"mlm": points(0.9 if best == "mlm" else 0.1)}},
+        }
+        asked = Question(data.Source(texts), label="section")
+        return Course(asked, looked, tries, [112], 5.0, tmp_path, results).commands()
+
+    given = f"--data {texts} --fields label=section"
+    assert commands("net") == [f"pretrial finetune minilm {given} --out runs/finetuned"]
+    assert commands("mlm") == [
+        f"pretrial train mlm {given} --init minilm --out runs/mlm",
+        f"pretrial finetune runs/mlm {given} --out runs/finetuned",
+    ]
+    assert commands("none") == []

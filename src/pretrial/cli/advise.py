@@ -59,4 +59,5 @@ def advise(argv: Sequence[str]) -> None:
     found = course.advise(question, own.out, lambda text: print(text, flush=True), began)
     advice = found.advice()
     path = advice_page(found).write(found.folder / "advice.html")
-    print("\n".join(["", advice.headline, *advice.further, f"page {path}"]))
+    made = [f"to make it: {command}" for command in found.commands()]
+    print("\n".join(["", advice.headline, *advice.further, *made, f"page {path}"]))

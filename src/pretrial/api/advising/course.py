@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -117,6 +118,27 @@ class Course:
                 "there was no time for anything: give more --minutes; the same command goes on"
             )
         return weigh(found, self.sizes[0], self.looked.labelled)
+
+    def commands(self) -> list[str]:
+        """The commands that make what is advised, where training does."""
+        take = self.advice().take
+        one = next((one for one in self.tries if one.label == take), None)
+        if one is None or one.way not in ("finetune", "nll") or not (one.slug or one.init):
+            return []
+        source = self.question.source
+        names = [f"label={self.question.label}"] if self.question.label not in ("", "label") else []
+        fields = [*source.fields, *names]
+        data = ["--data", *source.data, *(["--fields", *fields] if fields else [])]
+        made, start = [], one.init
+        if one.slug:
+            out = f"runs/{one.slug}"
+            init = ["--init", one.init] if one.init else []
+            made.append(shlex.join(["pretrial", "train", one.slug, *data, *init, "--out", out]))
+            start = out
+        if one.way == "finetune":
+            tuned = ["pretrial", "finetune", start, *data, "--out", "runs/finetuned"]
+            made.append(shlex.join(tuned))
+        return made
 
     def folder_of(self, one: Try) -> Path:
         """Where a try works."""

@@ -18,7 +18,7 @@ def advice_page(course: Course) -> Page:
         lead=f"Does training help on these data, in {course.question.minutes:g} minutes?",
         headline=advice.headline,
     )
-    page.text(*advice.further)
+    page.text(*advice.further, *(f"To make it: `{command}`" for command in course.commands()))
     metric = "accuracy" if looked.labelled else "bits per byte"
     if len(course.sizes) > 1:
         caption = "Bands are 95 % intervals over the test rows; what needs no network is dashed."
