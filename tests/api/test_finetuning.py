@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import transformers as tf
 
 from pretrial.api import data, finetuning
 from pretrial.api.opening import open_model
-from pretrial.bases.plain.finetuned import Finetuned, FinetuneOptions
+from pretrial.bases.plain.config import FinetuneOptions
+from pretrial.bases.plain.finetuned import Finetuned
 from pretrial.cli import main
 from pretrial.errors import UserError
 from pretrial.models.tokenizers import SPECIALS, learn_bpe
@@ -324,3 +326,18 @@ def test_language_models_are_finetuned_too(kind: str, tmp_path: Path) -> None:
     # alone and beside longer ones, the same
     alone = [row["probability"] for row in method.answer(given, batch_size=1)]
     assert said == pytest.approx(alone, abs=1e-4)
+
+
+def test_a_refit_learns_from_the_rows_held_out_too(start: Path, tmp_path: Path) -> None:
+    rows = written(texts(), tmp_path / "train.jsonl")
+    options = FinetuneOptions(lr=1e-2, epochs=2, batch_size=8, max_length=16, refit=True)
+    done = finetuned(start, rows, tmp_path / "run", options)
+    log = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    seen = {row["stage"]: row["examples"] for row in log if "examples" in row}
+    assert seen["refit"] > seen["finetune"] >= 2 * done.num_learnt
+    # what the rows held out say is of the model that has not learnt from them
+    evaluated = [row["eval/loss"] for row in log if "eval/loss" in row]
+    assert done.method.scores["loss"] in [pytest.approx(loss, rel=1e-4) for loss in evaluated]
+    plain = finetuned(start, rows, tmp_path / "plain", replace(options, refit=False))
+    pairs = zip(done.method.parameters(), plain.method.parameters(), strict=True)
+    assert not all(torch.equal(one, other) for one, other in pairs)

@@ -11,8 +11,8 @@ from typing import Literal
 from pretrial.api import data, runs
 from pretrial.api.opening import Opened
 from pretrial.bases.plain import labelled
-from pretrial.bases.plain.finetuned import FinetuneConfig, Finetuned, FinetuneOptions
-from pretrial.bases.plain.judged import measured
+from pretrial.bases.plain.config import FinetuneConfig, FinetuneOptions
+from pretrial.bases.plain.finetuned import Finetuned
 from pretrial.bases.plain.labelled import Labelled
 from pretrial.bases.plain.starts import modality_of
 from pretrial.data.rows import Row
@@ -65,14 +65,12 @@ class Finished:
         run: with what was spent, by purpose.
         num_learnt: rows that were learnt from.
         num_held_out: rows that chose the learning rate and the epoch.
-        scores: the loss on them, and the accuracy where there are classes.
     """
 
     method: Finetuned
     run: Run
     num_learnt: int
     num_held_out: int
-    scores: dict[str, float]
 
 
 def finetune(
@@ -122,8 +120,7 @@ def finetune(
         run.world.on_first(lambda: record.write(place.out))
     loop.train(method, run, autocast="bf16" if place.dtype == "bf16" else None)
     run.world.on_first(lambda: _save(method, run))
-    scores = measured(method.tuned, labelled.targets_of(aside, method.classes, config.task))
-    return Finished(method.eval(), run, len(learn), len(aside), scores)
+    return Finished(method.eval(), run, len(learn), len(aside))
 
 
 def _read(

@@ -99,7 +99,8 @@ def _checkpoint(source: str | Path) -> Opened:
     found = look_at(source)
     kind: Any
     if found.kind in ("classify", "regress", "tag"):
-        from pretrial.bases.plain.finetuned import CARD, FinetuneConfig, Finetuned
+        from pretrial.bases.plain.config import FinetuneConfig
+        from pretrial.bases.plain.finetuned import CARD, Finetuned
 
         config: Any = FinetuneConfig(task=found.kind, modality=found.modality, max_length=512)
         return Opened(

@@ -20,7 +20,7 @@ def finetune(argv: Sequence[str]) -> Run:
     name, rest = options.first_word(argv, "pretrial finetune", what)
     from pretrial.api import finetuning
     from pretrial.api.opening import open_model
-    from pretrial.bases.plain.finetuned import FinetuneOptions
+    from pretrial.bases.plain.config import FinetuneOptions
 
     parts = options.merge(
         source=data.Source,
@@ -52,7 +52,7 @@ def _summary(done: Any) -> str:
     }
     total = sum(spent.values())
     parts = ", ".join(f"{purpose} {seconds:.0f}" for purpose, seconds in spent.items())
-    scores = ", ".join(f"{name} {score:.4g}" for name, score in done.scores.items())
+    scores = ", ".join(f"{name} {score:.4g}" for name, score in done.method.scores.items())
     return (
         f"learnt from {done.num_learnt} rows with learning rate {done.method.chosen_lr:g};"
         f" {done.num_held_out} rows held out: {scores}\n{total:.0f} s ({parts})"

@@ -10,26 +10,23 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from pretrial.bases.config import Optimisation
 from pretrial.bases.plain import labelled
+from pretrial.bases.plain.config import FinetuneConfig
 from pretrial.bases.plain.epochs import Epochs
 from pretrial.bases.plain.heads import Task, Tuned, head_class, with_head
 from pretrial.bases.plain.judged import Judged, judge, measured
-from pretrial.bases.plain.kinds import Modality
 from pretrial.bases.plain.labelled import Labelled
 from pretrial.bases.plain.readers import TextReader, load_reader
 from pretrial.bases.plain.starts import start_of
 from pretrial.card import Card, Field
 from pretrial.checkpoints.keys import load_pretrained
-from pretrial.errors import UserError
 from pretrial.train.budget import Budget
 from pretrial.train.method import Method
 from pretrial.train.stage import EarlyStop, Optim, Stage
@@ -54,55 +51,6 @@ CARD = Card(
 )
 
 
-_SMALL = 5e6  # parameters
-
-
-@dataclass(frozen=True)
-class FinetuneOptions(Optimisation):
-    """How a model is fine-tuned.
-
-    Attributes:
-        task: classify rows, tag the words of texts, regress a number, or rank documents for
-            queries.
-        lr: peak learning rate; 0 chooses among `rates` by the rows held out.
-        rates: learning rates to choose from; without any three from 3e-5 to 3e-4, and ten times
-            these for a model of less than 5 M parameters.
-        rate_examples: examples that each of them is tried on, an epoch at most.
-        epochs: passes over the data at most.
-        patience: evaluations without a better one on the rows held out before training ends.
-        batch_size: examples a step.
-        evaluate_every: steps between evaluations on the rows held out; 0 is once an epoch.
-        max_length: tokens of a text that are read; longer ones are cut.
-        warmup: steps of warm-up, or a share of the training when below 1.
-    """
-
-    task: Task = "classify"
-    lr: float = 0.0
-    rates: tuple[float, ...] = ()
-    rate_examples: int = 1000
-    epochs: int = 4
-    patience: int = 2
-    batch_size: int = 32
-    max_length: int = 128
-    warmup: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "batch_size", "max_length", "rate_examples"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class FinetuneConfig(FinetuneOptions):
-    """The same, and what the model tells.
-
-    Attributes:
-        modality: what the model reads.
-    """
-
-    modality: Modality = "text"
-
-
 class Finetuned(Method):
     """A model with a head that was trained on labelled rows, here or elsewhere.
 
@@ -113,6 +61,8 @@ class Finetuned(Method):
     Attributes:
         classes: names of the classes; none where the model gives a number.
         chosen_lr: the learning rate, once it has been chosen.
+        scores: the loss on the rows held out, and the accuracy where there are classes, of what has
+            not learnt from them.
     """
 
     Config: ClassVar[type] = FinetuneConfig
@@ -122,6 +72,7 @@ class Finetuned(Method):
         super().__init__(config)
         self.tuned = tuned
         self.chosen_lr = config.lr
+        self.scores: dict[str, float] = {}
 
     @classmethod
     def build(
@@ -191,13 +142,18 @@ class Finetuned(Method):
             self.tuned.standardise([target for _, target in learn])
         if not self.chosen_lr:
             scores = {}
-            for rate in config.rates or _rates(self):
+            for rate in config.rates_for(sum(each.numel() for each in self.parameters())):
                 trial = copy.deepcopy(self.tuned)
                 yield self._stage(f"rate-{rate:g}", trial, run, learn, (), rate)
                 scores[rate] = self._score(run, f"rate-{rate:g}", trial, held_out)
             self.chosen_lr = min(scores, key=lambda rate: scores[rate])
             run.say(f"learning rate {self.chosen_lr:g}, of {_shown(scores)} on the rows held out")
+        start = copy.deepcopy(self.tuned) if config.refit else None
         yield self._stage("finetune", self.tuned, run, learn, held_out, self.chosen_lr)
+        self.scores = measured(self.tuned, held_out)
+        if start is not None:
+            self.tuned.load_state_dict(start.state_dict())
+            yield self._stage("refit", self.tuned, run, [*learn, *held_out], (), self.chosen_lr)
         self.tuned.fold()
 
     def _stage(
@@ -209,13 +165,16 @@ class Finetuned(Method):
         held_out: Sequence[tuple[Any, Any]],
         lr: float,
     ) -> Stage:
-        """A stage over all epochs, which ends early; without rows held out, a trial of a rate."""
+        """A stage over all epochs, which ends early where rows are held out.
+
+        Those called "rate-" try a learning rate, on an epoch at most.
+        """
         config = self.config
         size = min(config.batch_size, len(learn))
         lengths = [module.reader.length(content) for content, _ in learn]
         epochs = Epochs(learn, lengths, size, config.epochs, run.seed)
         num_steps = config.epochs * epochs.steps_per_epoch
-        if not held_out:
+        if name.startswith("rate-"):
             num_steps = min(epochs.steps_per_epoch, -(-config.rate_examples // size))
         watch = None
         if held_out and self.classes:  # the share of right answers is what they are wanted for
@@ -233,7 +192,7 @@ class Finetuned(Method):
             evaluate=(lambda: measured(module, held_out)) if held_out else None,
             evaluate_every=config.evaluate_every or epochs.steps_per_epoch,
             early_stop=watch,
-            purpose="finetune" if held_out else "choose a learning rate",
+            purpose="choose a learning rate" if name.startswith("rate-") else name,
             shuffle=False,  # the epochs have their own order
         )
 
@@ -329,12 +288,6 @@ class Finetuned(Method):
         """The network, and what prepares its inputs, in the layout of transformers."""
         self.tuned.network.save_pretrained(folder)
         self.tuned.reader.save(folder)
-
-
-def _rates(module: nn.Module) -> tuple[float, ...]:
-    """Learning rates to choose from: narrow networks want larger ones."""
-    small = sum(parameter.numel() for parameter in module.parameters()) < _SMALL
-    return (3e-4, 1e-3, 3e-3) if small else (3e-5, 1e-4, 3e-4)
 
 
 def _shown(scores: dict[float, float]) -> str:
