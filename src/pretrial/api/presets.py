@@ -86,8 +86,8 @@ def published(loaded: discover.Loaded, name: str) -> Any:
     if not hasattr(loaded.config, "paper"):
         slug = loaded.card.slug
         raise UserError(
-            f"{slug} takes no --paper: its Config has no classmethod paper(name), which pretrial"
-            f" check {slug} tells more of"
+            f"{slug} takes no --paper: its Config has no classmethod paper(), which pretrial check"
+            f" {slug} tells more of"
         )
     return loaded.config.paper(name)
 

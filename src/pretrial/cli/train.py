@@ -223,6 +223,7 @@ class Asked:
         """The run, with its data read and its preset chosen."""
         preset, found, parsed = self.preset, None, self.parse(self.preset)
         where = replace(parsed.run_options, out=out)
+        parsed.lora.check(parsed.training.init)  # before data is read for nothing
         if where.goes_on:
             preset = self._preset_in(runs.Record.read(out))
         elif preset == "auto" and parsed.training.init:
