@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import numpy as np
 from pretrial.api import data
 from pretrial.data.cleaning.dedup import NearDuplicates
 from pretrial.data.labels import label_in
+from pretrial.data.origins import content_key, origin_of
 from pretrial.data.rows import Row, Rows, field_names, likely, spread
 from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
@@ -27,7 +27,6 @@ MOST_TEST = 1000
 _MOST_ROWS = 20_000  # that are looked at and learnt from
 _TEST_RATIO = 0.25
 _MOST_CLASSES = 200
-_TOGETHER = ("module", "voice", "original")  # fields that say what a row belongs to
 _NEAR_LIMIT = 5000  # texts compared for near duplicates
 _SAMPLE = 500  # rows whose lengths and letters are looked at
 
@@ -100,23 +99,6 @@ def look(source: data.Source, test: str = "", label: str = "") -> Looked:
         source.name, kind, bool(classes), classes, train, tested,
         tuple(facts), (*warnings, *repeats, *leaks),
     )  # fmt: skip
-
-
-def group_of(row: Mapping[str, Any], kind: Kind) -> str:
-    """What must be on one side of the split: rows of one origin, or equal ones."""
-    for name in _TOGETHER:
-        if row.get(name):
-            return f"{name} {row[name]}"
-    return content_key(row[kind])
-
-
-def content_key(content: Any) -> str:
-    """The same text for equal contents; of texts outer white space aside."""
-    if isinstance(content, Mapping) and "array" in content:
-        content = content["array"]
-    if hasattr(content, "tobytes"):
-        return hashlib.sha256(content.tobytes()).hexdigest()
-    return hashlib.sha256(str(content).strip().encode("utf-8", "replace")).hexdigest()
 
 
 def _read(source: data.Source, label: str) -> Any:
@@ -285,7 +267,7 @@ def _split(
     """
     if not other:
         shares = {"test": _TEST_RATIO, "train": 1 - _TEST_RATIO}
-        parts = split_by_group(rows, lambda row: group_of(row, kind), shares)
+        parts = split_by_group(rows, lambda row: origin_of(row, kind), shares)
         tested = [row for row in parts["test"] if not labelled or row.get("label") is not None]
         return _shuffled(parts["train"]), _shuffled(tested)[:MOST_TEST], []
     if any(row.get(kind) is None for row in other):

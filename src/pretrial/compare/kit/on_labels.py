@@ -10,7 +10,6 @@ with random weights.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -22,6 +21,7 @@ import torch
 from pretrial.compare.kit.few_labels import scored
 from pretrial.compare.trial import Arm, Context, Data, Gate, Trial, Values
 from pretrial.data.labels import labelled
+from pretrial.data.origins import origin_of
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import spread
 from pretrial.data.splits import split_by_group
@@ -44,7 +44,6 @@ _MOST_TEST, _MOST_LEARNT = 1000, 2000  # rows; fine-tuning is paid for with ever
 _TEST_RATIO = 0.25
 _EPOCHS, _TRIED_EPOCHS, _BATCH = 5, 2, 16
 _RATES = (3e-4, 1e-3, 3e-3)
-_TOGETHER = ("module", "voice", "original")  # fields that say what a row belongs to
 
 NOTE = (
     f"Labels: every arm learns without them first; then from at most {_MOST_LEARNT} labelled rows,"
@@ -89,13 +88,7 @@ def data_on_labels(source: str) -> Data:
 
 def group_of(row: Mapping[str, Any]) -> str:
     """What must be on one side of the split: rows of one origin, or equal ones."""
-    for name in _TOGETHER:
-        if row.get(name):
-            return f"{name} {row[name]}"
-    kind = kind_of(row)
-    value = row[kind] if kind else {k: v for k, v in row.items() if k != "label"}
-    bare = value.tobytes() if hasattr(value, "tobytes") else str(value).encode()
-    return hashlib.sha256(bare).hexdigest()
+    return origin_of(row, kind_of(row))
 
 
 def measure_on_labels(method: Any, found: Data, seed: int, way: Way) -> Values:
