@@ -17,6 +17,8 @@ _IMPORT = re.compile(
     r"^\s*(?:from\s+(pretrial[\w.]*)\s+import\s+(\([^)]*\)|[^\n#]+)|import\s+(pretrial[\w.]*))",
     re.MULTILINE,
 )
+# What is imported for the type checker alone is not run.
+_FOR_TYPES = re.compile(r"^if TYPE_CHECKING:\n(?:[ \t]+.*\n|\n)+", re.MULTILINE)
 
 
 @cache
@@ -46,7 +48,7 @@ def code_digest(slugs: tuple[str, ...]) -> str:
 
 def _imported(text: str) -> Iterator[Path]:
     """Files of the modules, and of the packages around them, that a file imports."""
-    for match in _IMPORT.finditer(text):
+    for match in _IMPORT.finditer(_FOR_TYPES.sub("", text)):
         module, names, plain = match.groups()
         for name in re.findall(r"\w+", re.sub(r"\bas\s+\w+", "", names or "")) or [""]:
             parts = (module or plain).split(".")[1:]
