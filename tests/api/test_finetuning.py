@@ -25,7 +25,7 @@ from pretrial.errors import UserError
 from pretrial.models.tokenizers import SPECIALS, learn_bpe
 
 WORDS = {"fruit": ["apple", "pear", "plum"], "tool": ["saw", "drill", "hammer"]}
-FAST = FinetuneOptions(lr=1e-2, epochs=15, batch_size=8, max_length=16, patience=15)
+FAST = FinetuneOptions(lr=1e-2, epochs=15, batch_size=8, max_length=16, patience=15, refit=False)
 SIZES = {
     "hidden_size": 16,
     "num_hidden_layers": 1,
@@ -282,7 +282,9 @@ def test_other_options_want_another_folder(classifier: Path, start: Path) -> Non
     rows = classifier.parent / "train.jsonl"
     again = finetuned(start, rows, classifier)
     assert isinstance(again.method, Finetuned)
-    other = FinetuneOptions(lr=1e-2, epochs=5, batch_size=8, max_length=16, patience=15)
+    other = FinetuneOptions(
+        lr=1e-2, epochs=5, batch_size=8, max_length=16, patience=15, refit=False
+    )
     with pytest.raises(UserError, match="--epochs 15, not 5"):
         finetuned(start, rows, classifier, other)
 

@@ -22,7 +22,7 @@ SIZES = {
     "intermediate_size": 32,
     "initializer_range": 0.1,
 }
-FAST = "--lr 1e-2 --epochs 10 --patience 10 --batch-size 8 --held-out-ratio 0.2"
+FAST = "--lr 1e-2 --epochs 10 --patience 10 --batch-size 8 --held-out-ratio 0.2 --no-refit"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pretrial.data.reading.sources import load
 
 PACKAGES = ("asyncio", "email", "tkinter")
 NUM_TRAIN, NUM_TEST = 105, 48
-FAST = "--lr 3e-4 --epochs 2 --max-length 32"
+FAST = "--lr 3e-4 --epochs 2 --max-length 32 --no-refit"
 
 PIPELINE = """
 import json, sys, transformers

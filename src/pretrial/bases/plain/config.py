@@ -39,7 +39,7 @@ class FinetuneOptions(Optimisation):
     rate_examples: int = 1000
     epochs: int = 4
     patience: int = 2
-    refit: bool = False
+    refit: bool = True
     batch_size: int = 32
     max_length: int = 128
     warmup: float = 0.1
