@@ -289,6 +289,22 @@ def test_other_options_want_another_folder(classifier: Path, start: Path) -> Non
         finetuned(start, rows, classifier, other)
 
 
+def test_without_out_another_command_takes_the_next_folder(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = written(texts(), tmp_path / "train.jsonl")
+    words = ["finetune", str(start), "--data", str(rows), "--epochs", "1", "--max-length", "16"]
+    assert main([*words, "--lr", "1e-2"]) == 0
+    assert main([*words, "--lr", "2e-2"]) == 0
+    assert "runs/finetuned holds another run: this one goes into runs/finetuned-2" in (
+        capsys.readouterr().out
+    )
+    assert main([*words, "--lr", "1e-2"]) == 0
+    assert "runs/finetuned holds this run already" in capsys.readouterr().out
+    assert "runs/finetuned-2" in Path("runs/finetuned-2/run.yaml").read_text()
+
+
 @pytest.mark.parametrize("kind", ["GPT2", "T5"])
 def test_language_models_are_finetuned_too(kind: str, tmp_path: Path) -> None:
     words = [row["text"] for row in texts()]

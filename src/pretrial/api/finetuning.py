@@ -79,6 +79,8 @@ def finetune(
     options: FinetuneOptions,
     learning: LearningOptions,
     place: PlaceOptions,
+    *,
+    numbered: bool = False,
 ) -> Finished:
     """Puts a head on a model, trains both on labelled rows, and saves the result as a run.
 
@@ -88,6 +90,7 @@ def finetune(
         options: how it learns.
         learning: what is learnt from.
         place: where the work is done.
+        numbered: whether `place.out` may become another folder beside it, see `runs.folder_for`.
 
     Raises:
         UserError: the data or the model do not suit the task, or `place.out` holds another run.
@@ -104,6 +107,11 @@ def finetune(
         environment=environment(),
         commit=commit(),
     )
+    if numbered:
+        out, told = runs.folder_for(place.out, lambda older: record.difference(older) is None)
+        place = dataclasses.replace(place, out=out)
+        if told:
+            print(told)
     older = runs.Record.read(place.out) if runs.has_begun(place.out) else None
     if older is not None:
         record.check_options(older, place.out)

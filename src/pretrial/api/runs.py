@@ -7,6 +7,7 @@ import json
 import os
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,6 +188,28 @@ def next_folder(base: Path) -> Path:
         return base
     last = taken[-1].name.removeprefix(f"{base.name}-")
     return base.with_name(f"{base.name}-{int(last) + 1 if last.isdecimal() else 2}")
+
+
+def folder_for(base: Path, asks_for: Callable[[Record], bool]) -> tuple[Path, str]:
+    """Where a run goes whose folder was not named, and what to tell of it.
+
+    Args:
+        base: the folder of the first such run; others stand beside it, see `numbered`.
+        asks_for: whether the record of a run is that of the command.
+
+    Returns:
+        The folder of an unfinished or finished run of this very command, or a free one; and a
+        sentence, "" where there is nothing to tell.
+    """
+    same = [folder for folder in numbered(base) if asks_for(Record.read(folder))]
+    unfinished = [folder for folder in same if not is_finished(folder)]
+    if unfinished:
+        return unfinished[0], f"{unfinished[0]} holds this run, which was stopped: it goes on"
+    if same:
+        told = f"{same[0]} holds this run already; give --out FOLDER to train it once more"
+        return same[0], told
+    free = next_folder(base)
+    return free, f"{base} holds another run: this one goes into {free}" if free != base else ""
 
 
 def load_method(kind: type[Method], record: Record, folder: Path) -> Method:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -31,11 +32,17 @@ def finetune(argv: Sequence[str]) -> Run:
     prog = f"pretrial finetune {name}"
     parsed: Any = options.parse(parts, rest, prog=prog, description=finetune.__doc__ or "")
     done = finetuning.finetune(
-        open_model(name), parsed.source, parsed.options, parsed.learning, parsed.place
+        open_model(name),
+        parsed.source,
+        parsed.options,
+        parsed.learning,
+        parsed.place,
+        numbered=not options.is_given("--out", rest),
     )
     if done.run.world.is_first:
-        out = parsed.place.out
-        given = (parsed.source, parsed.options, parsed.learning, parsed.place)
+        out = done.run.folder
+        place = dataclasses.replace(parsed.place, out=out)
+        given = (parsed.source, parsed.options, parsed.learning, place)
         repeat = config_file.repeat_of(shlex.join(["finetune", name]), *given)
         runs.write_text(out / runs.REPEAT, repeat)
         print(_summary(done))

@@ -180,7 +180,8 @@ class Asked:
         if options.is_given("--out", self.argv):
             return found.out
         if found.extend:
-            same = [folder for folder in runs.numbered(found.out) if self._asks_for(folder)]
+            folders = runs.numbered(found.out)
+            same = [folder for folder in folders if self._asks_for(runs.Record.read(folder))]
             if not same:
                 raise UserError(f"no run of this command is in {found.out}: give its --out")
             return same[0]
@@ -189,22 +190,13 @@ class Asked:
         return Path(distributed.join().share(str(self._unnamed(found.out))))
 
     def _unnamed(self, base: Path) -> Path:
-        same = [folder for folder in runs.numbered(base) if self._asks_for(folder)]
-        unfinished = [folder for folder in same if not runs.is_finished(folder)]
-        if unfinished:
-            _say(f"{unfinished[0]} holds this run, which was stopped: it goes on")
-            return unfinished[0]
-        if same:
-            _say(f"{same[0]} holds this run already; give --out FOLDER to train it once more")
-            return same[0]
-        free = runs.next_folder(base)
-        if free != base:
-            _say(f"{base} holds another run: this one goes into {free}")
-        return free
+        folder, told = runs.folder_for(base, self._asks_for)
+        if told:
+            _say(told)
+        return folder
 
-    def _asks_for(self, folder: Path) -> bool:
-        """Whether the run in a folder is that of this command."""
-        older = runs.Record.read(folder)
+    def _asks_for(self, older: runs.Record) -> bool:
+        """Whether a run is that of this command."""
         parsed = self.parse(self._preset_in(older))
         return self._record(parsed).difference(older) is None
 
