@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,9 +26,6 @@ from pretrial.compare.worker import end_with_parent
 from pretrial.errors import UserError
 from pretrial.files import write_whole
 from pretrial.train.budget import Budget
-
-if TYPE_CHECKING:
-    pass
 
 RESULT = "result.json"
 _PRETRAINED_RATIO = 0.4  # of the time of a try, for learning without labels
