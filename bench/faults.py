@@ -236,7 +236,7 @@ class Harness:
 def run_command(out: Path, data: Path) -> int:
     """What the forked process does: the train command, with checkpoints every few steps."""
     from pretrial import cli
-    from pretrial.cli import train
+    from pretrial.api import training
     from pretrial.train import checkpoint, run
     from pretrial.train.budget import Budget
 
@@ -257,7 +257,7 @@ def run_command(out: Path, data: Path) -> int:
     load = checkpoint.load_file
     every = Budget(SAVE_STEPS, "steps")
     vars(checkpoint)["load_file"] = load_file
-    vars(train)["Run"] = functools.partial(run.Run, save_every=every)
+    vars(training)["Run"] = functools.partial(run.Run, save_every=every)
     try:
         return cli.main([*COMMAND, "--data", str(data), "--out", str(out)])
     finally:

@@ -169,7 +169,7 @@ def _record(content: bytes) -> None:
 
 
 def _run(content: bytes) -> None:
-    from pretrial.cli import runs
+    from pretrial.api import runs
     from pretrial.methods.text.electra import Config
 
     def read(path: Path) -> None:

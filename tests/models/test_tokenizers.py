@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from torch import nn
 from transformers import AutoTokenizer, PreTrainedConfig
 
 from pretrial.errors import UserError
@@ -111,12 +112,13 @@ def test_sentinels_may_run_either_way_but_not_anyhow(downwards):
         check_sentinels(odd, 304, 4)
 
 
-class _Embeddings:
+class _Embeddings(nn.Module):
     """A model as far as its embedding matrix goes."""
 
     config = PreTrainedConfig(tie_word_embeddings=True)
 
     def __init__(self, size):
+        super().__init__()
         self.num_embeddings = size
 
     def get_input_embeddings(self):

@@ -19,7 +19,12 @@ METRICS = "metrics.jsonl"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; one that is being written is left out."""
+    """The rows of a metrics.jsonl; one that is being written is left out.
+
+    A run that has logged nothing has none.
+    """
+    if not path.exists():
+        return []
     return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
 
 

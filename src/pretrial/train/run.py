@@ -120,7 +120,7 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl."""
-        return log.read_rows(self.journal.path) if self.journal.path.exists() else []
+        return log.read_rows(self.journal.path)
 
     def close(self) -> None:
         """Lets go of the folder: its log is closed, and other processes may claim it."""

@@ -340,10 +340,10 @@ def test_another_architecture_is_refused(tmp_path):
 
 
 def test_a_missing_package_of_the_embeddings_names_the_mend(method, bug, tmp_path, monkeypatch):
-    from pretrial.models.architectures import sentence_encoder
+    from pretrial.checkpoints import packaged
 
     (tmp_path / "m.py").write_text(f"import os\n{WRONG}")
-    monkeypatch.setattr(sentence_encoder, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     method._retriever = None
     with pytest.raises(UserError, match="pip install"):
         list(method.generate(method.read([{**bug, "hunks": ["m.py:3"]}])))

@@ -489,14 +489,16 @@ def test_train_predict_eval_and_export_from_the_command_line(teacher, tmp_path, 
     assert main(["eval", str(out), "--task", "generation", "--data", str(data)]) == 0
     assert main(["export", str(out), "--to", str(tmp_path / "model")]) == 0
     told = (tmp_path / "model" / "README.md").read_text()
-    assert "pretrial.methods.text.return_of_encoder.network.mu" in told
+    assert "trust_remote_code=True" in told
+    assert "class Mu" in next((tmp_path / "model").glob("modeling_*.py")).read_text()
     capsys.readouterr()
     # mistakes, each in one line
+    asked = [word if word != str(data) else str(tmp_path / "asked.jsonl") for word in command]
     mistakes = {
-        "no field 'source'": ["--fields", "target=source"],
-        "no row has a 'target'": ["--data", str(tmp_path / "asked.jsonl"), "--batch-size", "1"],
-        "nothing is": ["--teacher", str(tmp_path / "nothing")],
+        "no field 'source'": [*command, "--fields", "target=source"],
+        "no row has a 'target'": [*asked, "--batch-size", "1"],
+        "nothing is": [*command, "--teacher", str(tmp_path / "nothing")],
     }
-    for number, (words, options) in enumerate(mistakes.items()):
-        assert main([*command, "--out", str(tmp_path / f"bad{number}"), *options]) == 2
+    for number, (words, mistaken) in enumerate(mistakes.items()):
+        assert main([*mistaken, "--out", str(tmp_path / f"bad{number}")]) == 2
         assert words in capsys.readouterr().err

@@ -60,7 +60,7 @@ class RunFolder:
         try:
             about = folder / _RECORD
             record = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
-            rows = read_rows(metrics) if metrics.exists() else []
+            rows = read_rows(metrics)
         except ValueError as error:
             raise UserError(
                 f"a file in {folder} is damaged ({error}): write it as it was, or train anew"

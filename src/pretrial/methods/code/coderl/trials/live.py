@@ -62,7 +62,7 @@ class LiveLine:
 
 def rows_of(log: Path) -> list[dict[str, Any]]:
     """The rows of a log that are whole by now; none where it is not there."""
-    return read_rows(log) if log.exists() else []
+    return read_rows(log)
 
 
 def line_of(rows: list[dict[str, Any]], seconds: float) -> str:
