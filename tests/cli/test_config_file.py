@@ -101,3 +101,14 @@ def test_mistakes_about_the_file(tmp_path: Path, fails: Fails) -> None:
     assert "needs a file" in fails("train", "--config")
     assert "needs a file" in fails("train", "--config", "--lr", "1")
     assert config_file.expanded(["list"]) == ["list"]
+
+
+def test_what_repeats_a_command_lies_beside_what_it_made(run: Path, texts: Path) -> None:
+    assert main(["predict", str(run), "--data", str(texts), "--out", "rows.jsonl"]) == 0
+    assert main(["predict", "--config", "rows.jsonl.run.yaml", "--out", "again.jsonl"]) == 0
+    assert Path("rows.jsonl").read_bytes() == Path("again.jsonl").read_bytes()
+    assert main(["export", str(run), "--to", "model"]) == 0
+    assert "--to OTHER" in Path("model.run.yaml").read_text()
+    assert main(["export", "--config", "model.run.yaml", "--to", "model2"]) == 0
+    weights = [(Path(name) / "model.safetensors").read_bytes() for name in ("model", "model2")]
+    assert weights[0] == weights[1]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrial.api import data
-from pretrial.cli import options
+from pretrial.api import data, runs
+from pretrial.cli import config_file, options
 
 
 @dataclass(frozen=True)
@@ -59,5 +59,7 @@ def advise(argv: Sequence[str]) -> None:
     found = course.advise(question, own.out, lambda text: print(text, flush=True), began)
     advice = found.advice()
     path = advice_page(found).write(found.folder / "advice.html")
+    repeat = config_file.repeat_of("advise", parsed.source, own)
+    runs.write_text(found.folder / runs.REPEAT, repeat)
     made = [f"to make it: {command}" for command in found.commands()]
     print("\n".join(["", advice.headline, *advice.further, *made, f"page {path}"]))

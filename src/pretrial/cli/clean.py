@@ -62,8 +62,7 @@ def clean(argv: Sequence[str]) -> None:
     with whole_file(out) as file:
         for row in status.each(cascade.run(rows), "cleaning, documents that passed"):
             file.write(as_json_line(row) + "\n")
-    repeat = config_file.repeat_of("clean", source, parsed.texts, parsed.options)
-    runs.write_text(out.with_name(f"{out.name}.{runs.REPEAT}"), repeat)
+    config_file.leave_beside(out, ["clean"], source, parsed.texts, parsed.options)
     runs.write_text(report, json.dumps(cascade.report(), indent=1, ensure_ascii=False) + "\n")
     data.tell_skipped(source, rows)
     print(cascade.table())

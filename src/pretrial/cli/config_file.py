@@ -65,7 +65,8 @@ def text_of(
     """
     import yaml
 
-    head = f"# the same again: pretrial {command.split()[0]} {FLAG} THIS_FILE --out OTHER\n"
+    place = "--to" if "to" in options else "--out"
+    head = f"# the same again: pretrial {command.split()[0]} {FLAG} THIS_FILE {place} OTHER\n"
     kept = {name: value for name, value in plain(options).items() if value not in ("", [], None)}
     found = {"command": command, **kept} | ({"settings": plain(settings)} if settings else {})
     return head + yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
@@ -76,6 +77,20 @@ def repeat_of(command: str, *parts: Any) -> str:
     from pretrial.cli.options import values_of
 
     return text_of(command, {n: value for part in parts for n, value in values_of(part).items()})
+
+
+def leave_beside(out: Path, words: Sequence[str], *parts: Any) -> None:
+    """Writes the file that repeats a command beside what it made, as OUT.run.yaml.
+
+    Args:
+        out: the file or folder that it made.
+        words: the command, with the words that follow it.
+        parts: dataclasses that hold its options.
+    """
+    from pretrial.api import runs
+
+    text = repeat_of(shlex.join(words), *parts)
+    runs.write_text(out.with_name(f"{out.name}.{runs.REPEAT}"), text)
 
 
 def _read(path: Path) -> tuple[list[str], dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pretrial.api import data, runs, trials
 from pretrial.api.opening import Opened, open_model
-from pretrial.cli import options
+from pretrial.cli import config_file, options
 from pretrial.errors import UserError
 
 _DTYPES = {"checkpoint": "", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -64,6 +64,7 @@ def export(argv: Sequence[str]) -> None:
     if told:
         print(told)
     _write(parsed, folder, opened, opened.record)
+    config_file.leave_beside(parsed.to, ["export", word], parsed)
     if api is not None:
         print(f"uploaded to {push(api, parsed.to, parsed.push_to_hub)}")
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from pretrial.api import data, rows_out, runs
 from pretrial.api.measuring import beside_floors
 from pretrial.api.opening import Opened, open_model
-from pretrial.cli import options
+from pretrial.cli import config_file, options
 from pretrial.errors import UserError, nearest
 from pretrial.train.method import Method
 
@@ -102,6 +102,9 @@ def predict(argv: Sequence[str]) -> None:
     with torch.no_grad(), rows_out.writing(parsed.output.out) as write:
         for row in _rows(ability, getattr(method, ability)(examples, **vars(parsed.options))):
             write(row)
+    if parsed.output.out:
+        given = (parsed.source, parsed.ability, parsed.output, parsed.options)
+        config_file.leave_beside(Path(parsed.output.out), ["predict", name], *given)
 
 
 def evaluate(argv: Sequence[str]) -> None:
@@ -137,6 +140,8 @@ def evaluate(argv: Sequence[str]) -> None:
     if parsed.output.out:
         text = json.dumps({"task": task.name, "run": opened.source, **result.to_dict()}, indent=1)
         runs.write_text(Path(parsed.output.out), text + "\n")
+        given = (parsed.task, parsed.source, parsed.output, parsed.options)
+        config_file.leave_beside(Path(parsed.output.out), ["eval", name], *given)
 
 
 def _print(result: Result) -> None:
