@@ -36,6 +36,9 @@ _HEADS: dict[Modality, Any] = {
 #: Ends of the names of weights that only pre-training uses, which masks its inputs.
 _PRETRAINING_ONLY = ("masked_spec_embed", "mask_token")
 
+#: Settings by which layers are left out of some steps, in which they get no gradient.
+_LAYER_DROPS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
+
 
 def head_class(task: Task, modality: Modality) -> Any:
     """The Auto class of transformers that has the head of a task.
@@ -76,6 +79,7 @@ def with_head(
         | {"architectures": [kind._model_mapping[config].__name__]}
         | {"problem_type": "single_label_classification" if classes else "regression"}
         | ({"apply_spec_augment": False} if modality == "audio" else {})
+        | {name: 0.0 for name in _LAYER_DROPS if hasattr(network.config, name)}
         | ({} if pad_id is None else {"pad_token_id": pad_id})
     )
     model: Any = kind.from_config(own)
