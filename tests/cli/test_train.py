@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_train_writes_model_record_and_metrics(
     assert record["config"] == {"lr": 0.2, "batch_size": 4}
     assert record["arguments"]["data"] == str(texts)
     assert record["arguments"]["seed"] == 3
-    assert record["environment"]["torch"] == torch.__version__
+    assert record["environment"]["torch"] == version("torch")
     assert record["num_examples"] + record["num_held_out"] == 40
     assert record["num_held_out"] > 0
     losses = [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
