@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pretrial.errors import UserError
     from pretrial.python import Model, finetune, load, train, trial
 
-#: Where each public name is; imported when it is asked for.
+#: Where each public name is; imported at its first use.
 _PLACES = dict.fromkeys(__all__, "pretrial.python") | {"UserError": "pretrial.errors"}
 
 

@@ -1,8 +1,9 @@
-"""Any value as plain JSON."""
+"""Any value as plain JSON, and JSON as options are written."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from enum import Enum
 from functools import partial
@@ -25,3 +26,19 @@ def plain(value: Any) -> Any:
         items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
         return [plain(v) for v in items]
     return getattr(value, "__qualname__", None) or str(value)
+
+
+def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by the names that they have on the command line."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def option_value(value: Any) -> str:
+    """The value of an option for a reader."""
+    return "unset" if value in (None, "", []) else json.dumps(value).strip('"')

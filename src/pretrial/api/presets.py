@@ -25,14 +25,13 @@ from typing import Any, Literal
 import torch
 
 from pretrial import discover
-from pretrial.bases.config import NotPublishedError
+from pretrial.bases.config import PRESETS, NotPublishedError, preset_of, presets_of
 from pretrial.errors import UserError
 from pretrial.train.budget import Budget
 
 Preset = Literal["auto", "tiny", "small", "base"]
 
-#: From the smallest on. "base" is `Config()`.
-NAMES: tuple[str, ...] = ("tiny", "small", "base")
+NAMES = PRESETS
 #: Most parameters for a token of the data, and by preset for one that is shown (chosen here).
 DATA = 10.0
 SHOWN = {"small": 10.0, "base": 1.0}
@@ -57,7 +56,7 @@ class Choice:
 
 def offered(loaded: discover.Loaded) -> list[str]:
     """The presets that a method has, from the smallest on."""
-    return [name for name in NAMES if name == "base" or hasattr(loaded.config, name)]
+    return presets_of(loaded.config)
 
 
 def config_of(loaded: discover.Loaded, name: str) -> Any:
@@ -66,15 +65,13 @@ def config_of(loaded: discover.Loaded, name: str) -> Any:
     Raises:
         UserError: the method lacks it.
     """
-    if name == "base":
-        return loaded.config()
     if name not in offered(loaded):
         slug = loaded.card.slug
         raise UserError(
             f"{slug} has no preset {name}, only {' and '.join(offered(loaded))}: its Config has no"
             f" classmethod {name}()"
         )
-    return getattr(loaded.config, name)()
+    return preset_of(loaded.config, name)
 
 
 def published(loaded: discover.Loaded, name: str) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pretrial import status
 from pretrial.errors import UserError
 from pretrial.files import disk_explained, write_whole
+from pretrial.plain import flat, option_value
 from pretrial.train.budget import Budget
 from pretrial.train.extension import is_done
 
@@ -70,8 +71,8 @@ class Record:
         """
         if older.slug != self.slug:
             return "slug", older.slug, self.slug
-        before = {**older.arguments, **_flat(older.config)}
-        now = {**self.arguments, **_flat(self.config)}
+        before = {**older.arguments, **flat(older.config)}
+        now = {**self.arguments, **flat(self.config)}
         for name in sorted(before.keys() | now.keys()):
             if before.get(name) != now.get(name):
                 return name, before.get(name), now.get(name)
@@ -91,8 +92,8 @@ class Record:
             raise UserError(f"{folder} holds a run of {before}, not of {now}: give another --out")
         option = "--" + name.replace("_", "-")
         raise UserError(
-            f"{folder} holds a run with {option} {_text(before)}, not {_text(now)}: give the old"
-            " value, another --out, or --overwrite"
+            f"{folder} holds a run with {option} {option_value(before)}, not {option_value(now)}:"
+            " give the old value, another --out, or --overwrite"
         )
 
     def check_data(self, older: Record, folder: Path) -> None:
@@ -232,11 +233,10 @@ def load_method(kind: type[Method], record: Record, folder: Path) -> Method:
 
 def last_evaluation(folder: Path) -> dict[str, float]:
     """What a run measured last on its held-out data, by metric; {} where it did not."""
-    from pretrial.train.log import read_rows
+    from pretrial.train.log import METRICS, read_rows
 
-    path = folder / "metrics.jsonl"
     found: dict[str, float] = {}
-    for row in read_rows(path) if path.is_file() else ():
+    for row in read_rows(folder / METRICS):
         own = {name.removeprefix("eval/"): v for name, v in row.items() if name.startswith("eval/")}
         found = {name: value for name, value in own.items() if value is not None} or found
     return found
@@ -351,18 +351,3 @@ def write_text(path: Path, text: str) -> None:
             f"cannot write {path} ({error.strerror}): make room there or give another folder, and"
             " run the same command again"
         ) from error
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options by their spelling on the command line."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def _text(value: Any) -> str:
-    return "unset" if value in (None, "", []) else json.dumps(value).strip('"')

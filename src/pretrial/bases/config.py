@@ -11,6 +11,9 @@ from pretrial.errors import UserError
 
 T = TypeVar("T")
 
+#: Sizes of a method that have names, from the smallest on. "base" is `Config()`.
+PRESETS: tuple[str, ...] = ("tiny", "small", "base")
+
 #: What transformers calls the sizes: for each of ours the names that its configs may have.
 _THEIRS: dict[str, tuple[str, ...]] = {
     "vocab_size": ("vocab_size",),
@@ -140,6 +143,16 @@ class TransformerSizes:
         if longest is not None and hasattr(self, "max_length"):
             found["max_length"] = min(self.max_length, longest - self.num_reserved_positions)
         return dataclasses.replace(self, **found)
+
+
+def presets_of(kind: type) -> list[str]:
+    """The presets that a Config has, from the smallest on."""
+    return [name for name in PRESETS if name == "base" or hasattr(kind, name)]
+
+
+def preset_of(kind: Any, name: str) -> Any:
+    """The settings that one of these presets of a Config stands for."""
+    return kind() if name == "base" else getattr(kind, name)()
 
 
 class NotPublishedError(UserError):

@@ -53,10 +53,7 @@ def finetune(argv: Sequence[str]) -> Run:
 
 def _summary(done: Any) -> str:
     """What was learnt from how much, and what it cost."""
-    spent = {
-        purpose: amounts.get("seconds", 0.0)
-        for purpose, amounts in done.run.spent.by_purpose.items()
-    }
+    spent = done.run.spent.seconds()
     total = sum(spent.values())
     parts = ", ".join(f"{purpose} {seconds:.0f}" for purpose, seconds in spent.items())
     scores = ", ".join(f"{name} {score:.4g}" for name, score in done.method.scores.items())

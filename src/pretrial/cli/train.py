@@ -284,6 +284,6 @@ def _told_at_the_end(out: Path, spent: Spent) -> list[str]:
 
 
 def _spent(spent: Spent) -> str:
-    rows = {purpose: row.get("seconds", 0.0) for purpose, row in spent.by_purpose.items()}
+    rows = spent.seconds()
     parts = ", ".join(f"{purpose} {seconds:.0f}" for purpose, seconds in rows.items())
     return f"{duration(sum(rows.values()))} (seconds of {parts})"

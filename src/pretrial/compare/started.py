@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pretrial import discover
+from pretrial.bases.config import PRESETS, preset_of, presets_of
 from pretrial.checkpoints.packaged import place_of
 from pretrial.compare.trial import Arm, Trial, Tuning
 from pretrial.errors import UserError
-
-#: Sizes of a method that have names; "base" is `Config()`.
-PRESETS = ("tiny", "small", "base")
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def _resized(trial: Trial, preset: str) -> Trial:
         own = vars(config)
         base = vars(main.get(slug, config))
         changed = {k: v for k, v in own.items() if v != base.get(k)}
-        return dataclasses.replace(preset_of(slug, preset), **changed)
+        return dataclasses.replace(_settings(slug, preset), **changed)
 
     def follow(made: Any) -> Any:
         """The same function of the preset's settings, where it has any among its arguments."""
@@ -170,19 +168,16 @@ def _is_config(slug: str, value: Any) -> bool:
     return slug in discover.methods() and isinstance(value, discover.load(slug).config)
 
 
-def preset_of(slug: str, preset: str) -> Any:
+def _settings(slug: str, preset: str) -> Any:
     """The settings of a method that have this name.
 
     Raises:
         UserError: it has none of that name.
     """
     kind = discover.load(slug).config
-    if preset == "base":
-        return kind()
-    if not hasattr(kind, preset):
-        has = [name for name in PRESETS if name == "base" or hasattr(kind, name)]
+    if preset not in (has := presets_of(kind)):
         raise UserError(f"{slug} has no preset {preset!r}: it has {' and '.join(has)}")
-    return getattr(kind, preset)()
+    return preset_of(kind, preset)
 
 
 def start_of(value: Mapping[str, Any]) -> Start:

@@ -1,28 +1,36 @@
-"""What rows have in common, so that a split keeps it together: their origin, or their content."""
+"""What rows hold, and what they have in common, so that a split keeps it together."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+Kind = Literal["text", "image", "audio"]
+
+#: What a row may hold, and the field that holds it.
+KINDS: tuple[Kind, ...] = ("text", "image", "audio")
 
 #: Fields that say what a row belongs to.
 ORIGINS = ("module", "voice", "original")
 
 
-def origin_of(row: Mapping[str, Any], content: str | None) -> str:
+def kind_of(row: Mapping[str, Any]) -> Kind | None:
+    """What a row holds; None where it is none of these."""
+    return next((kind for kind in KINDS if row.get(kind) is not None), None)
+
+
+def origin_of(row: Mapping[str, Any]) -> str:
     """What must be on one side of a split: rows of one origin, or equal ones.
 
-    Args:
-        row: a row.
-        content: the field that holds its text, image or recording; None where it has no such one,
-            and all but the label is its content.
+    Without a text, an image or a recording, all but the label is what a row holds.
     """
     for name in ORIGINS:
         if row.get(name):
             return f"{name} {row[name]}"
+    kind = kind_of(row)
     rest = {name: value for name, value in row.items() if name != "label"}
-    return content_key(row[content] if content else rest)
+    return content_key(row[kind] if kind else rest)
 
 
 def content_key(content: Any) -> str:

@@ -99,23 +99,20 @@ def finetune(
     """Trains a model on (example, class) or (text, text) pairs with the project's loop."""
     from pretrial.train.budget import Budget
     from pretrial.train.loop import train
-    from pretrial.train.method import Method
+    from pretrial.train.method import OneStage
     from pretrial.train.run import Run
     from pretrial.train.stage import Optim, Stage
 
-    class Finetuning(Method):
-        """One stage over the examples."""
-
-        def stages(self, run: Run) -> Iterator[Stage]:
-            budget = Budget(epochs * len(examples), "examples")
-            optim = decayed_optims(classifier, Optim(lr=lr, warmup=0.1), lr_decay)
-            yield Stage("finetune", classifier, run.data, budget, optim, batch_size)
+    def stage(run: Run) -> Stage:
+        budget = Budget(epochs * len(examples), "examples")
+        optim = decayed_optims(classifier, Optim(lr=lr, warmup=0.1), lr_decay)
+        return Stage("finetune", classifier, run.data, budget, optim, batch_size)
 
     with tempfile.TemporaryDirectory() as folder:
         device = next(classifier.parameters()).device
         run = Run(Path(folder), examples, seed=seed, device=device, quiet=True)
         with closing(run):
-            train(Finetuning(None), run)
+            train(OneStage(stage), run)
 
 
 def best_rate(

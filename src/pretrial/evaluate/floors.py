@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from pretrial.data.labels import labelled
 from pretrial.data.media.audio import log_mel, samples
 from pretrial.data.media.image import size_of, stack
+from pretrial.data.origins import Kind
 from pretrial.errors import require_packages
 from pretrial.evaluate.intervals import Interval, bootstrap_mean
 from pretrial.evaluate.probe import probe_log_probs
 
-Kind = Literal["text", "image", "audio"]
-
-_NAMES = {
+#: The linear model by what it reads.
+NAMES: dict[Kind, str] = {
     "text": "TF-IDF, logistic regression",
     "image": "raw pixels, logistic regression",
     "audio": "levels of bands, logistic regression",
@@ -123,7 +123,7 @@ def floor_of(
         linear = probe_log_probs(
             vectors[0], targets.tolist(), vectors[1], len(place), scaled=scaled
         )
-    return majority, Floor(_NAMES[kind], linear, classes)
+    return majority, Floor(NAMES[kind], linear, classes)
 
 
 def plain_vectors(

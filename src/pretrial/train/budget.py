@@ -94,6 +94,10 @@ class Spent:
         for unit, amount in amounts.items():
             row[unit] = row.get(unit, 0.0) + amount
 
+    def seconds(self) -> dict[str, float]:
+        """Seconds by purpose."""
+        return {purpose: row.get("seconds", 0.0) for purpose, row in self.by_purpose.items()}
+
     def total(self, unit: str) -> float:
         """Sum over all purposes, in `unit`."""
         return sum(row.get(unit, 0.0) for row in self.by_purpose.values())

@@ -22,7 +22,7 @@ Trainable of (example, class) pairs with `logits(examples)`; `nll(examples)`; an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -128,3 +128,19 @@ class Method(Trainable):
     def save(self, folder: Path) -> None:
         """Writes everything `build(config, source=folder)` needs: weights, tokenizer, config."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it is saved")
+
+
+class OneStage(Method):
+    """A stage on its own, where the loop is all that is wanted of a method.
+
+    Args:
+        make: gives the stage of a run.
+    """
+
+    def __init__(self, make: Callable[[Run], Stage]) -> None:
+        super().__init__(None)
+        self.make = make
+
+    def stages(self, run: Run) -> Iterator[Stage]:
+        """The one stage."""
+        yield self.make(run)

@@ -11,11 +11,12 @@ import torch
 
 from pretrial import discover
 from pretrial.cli.trials import LabelOptions, TrialOptions, _way_of
-from pretrial.compare.kit.on_labels import data_on_labels, group_of, measure_on_labels
+from pretrial.compare.kit.on_labels import data_on_labels, measure_on_labels
 from pretrial.compare.ranking import compose, floors, headline, recommendation
 from pretrial.compare.started import Start
 from pretrial.compare.trial import Context
 from pretrial.compare.worker import split_values
+from pretrial.data.origins import origin_of
 from pretrial.errors import UserError
 
 _WORDS = {
@@ -49,9 +50,9 @@ def test_comparison_on_labels_has_the_floor_among_its_arms(labelled_texts) -> No
 
 def test_equal_rows_are_on_one_side(labelled_texts) -> None:
     found = data_on_labels(labelled_texts)
-    learn, test = ({group_of(row) for row in part} for part in found.test)
+    learn, test = ({origin_of(row) for row in part} for part in found.test)
     assert not learn & test
-    assert not {group_of(row) for row in found.train} & test
+    assert not {origin_of(row) for row in found.train} & test
 
 
 @pytest.mark.parametrize("way", ["probe", "finetune"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 
 from pretrial import discover
-from pretrial.api.advising.looking import Kind, Looked
+from pretrial.api.advising.looking import Looked
+from pretrial.data.origins import Kind
 from pretrial.errors import UserError
 
 Way = Literal["floor", "vectors", "finetune", "nll"]
@@ -97,7 +99,7 @@ def _tries_of(slug: str, looked: Looked, checkpoint: str) -> list[Try]:
 def fitting(looked: Looked) -> list[str]:
     """Slugs of the methods that can be tried, the likeliest first.
 
-    A method fits if it requires no field that the data lacks and has the ability that is asked for.
+    A method fits if it requires no field that the data lacks and has the ability that is needed.
     Those of the data's own family come first, and among them those that can begin with the
     checkpoint, then the older, which are better known.
     """
@@ -138,6 +140,7 @@ def packaged(looked: Looked) -> str:
     return name
 
 
+@cache  # a method is built for it
 def can_start(slug: str, checkpoint: str) -> bool:
     """Whether a method can begin with a checkpoint."""
     from pretrial.checkpoints.packaged import place_of

@@ -38,7 +38,7 @@ _THREE_SIZES = 6.0  # minutes from which on there are three numbers of labels
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked.
+    """A question to data, with the time for its answer.
 
     Attributes:
         source: the data.
@@ -63,9 +63,9 @@ class Question:
     @property
     def folder_name(self) -> str:
         """Tells this question from others."""
-        asked = {k: v for k, v in dataclasses.asdict(self).items() if k != "workers"}
+        options = {k: v for k, v in dataclasses.asdict(self).items() if k != "workers"}
         files = [_state(Path(name)) for name in (*self.source.data, self.test) if name]
-        text = json.dumps([asked, files], sort_keys=True, default=str)
+        text = json.dumps([options, files], sort_keys=True, default=str)
         stem = re.sub(r"\W+", "-", Path(self.source.data[0]).stem or "data").strip("-")
         return f"{stem}-{hashlib.blake2b(text.encode(), digest_size=3).hexdigest()}"
 
@@ -79,7 +79,7 @@ class Course:
     """A question as it is answered.
 
     Attributes:
-        question: what is asked.
+        question: to be answered.
         looked: the data.
         tries: what is tried, in this order.
         sizes: numbers of labels, the largest first.
@@ -151,7 +151,7 @@ def advise(
     """Looks at data and tries what fits it, within the time.
 
     Args:
-        question: what is asked.
+        question: to be answered.
         out: folder that holds a folder a question.
         say: is told what was found, line by line.
         began: `time.monotonic()` when the time began; by default now.

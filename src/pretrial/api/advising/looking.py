@@ -7,21 +7,18 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from pretrial.api import data
 from pretrial.data.cleaning.dedup import NearDuplicates
 from pretrial.data.labels import label_in
-from pretrial.data.origins import content_key, origin_of
+from pretrial.data.origins import KINDS, Kind, content_key, kind_of, origin_of
 from pretrial.data.rows import Row, Rows, field_names, likely, spread
 from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
 
-Kind = Literal["text", "image", "audio"]
-
-KINDS: tuple[Kind, ...] = ("text", "image", "audio")
 LEAST = 40  # labelled rows: with fewer no difference could be told from chance
 MOST_TEST = 1000
 _MOST_ROWS = 20_000  # that are looked at and learnt from
@@ -124,9 +121,7 @@ def _kind_of(rows: Any, source: str) -> Kind:
     Raises:
         UserError: nothing that can be looked at, or different things.
     """
-    counts = Counter(
-        next((kind for kind in KINDS if row.get(kind) is not None), "") for row in rows
-    )
+    counts = Counter(kind_of(row) or "" for row in rows)
     kinds = [kind for kind in KINDS if counts[kind]]
     if not kinds:
         names = ", ".join(dict.fromkeys(name for row in rows[:20] for name in row))
@@ -267,7 +262,7 @@ def _split(
     """
     if not other:
         shares = {"test": _TEST_RATIO, "train": 1 - _TEST_RATIO}
-        parts = split_by_group(rows, lambda row: origin_of(row, kind), shares)
+        parts = split_by_group(rows, origin_of, shares)
         tested = [row for row in parts["test"] if not labelled or row.get("label") is not None]
         return _shuffled(parts["train"]), _shuffled(tested)[:MOST_TEST], []
     if any(row.get(kind) is None for row in other):

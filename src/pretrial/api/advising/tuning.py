@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pretrial.compare.kit.on_labels import pooling_for
 from pretrial.evaluate.examples import examples_of
 from pretrial.train.budget import Budget
 from pretrial.train.loop import train
-from pretrial.train.method import Method
+from pretrial.train.method import OneStage
 from pretrial.train.run import Run
 from pretrial.train.stage import Optim, Stage
 
@@ -81,9 +81,11 @@ class Tuning:
         steps = max(1, round(self.epochs * size / min(_BATCH, size)))
         whole = steps * self._step <= room
         budget = Budget(steps, "steps") if whole else Budget(room, "seconds")
+        optim, batch_size = Optim(lr=self.lr, warmup=0.1), min(_BATCH, len(pairs))
+        stage = Stage("finetune", classifier, pairs, budget, optim, batch_size)
         run = Run(folder, pairs, budget=budget, quiet=True, save_every=SAVE_EVERY)
         with closing(run):
-            train(_Alone(classifier, self.lr), run)
+            train(OneStage(lambda _: stage), run)
         epochs = run.spent.total("examples") / size
         guesses = classifier.logits(self.test[:num_test]).argmax(-1).numpy()
         return guesses == self.right[:num_test], f"{epochs:.2g} epochs"
@@ -120,17 +122,3 @@ def affordable_rows(seconds: float, each: float, most: int) -> int:
         most: rows that there are.
     """
     return min(most, max(_LEAST_TESTED, int(seconds / max(each, 1e-9))))
-
-
-class _Alone(Method):
-    """One stage of fine-tuning."""
-
-    def __init__(self, classifier: Any, lr: float) -> None:
-        super().__init__(None)
-        self.classifier, self.lr = classifier, lr
-
-    def stages(self, run: Run) -> Iterator[Stage]:
-        """One stage over the run's data."""
-        size = min(_BATCH, len(run.data))
-        optim = Optim(lr=self.lr, warmup=0.1)
-        yield Stage("finetune", self.classifier, run.data, run.budget, optim, size)

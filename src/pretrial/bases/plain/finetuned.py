@@ -123,8 +123,7 @@ class Finetuned(Method):
     @property
     def processor(self) -> Any:
         """What prepares images or recordings; None for texts."""
-        reader = self.tuned.reader
-        return getattr(reader, "processor", None) or getattr(reader, "extractor", None)
+        return getattr(self.tuned.reader, "processor", None)
 
     def read(self, rows: Sequence[dict[str, Any]]) -> Sequence[Labelled]:  # type: ignore[override]
         """The contents of rows, with their labels where they have any."""
@@ -144,7 +143,7 @@ class Finetuned(Method):
             scores = {}
             for rate in config.rates_for(sum(each.numel() for each in self.parameters())):
                 trial = copy.deepcopy(self.tuned)
-                yield self._stage(f"rate-{rate:g}", trial, run, learn, (), rate)
+                yield self._stage(f"rate-{rate:g}", trial, run, learn, (), rate, tries=True)
                 scores[rate] = self._score(run, f"rate-{rate:g}", trial, held_out)
             self.chosen_lr = min(scores, key=lambda rate: scores[rate])
             run.say(f"learning rate {self.chosen_lr:g}, of {_shown(scores)} on the rows held out")
@@ -164,17 +163,19 @@ class Finetuned(Method):
         learn: Sequence[tuple[Any, Any]],
         held_out: Sequence[tuple[Any, Any]],
         lr: float,
+        *,
+        tries: bool = False,
     ) -> Stage:
         """A stage over all epochs, which ends early where rows are held out.
 
-        Those called "rate-" try a learning rate, on an epoch at most.
+        One that `tries` a learning rate takes an epoch at most.
         """
         config = self.config
         size = min(config.batch_size, len(learn))
         lengths = [module.reader.length(content) for content, _ in learn]
         epochs = Epochs(learn, lengths, size, config.epochs, run.seed)
         num_steps = config.epochs * epochs.steps_per_epoch
-        if name.startswith("rate-"):
+        if tries:
             num_steps = min(epochs.steps_per_epoch, -(-config.rate_examples // size))
         watch = None
         if held_out and self.classes:  # the share of right answers is what they are wanted for
@@ -192,7 +193,7 @@ class Finetuned(Method):
             evaluate=(lambda: measured(module, held_out)) if held_out else None,
             evaluate_every=config.evaluate_every or epochs.steps_per_epoch,
             early_stop=watch,
-            purpose="choose a learning rate" if name.startswith("rate-") else name,
+            purpose="choose a learning rate" if tries else name,
             shuffle=False,  # the epochs have their own order
         )
 

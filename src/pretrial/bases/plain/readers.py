@@ -99,47 +99,44 @@ class TextReader(Reader):
         self.tokenizer.save_pretrained(folder)
 
 
-class ImageReader(Reader):
-    """Reads images, in colour.
+class MediaReader(Reader):
+    """Reads what a processor of transformers prepares.
 
     Args:
-        processor: an image processor of transformers.
+        processor: of images, or a feature extractor of sound.
     """
-
-    modality = "image"
 
     def __init__(self, processor: Any) -> None:
         self.processor = processor
-
-    def inputs(self, contents: Sequence[Any]) -> dict[str, Tensor]:
-        """Pixels [B, C, H, W]."""
-        images = [open_image(content) for content in contents]
-        return {"pixel_values": self.processor(images=images, return_tensors="pt")["pixel_values"]}
 
     def save(self, folder: Path) -> None:
         """The processor."""
         self.processor.save_pretrained(folder)
 
 
-class SoundReader(Reader):
-    """Reads recordings, of which the first half minute.
+class ImageReader(MediaReader):
+    """Reads images, in colour."""
 
-    Args:
-        extractor: a feature extractor of transformers.
-    """
+    modality = "image"
+
+    def inputs(self, contents: Sequence[Any]) -> dict[str, Tensor]:
+        """Pixels [B, C, H, W]."""
+        images = [open_image(content) for content in contents]
+        return {"pixel_values": self.processor(images=images, return_tensors="pt")["pixel_values"]}
+
+
+class SoundReader(MediaReader):
+    """Reads recordings, of which the first half minute."""
 
     modality = "audio"
 
-    def __init__(self, extractor: Any) -> None:
-        self.extractor = extractor
-
     def inputs(self, contents: Sequence[Any]) -> dict[str, Tensor]:
-        """What the extractor makes of samples: themselves [B, T], or a spectrogram."""
-        rate = self.extractor.sampling_rate
+        """What the processor makes of samples: themselves [B, T], or a spectrogram."""
+        rate = self.processor.sampling_rate
         waves = [samples(content, rate)[: rate * _MOST_SECONDS].numpy() for content in contents]
-        whole = hasattr(self.extractor, "n_samples")  # Whisper reads half a minute, however short
+        whole = hasattr(self.processor, "n_samples")  # Whisper reads half a minute, however short
         return dict(
-            self.extractor(
+            self.processor(
                 waves,
                 sampling_rate=rate,
                 padding="max_length" if whole else True,
@@ -151,10 +148,6 @@ class SoundReader(Reader):
         """Samples, where they are in memory."""
         known = isinstance(content, Mapping) and "array" in content
         return len(content["array"]) if known else 1
-
-    def save(self, folder: Path) -> None:
-        """The extractor."""
-        self.extractor.save_pretrained(folder)
 
 
 def load_reader(place: str | Path, modality: Modality, max_length: int = 512) -> Reader:

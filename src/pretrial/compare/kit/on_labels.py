@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -21,22 +21,20 @@ import torch
 from pretrial.compare.kit.few_labels import scored
 from pretrial.compare.trial import Arm, Context, Data, Gate, Trial, Values
 from pretrial.data.labels import labelled
-from pretrial.data.origins import origin_of
+from pretrial.data.origins import Kind, kind_of, origin_of
 from pretrial.data.reading.sources import load
 from pretrial.data.rows import spread
 from pretrial.data.splits import split_by_group
 from pretrial.errors import UserError
 from pretrial.evaluate.examples import examples_of
 from pretrial.evaluate.finetune import best_rate, finetune
-from pretrial.evaluate.floors import Floor, Kind, floor_of
+from pretrial.evaluate.floors import NAMES, Floor, floor_of
 from pretrial.evaluate.probe import probe_log_probs
 
 Way = Literal["probe", "finetune"]
 
 #: The metrics of labels, whatever trial measures them.
 METRICS = ("accuracy", "nll", "probe_nll", "probe_accuracy")
-#: What a row may hold, and the field that holds it.
-KINDS: tuple[Kind, ...] = ("text", "image", "audio")
 #: The ability that each way of asking needs.
 ABILITIES: dict[Way, str] = {"probe": "encode", "finetune": "classifier"}
 
@@ -52,11 +50,6 @@ NOTE = (
 )
 
 
-def kind_of(row: Mapping[str, Any]) -> Kind | None:
-    """What a row holds that a practitioner's baseline can read; None where it is nothing known."""
-    return next((kind for kind in KINDS if row.get(kind) is not None), None)
-
-
 def data_on_labels(source: str) -> Data:
     """All rows but those to test on, to train on; and labelled rows to learn from and to test on.
 
@@ -68,7 +61,7 @@ def data_on_labels(source: str) -> Data:
     if len(set(map(str, labels))) < 2:
         raise UserError(f"all {len(known)} labels of {source} are alike: there is nothing to tell")
     shares = {"test": _TEST_RATIO, "learn": 1 - _TEST_RATIO}
-    parts = split_by_group(known, group_of, shares)
+    parts = split_by_group(known, origin_of, shares)
     seen = {str(row["label"]) for row in parts["learn"]}
     test = [row for row in parts["test"] if str(row["label"]) in seen]
     learn, test = list(spread(parts["learn"], _MOST_LEARNT)), list(spread(test, _MOST_TEST))
@@ -77,18 +70,13 @@ def data_on_labels(source: str) -> Data:
             f"{source} has {len(known)} labelled rows, too few to learn from and to be tested on:"
             " give more"
         )
-    tested = {group_of(row) for row in parts["test"]}
+    tested = {origin_of(row) for row in parts["test"]}
     return Data(
-        train=[row for row in rows if group_of(row) not in tested],
+        train=[row for row in rows if origin_of(row) not in tested],
         test=(learn, test),
         name=f"{source}: {len(learn)} labelled rows of {len(seen)} classes to learn from,"
         f" {len(test)} to test on",
     )
-
-
-def group_of(row: Mapping[str, Any]) -> str:
-    """What must be on one side of the split: rows of one origin, or equal ones."""
-    return origin_of(row, kind_of(row))
 
 
 def measure_on_labels(method: Any, found: Data, seed: int, way: Way) -> Values:
@@ -158,15 +146,10 @@ def floor_arms(kind: Kind | None, first: Arm) -> tuple[Arm, ...]:
     )
     if kind is None:
         return (random,)
-    counts = {
-        "text": "TF-IDF, logistic regression",
-        "image": "raw pixels, logistic regression",
-        "audio": "levels of bands, logistic regression",
-    }
     run = partial(_floor, kind)
     return (
         Arm("majority", "the majority", "control", run=partial(run, 0), trains=False),
-        Arm("counts", counts[kind], "control", run=partial(run, 1), trains=False),
+        Arm("counts", NAMES[kind], "control", run=partial(run, 1), trains=False),
         random,
     )
 

@@ -23,6 +23,7 @@ from pretrial.compare.report.run_folder import UNITS, RunFolder
 from pretrial.compare.report.run_words import advice, headline, hints, lower_is_better
 from pretrial.compare.report.svg import unit_name
 from pretrial.compare.stats import Interval
+from pretrial.plain import flat, option_value
 
 NAME = "report.html"
 _LAST = ("lr", "grad_norm")  # of what is drawn, these come behind the losses and metrics
@@ -226,32 +227,18 @@ def _settings(page: Page, run: RunFolder) -> None:
         page.text(f"Preset: {record['preset']}.")
     if changed:
         rows: list[list[Cell]] = [
-            [_option(name), _value(given[name]), _value(defaults.get(name))] for name in changed
+            [_option(name), option_value(given[name]), option_value(defaults.get(name))]
+            for name in changed
         ]
         page.table(["option", "this run", "default"], rows, caption="Different from the default.")
     others = [name for name in given if name not in changed]
     if others:
-        text = "\n".join(f"{_option(name)} {_value(given[name])}" for name in others)
+        text = "\n".join(f"{_option(name)} {option_value(given[name])}" for name in others)
         page.details(f"{len(others)} settings{' at their default' if changed else ''}", text)
-
-
-def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options by the names they have on the command line."""
-    found: dict[str, Any] = {}
-    for name, value in options.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found
 
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def _value(value: object) -> str:
-    return "unset" if value in (None, "", []) else json.dumps(value).strip('"')
 
 
 def _made_with(page: Page, run: RunFolder) -> None:

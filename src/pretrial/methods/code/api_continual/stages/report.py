@@ -75,7 +75,7 @@ class Matrix:
         history = self.method.history
         if not self.domains or not history:
             return
-        spent = {name: row.get("seconds", 0.0) for name, row in self.run.spent.by_purpose.items()}
+        spent = self.run.spent.seconds()
 
         def make(folder: Path) -> None:
             numbers = {**as_matrices(history), "strategy": self.method.config.strategy}
